@@ -1,0 +1,86 @@
+// The one interface between the planner and what executes a graph.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graph/graph.hpp"
+
+namespace fastconv {
+
+// One run of one plan: where every value lies.
+class RunContext {
+ public:
+  template <class T> T* data(int value) const { return static_cast<T*>(values_[value]); }
+  template <class T> const T* packed(int slot) const { return static_cast<const T*>(packed_[slot]); }
+  // Private to a thread of the running step, of the size the step asked for. Contents are arbitrary.
+  std::byte* scratch(int thread) const { return scratch_ + static_cast<std::size_t>(thread) * scratch_stride_; }
+  // Shared by the threads of the running step.
+  std::byte* workspace() const { return workspace_; }
+
+ private:
+  friend class Plan;
+  void** values_ = nullptr;
+  void** packed_ = nullptr;
+  std::byte* scratch_ = nullptr;
+  std::size_t scratch_stride_ = 0;
+  std::byte* workspace_ = nullptr;
+};
+
+// What the planner got for a node. Immutable after planning: many threads may run one step at once.
+struct Step {
+  std::function<void(const RunContext&)> run;
+  std::string algorithm;
+  double flops = 0;           // multiply and add counted as two
+  std::size_t scratch = 0;    // bytes for each thread
+  std::size_t workspace = 0;  // bytes for the step
+};
+
+// Rearranges a value (weights) for a step: once when the value only depends on variables that the plan does not
+// change, in every run otherwise.
+struct PackRequest {
+  int value;
+  std::size_t bytes;
+  std::function<void(const void* from, void* to)> pack;
+};
+
+// What a backend sees of the node that it plans.
+class PlanContext {
+ public:
+  PlanContext(const Graph& graph, const Node& node, std::vector<PackRequest>& packs)
+      : graph_(graph), node_(node), packs_(packs) {}
+  const Node& node() const { return node_; }
+  const Attrs& attrs() const { return node_.attrs; }
+  bool has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNone; }
+  int in(std::size_t i) const { return has(i) ? node_.inputs[i] : kNone; }
+  int out(std::size_t i = 0) const { return node_.outputs[i]; }
+  std::size_t inputs() const { return node_.inputs.size(); }
+  const TensorType& in_type(std::size_t i) const { return graph_.value(node_.inputs[i]).type; }
+  const TensorType& out_type(std::size_t i = 0) const { return graph_.value(node_.outputs[i]).type; }
+  const Shape& in_shape(std::size_t i) const { return in_type(i).shape; }
+  const Shape& out_shape(std::size_t i = 0) const { return out_type(i).shape; }
+  DType dtype() const { return out_type(0).dtype; }
+  VariablePtr variable(std::size_t i) const { return graph_.value(node_.inputs[i]).variable; }
+  // Returns the slot for RunContext::packed.
+  int pack(PackRequest request) {
+    packs_.push_back(std::move(request));
+    return static_cast<int>(packs_.size()) - 1;
+  }
+
+ private:
+  const Graph& graph_;
+  const Node& node_;
+  std::vector<PackRequest>& packs_;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;
+  // A step without `run` answers "unsupported".
+  virtual Step plan(PlanContext& context) const = 0;
+};
+
+}  // namespace fastconv

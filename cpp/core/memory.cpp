@@ -1,0 +1,112 @@
+#include "core/memory.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <set>
+#include <utility>
+#include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace fastconv {
+namespace {
+constexpr std::size_t kMapThreshold = std::size_t{1} << 22;
+
+std::size_t map_size(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
+}  // namespace
+
+Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+#if defined(__linux__)
+  if (bytes >= kMapThreshold) {
+    void* p = mmap(nullptr, map_size(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) throw std::bad_alloc();
+    madvise(p, map_size(bytes), MADV_HUGEPAGE);
+    data_ = static_cast<std::byte*>(p);
+    return;
+  }
+#endif
+  data_ = static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kAlignment}));
+  std::memset(data_, 0, bytes);
+}
+
+Buffer::Buffer(Buffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Buffer::~Buffer() {
+  if (!data_) return;
+#if defined(__linux__)
+  if (bytes_ >= kMapThreshold) {
+    munmap(data_, map_size(bytes_));
+    return;
+  }
+#endif
+  ::operator delete(data_, std::align_val_t{kAlignment});
+}
+
+struct ArenaPool::State {
+  std::mutex mutex;
+  std::vector<Buffer> idle;
+  std::multiset<std::size_t> plans;
+
+  void trim() {
+    const std::size_t largest = plans.empty() ? 0 : *plans.rbegin();
+    idle.erase(std::remove_if(idle.begin(), idle.end(), [&](const Buffer& b) { return b.size() > largest; }),
+               idle.end());
+  }
+};
+
+ArenaPool::ArenaPool() : state_(std::make_unique<State>()) {}
+ArenaPool::~ArenaPool() = default;
+
+ArenaPool& ArenaPool::instance() {
+  static ArenaPool* pool = new ArenaPool;  // never destroyed: plans may outlive static destruction
+  return *pool;
+}
+
+void ArenaPool::register_size(std::size_t bytes) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  state_->plans.insert(bytes);
+}
+
+void ArenaPool::unregister_size(std::size_t bytes) {
+  std::lock_guard<std::mutex> lock(state_->mutex);
+  if (auto it = state_->plans.find(bytes); it != state_->plans.end()) state_->plans.erase(it);
+  state_->trim();
+}
+
+ArenaPool::Lease::Lease(ArenaPool& pool, std::size_t bytes) : pool_(pool) {
+  {
+    std::lock_guard<std::mutex> lock(pool.state_->mutex);
+    auto& idle = pool.state_->idle;
+    auto best = idle.end();
+    for (auto it = idle.begin(); it != idle.end(); ++it)
+      if (it->size() >= bytes && (best == idle.end() || it->size() < best->size())) best = it;
+    if (best != idle.end()) {
+      buffer_ = std::move(*best);
+      idle.erase(best);
+      return;
+    }
+    // A smaller idle arena would only lie beside the new one.
+    if (!idle.empty() && bytes > 0) idle.erase(idle.begin());
+  }
+  buffer_ = Buffer(bytes);
+}
+
+ArenaPool::Lease::~Lease() {
+  std::lock_guard<std::mutex> lock(pool_.state_->mutex);
+  pool_.state_->idle.push_back(std::move(buffer_));
+  pool_.state_->trim();
+}
+
+}  // namespace fastconv

@@ -1,0 +1,54 @@
+// Aligned buffers, and the pool that arenas of plans are taken from.
+#pragma once
+#include <cstddef>
+#include <memory>
+
+namespace fastconv {
+
+constexpr std::size_t kAlignment = 64;
+
+// Owns 64-byte aligned memory, zeroed by the operating system or here. Throws std::bad_alloc.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+  Buffer(Buffer&& other) noexcept;
+  Buffer& operator=(Buffer&& other) noexcept;
+  ~Buffer();
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return bytes_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+// Arenas are borrowed for one run, so that many plans (one a shape) need the memory of one. A plan registers its
+// size while it lives; idle arenas larger than any living plan needs are given back.
+class ArenaPool {
+ public:
+  static ArenaPool& instance();
+  void register_size(std::size_t bytes);
+  void unregister_size(std::size_t bytes);
+
+  class Lease {
+   public:
+    Lease(ArenaPool& pool, std::size_t bytes);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    std::byte* data() const { return buffer_.data(); }
+
+   private:
+    ArenaPool& pool_;
+    Buffer buffer_;
+  };
+
+ private:
+  struct State;
+  ArenaPool();
+  ~ArenaPool();
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fastconv

@@ -1,0 +1,202 @@
+#include "core/parallel.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+#include "core/tensor.hpp"
+#include "kernels/simd/float_state.hpp"
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
+namespace fastconv {
+namespace {
+
+int affinity_threads() {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+// quota / period of this process's control group, rounded up; 0 when there is none.
+int ratio_up(double quota, double period) {
+  return quota > 0 && period > 0 ? static_cast<int>((quota + period - 1) / period) : 0;
+}
+
+int read_quota_v2(const std::string& dir) {
+  std::ifstream f(dir + "/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(f >> quota >> period) || quota == "max") return 0;
+  return ratio_up(std::atof(quota.c_str()), period);
+}
+
+int read_quota_v1(const std::string& dir) {
+  std::ifstream q(dir + "/cpu.cfs_quota_us"), p(dir + "/cpu.cfs_period_us");
+  double quota = 0, period = 0;
+  return (q >> quota) && (p >> period) ? ratio_up(quota, period) : 0;
+}
+
+// Limits nest: every group from this process's own up to the root may set one; the smallest holds.
+template <class Read>
+int smallest_quota(const std::string& root, std::string path, Read read) {
+  int best = 0;
+  for (;;) {
+    const int q = read(root + path);
+    if (q > 0) best = best ? std::min(best, q) : q;
+    if (path.empty() || path == "/") return best;
+    path.erase(path.rfind('/'));
+  }
+}
+
+int cgroup_threads() {
+  const char* root_env = std::getenv("FASTCONV_CGROUP_ROOT");  // for tests: stands for the "/" of proc and sys
+  const std::string root = root_env ? root_env : "";
+  std::ifstream f(root + "/proc/self/cgroup");
+  std::string line;
+  int best = 0;
+  const auto take = [&](int q) {
+    if (q > 0) best = best ? std::min(best, q) : q;
+  };
+  while (std::getline(f, line)) {
+    std::istringstream s(line);
+    std::string id, controllers, path;
+    if (!std::getline(s, id, ':') || !std::getline(s, controllers, ':')) continue;
+    std::getline(s, path);
+    if (controllers.empty()) {
+      take(smallest_quota(root + "/sys/fs/cgroup", path, read_quota_v2));
+    } else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
+      take(smallest_quota(root + "/sys/fs/cgroup/cpu", path, read_quota_v1));
+      take(smallest_quota(root + "/sys/fs/cgroup/" + controllers, path, read_quota_v1));
+    }
+  }
+  return best;
+}
+
+struct Settings {
+  int threads = 1;
+  std::string reason;
+};
+
+Settings from_environment() {
+  if (const char* e = std::getenv("FASTCONV_NUM_THREADS"); e && *e) {
+    char* end = nullptr;
+    const long n = std::strtol(e, &end, 10);
+    if (*end || n < 1 || n > 4096)
+      throw Error("FASTCONV_NUM_THREADS=" + std::string(e) + ": expected an integer from 1 to 4096");
+    return {static_cast<int>(n), "FASTCONV_NUM_THREADS"};
+  }
+  Settings s{affinity_threads(), "affinity"};
+  const int quota = cgroup_threads();
+  if (quota && quota < s.threads) s = {quota, "cgroup quota"};
+  return s;
+}
+
+std::mutex settings_mutex;
+std::atomic<int> thread_count{0};  // 0: not read yet
+std::string reason;
+
+void load_settings() {
+  std::lock_guard<std::mutex> lock(settings_mutex);
+  if (thread_count.load() != 0) return;
+  Settings s = from_environment();
+  reason = s.reason;
+  thread_count.store(s.threads);
+}
+
+thread_local bool inside = false;
+
+#if defined(__linux__) && _OPENMP >= 201511
+// A child of fork has only the forking thread, yet GNU OpenMP's pool would wait for the others. Giving the pool
+// back just before the fork makes both sides start a new one.
+void before_fork() {
+  if (!inside) omp_pause_resource_all(omp_pause_soft);
+}
+const int fork_handler = pthread_atfork(before_fork, nullptr, nullptr);
+#endif
+
+struct Job {
+  std::int64_t pieces;
+  void (*body)(void*, std::int64_t, int);
+  void* arg;
+  std::atomic<std::int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;
+
+  void work(int thread) {
+    for (;;) {
+      const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
+      if (piece >= pieces || failed.load(std::memory_order_relaxed)) return;
+      try {
+        body(arg, piece, thread);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+      }
+    }
+  }
+};
+
+}  // namespace
+
+int num_threads() {
+  const int n = thread_count.load(std::memory_order_relaxed);
+  if (n) return n;
+  load_settings();
+  return thread_count.load();
+}
+
+void set_num_threads(int n) {
+  if (n < 1 || n > 4096)
+    throw Error("set_num_threads: got " + std::to_string(n) + ", expected an integer from 1 to 4096");
+  std::lock_guard<std::mutex> lock(settings_mutex);
+  thread_count.store(n);
+  reason = "set_num_threads";
+}
+
+std::string num_threads_reason() {
+  num_threads();
+  std::lock_guard<std::mutex> lock(settings_mutex);
+  return reason;
+}
+
+std::string openmp_runtime() {
+#if defined(__clang__)
+  return "LLVM OpenMP " + std::to_string(_OPENMP);
+#elif defined(__GNUC__)
+  return "GNU OpenMP " + std::to_string(_OPENMP);
+#else
+  return "OpenMP " + std::to_string(_OPENMP);
+#endif
+}
+
+void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, std::int64_t, int), void* arg) {
+  if (pieces <= 0) return;
+  const int n = static_cast<int>(std::min<std::int64_t>(pieces, threads));
+  if (n <= 1 || inside) {
+    for (std::int64_t p = 0; p < pieces; ++p) body(arg, p, 0);
+    return;
+  }
+  Job job{pieces, body, arg};
+#pragma omp parallel num_threads(n)
+  {
+    simd::FlushDenormals flush;
+    inside = true;
+    job.work(omp_get_thread_num());
+    inside = false;
+  }
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace fastconv

@@ -1,0 +1,54 @@
+#include "core/tensor.hpp"
+
+namespace fastconv {
+
+const char* name_of(DType t) {
+  switch (t) {
+    case DType::f32: return "float32";
+    case DType::f64: return "float64";
+    case DType::i64: return "int64";
+  }
+  return "?";
+}
+
+DType dtype_from_name(const std::string& name) {
+  if (name == "float32") return DType::f32;
+  if (name == "float64") return DType::f64;
+  if (name == "int64") return DType::i64;
+  throw Error("dtype " + name + " is not supported; expected float32, float64 or int64");
+}
+
+std::string to_string(const Shape& shape) {
+  std::string s = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (i) s += ", ";
+    s += std::to_string(shape[i]);
+  }
+  if (shape.size() == 1) s += ",";
+  return s + ")";
+}
+
+std::int64_t num_elements(const Shape& shape) {
+  // 2^46 elements are 512 TiB of float64: past any machine, and far from overflow in later sums.
+  constexpr std::int64_t limit = std::int64_t{1} << 46;
+  std::int64_t n = 1;
+  bool empty = false;
+  for (auto d : shape) {
+    if (d < 0) throw Error("shape " + to_string(shape) + " has a negative dimension");
+    if (d == 0) {
+      empty = true;
+      continue;
+    }
+    if (d > limit / n) throw Error("shape " + to_string(shape) + " is too large");
+    n *= d;
+  }
+  return empty ? 0 : n;
+}
+
+std::int64_t product(const Shape& shape, std::size_t begin, std::size_t end) {
+  std::int64_t n = 1;
+  for (std::size_t i = begin; i < end; ++i) n *= shape[i];
+  return n;
+}
+
+}  // namespace fastconv

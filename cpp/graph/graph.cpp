@@ -1,0 +1,162 @@
+#include "graph/graph.hpp"
+
+#include <cstring>
+#include <map>
+
+namespace fastconv {
+namespace {
+
+std::map<std::string, OpDef>& registry() {
+  static auto* ops = new std::map<std::string, OpDef>;
+  return *ops;
+}
+
+std::string label(const Node& node) {
+  return node.name.empty() || node.name == node.op->name ? node.op->name : node.op->name + " '" + node.name + "'";
+}
+
+}  // namespace
+
+RegisterOp::RegisterOp(OpDef def) {
+  const std::string name = def.name;
+  registry().emplace(name, std::move(def));
+}
+
+const OpDef* find_op_or_null(const std::string& name) {
+  const auto it = registry().find(name);
+  return it == registry().end() ? nullptr : &it->second;
+}
+
+const OpDef& find_op(const std::string& name) {
+  if (const OpDef* op = find_op_or_null(name)) return *op;
+  throw Error("there is no operator '" + name + "'");
+}
+
+std::vector<std::string> op_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, op] : registry()) names.push_back(name);
+  return names;
+}
+
+const TensorType& InferContext::type(std::size_t i) const {
+  if (!has(i)) fail("input " + std::to_string(i) + " is missing");
+  return graph_.value(node_.inputs[i]).type;
+}
+
+void InferContext::fail(const std::string& message) const { throw Error(label(node_) + ": " + message); }
+
+void InferContext::expect_rank(std::size_t i, std::size_t rank, const char* what) const {
+  if (shape(i).size() != rank)
+    fail(std::string(what) + " has shape " + to_string(shape(i)) + ", expected rank " + std::to_string(rank));
+}
+
+void InferContext::expect_shape(std::size_t i, const Shape& expected, const char* what) const {
+  if (shape(i) != expected)
+    fail(std::string(what) + " has shape " + to_string(shape(i)) + ", expected " + to_string(expected));
+}
+
+void InferContext::expect_same_dtype() const {
+  for (std::size_t i = 0; i < inputs(); ++i) {
+    if (!has(i)) continue;
+    if (type(i).dtype == DType::i64) fail("input " + std::to_string(i) + " is int64, expected float32 or float64");
+    if (type(i).dtype != type(0).dtype)
+      fail("inputs have different dtypes: " + std::string(name_of(type(0).dtype)) + " and " +
+           name_of(type(i).dtype));
+  }
+}
+
+const TensorType& GradContext::type(int value) const { return graph.value(value).type; }
+
+int GradContext::add(const std::string& op, std::vector<int> inputs, Attrs attrs) {
+  return add_all(op, std::move(inputs), std::move(attrs)).at(0);
+}
+
+std::vector<int> GradContext::add_all(const std::string& op, std::vector<int> inputs, Attrs attrs) {
+  return graph.add(op, std::move(inputs), std::move(attrs), node.name);
+}
+
+void Graph::check(int id) const {
+  if (id < 0 || id >= static_cast<int>(values_.size()))
+    throw Error("there is no value " + std::to_string(id) + " in this graph");
+}
+
+const Value& Graph::value(int id) const {
+  check(id);
+  return values_[static_cast<std::size_t>(id)];
+}
+
+int Graph::input(const std::string& name, TensorType type) {
+  num_elements(type.shape);
+  const int id = static_cast<int>(values_.size());
+  values_.push_back({std::move(type), Value::Kind::input, kNone, nullptr, name});
+  inputs_.push_back(id);
+  return id;
+}
+
+int Graph::variable(VariablePtr variable) {
+  for (std::size_t i = 0; i < values_.size(); ++i)
+    if (values_[i].variable == variable) return static_cast<int>(i);
+  const int id = static_cast<int>(values_.size());
+  std::string name = variable->name();
+  TensorType type = variable->type();
+  values_.push_back({std::move(type), Value::Kind::variable, kNone, std::move(variable), std::move(name)});
+  return id;
+}
+
+int Graph::constant(TensorType type, const void* data) {
+  auto v = std::make_shared<Variable>(std::move(type), "constant");
+  if (v->type().bytes()) std::memcpy(v->data(), data, v->type().bytes());
+  return variable(std::move(v));
+}
+
+int Graph::scalar(double value, DType dtype) {
+  const float f = static_cast<float>(value);
+  const auto i = static_cast<std::int64_t>(value);
+  if (dtype == DType::f32) return constant({{}, dtype}, &f);
+  if (dtype == DType::i64) return constant({{}, dtype}, &i);
+  return constant({{}, dtype}, &value);
+}
+
+Node Graph::make_node(const std::string& op, std::vector<int> inputs, Attrs attrs, std::string name) {
+  Node node;
+  node.op = &find_op(op);
+  node.inputs = std::move(inputs);
+  node.attrs = std::move(attrs);
+  node.name = std::move(name);
+  for (int in : node.inputs)
+    if (in != kNone) check(in);
+  std::vector<TensorType> types;
+  try {
+    types = node.op->infer(InferContext(*this, node));
+  } catch (const Error& e) {
+    const std::string message = e.what();
+    if (message.rfind(label(node), 0) == 0) throw;
+    throw Error(label(node) + ": " + message);
+  }
+  for (int m : node.op->mutates)
+    if (m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone &&
+        value(node.inputs[m]).kind != Value::Kind::variable)
+      throw Error(label(node) + ": input " + std::to_string(m) + " is changed in place and must be a variable");
+  for (auto& type : types) {
+    num_elements(type.shape);
+    node.outputs.push_back(static_cast<int>(values_.size()));
+    values_.push_back({std::move(type), Value::Kind::computed, kNone, nullptr, node.name});
+  }
+  return node;
+}
+
+std::vector<int> Graph::add(const std::string& op, std::vector<int> inputs, Attrs attrs, std::string name) {
+  Node node = make_node(op, std::move(inputs), std::move(attrs), std::move(name));
+  for (int out : node.outputs) values_[out].node = static_cast<int>(nodes_.size());
+  nodes_.push_back(std::move(node));
+  return nodes_.back().outputs;
+}
+
+void Graph::replace_nodes(std::vector<Node> nodes) {
+  for (Value& v : values_) v.node = kNone;
+  nodes_ = std::move(nodes);
+  for (std::size_t i = 0; i < nodes_.size(); ++i)
+    for (int out : nodes_[i].outputs) values_[out].node = static_cast<int>(i);
+}
+
+}  // namespace fastconv

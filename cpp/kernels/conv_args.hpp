@@ -1,0 +1,71 @@
+#pragma once
+#include <cstdint>
+
+namespace fastconv {
+
+// One row of output pixels, one group of up to tile_vectors vectors of output channels:
+// y[p][c] = bias[c] + sum over taps and r of x[p * x_pixel + th * x_tap_h + tw * x_tap_w + r] * w[th][tw][r][c]
+template <class T>
+struct ConvRowArgs {
+  const T* x;
+  std::int64_t x_pixel;
+  std::int64_t x_tap_h, x_tap_w;
+  std::int64_t taps_h, taps_w;
+  std::int64_t run;   // contiguous elements of one tap; weights follow as [taps_h][taps_w][run][vectors * width]
+  const T* w;
+  int vectors;        // 1, 2 or 4, at most tile_vectors
+  int channels;       // valid ones, in ((vectors - 1) * width, vectors * width]
+  const T* bias;      // `channels` elements, or null
+  T* y;
+  std::int64_t y_pixel;
+  std::int64_t pixels;
+  bool clamp;         // y = min(max(y, lo), hi); NaN stays NaN
+  T lo, hi;
+};
+
+// dw[r][c] += sum over images, rows and pixels of x[r] * dy[c], for `run` contiguous elements of x and
+// `vectors` whole vectors of dy.
+template <class T>
+struct ConvWeightsArgs {
+  const T* x;
+  std::int64_t x_image, x_row, x_pixel;
+  const T* dy;
+  std::int64_t dy_image, dy_row, dy_pixel;
+  std::int64_t images, rows, pixels;
+  std::int64_t run;
+  int vectors;
+  T* dw;
+  std::int64_t dw_row;
+};
+
+// One row of output pixels, all channels: y[p][c] = bias[c] + sum of x[...][c] * w[tap][c].
+template <class T>
+struct DepthwiseRowArgs {
+  const T* x;
+  std::int64_t x_pixel, x_tap_h, x_tap_w;
+  std::int64_t taps_h, taps_w;
+  const T* w;  // [taps_h * taps_w][w_tap]
+  std::int64_t w_tap;
+  const T* bias;
+  T* y;
+  std::int64_t y_pixel;
+  std::int64_t pixels;
+  std::int64_t channels;
+  bool clamp;
+  T lo, hi;
+};
+
+// dw[tap][c] += sum over rows and pixels of x[...][c] * dy[p][c].
+template <class T>
+struct DepthwiseWeightsArgs {
+  const T* x;
+  std::int64_t x_row, x_pixel, x_tap_h, x_tap_w;
+  std::int64_t taps_h, taps_w;
+  const T* dy;
+  std::int64_t dy_row, dy_pixel;
+  std::int64_t rows, pixels, channels;
+  T* dw;
+  std::int64_t dw_tap;
+};
+
+}  // namespace fastconv

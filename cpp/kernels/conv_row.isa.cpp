@@ -1,0 +1,104 @@
+// Direct convolution on NHWC: pixels x vectors accumulators stay in registers over the whole reduction; the input
+// is read where it lies, weights are packed in the order of use. 1x1, dense layers and the input gradient (one
+// call a phase) run through it too.
+#include "kernels/conv_args.hpp"
+#include "kernels/isa.hpp"
+
+namespace fastconv::FASTCONV_ISA {
+namespace {
+
+template <class T, int P, int V>
+FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
+  using VT = Vec<T>;
+  constexpr int W = VT::width;
+  constexpr int B = (P + 2) / 3;  // one base address for three pixels: base, base + step, base + 2 * step
+  constexpr int U = 4;            // more channels a turn than four gain nothing and cost instruction cache
+  const int tail = a.channels - (V - 1) * W;
+
+  VT acc[P][V];
+  FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
+    VT b = VT::zero();
+    if (a.bias) b = v + 1 < V || tail == W ? VT::load(a.bias + v * W) : VT::load(a.bias + v * W, tail);
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p][v] = b;
+  }
+
+  const std::int64_t step = a.x_pixel, run = a.run;
+  const T* w = a.w;
+  for (std::int64_t th = 0; th < a.taps_h; ++th) {
+    for (std::int64_t tw = 0; tw < a.taps_w; ++tw) {
+      const T* base[B];
+      FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] = x + th * a.x_tap_h + tw * a.x_tap_w + 3 * i * step;
+      std::int64_t r = run;
+      for (; r >= U; r -= U) {
+        FASTCONV_UNROLL for (int c = 0; c < U; ++c) {
+          VT wv[V];
+          FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + (c * V + v) * W);
+          FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+            const auto b = VT::broadcast(base[p / 3] + (p % 3) * step + c);
+            FASTCONV_UNROLL for (int v = 0; v < V; ++v) VT::accumulate(acc[p][v], wv[v], b);
+          }
+        }
+        w += U * V * W;
+        FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] += U;
+      }
+      for (; r > 0; --r) {
+        VT wv[V];
+        FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + v * W);
+        FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+          const auto b = VT::broadcast(base[p / 3] + (p % 3) * step);
+          FASTCONV_UNROLL for (int v = 0; v < V; ++v) VT::accumulate(acc[p][v], wv[v], b);
+        }
+        w += V * W;
+        FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] += 1;
+      }
+    }
+  }
+
+  if (a.clamp) {
+    const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p)
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v] = min(hi, max(lo, acc[p][v]));
+  }
+  if (tail == W) {
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p)
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v].store(y + p * a.y_pixel + v * W);
+  } else {
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+      FASTCONV_UNROLL for (int v = 0; v + 1 < V; ++v) acc[p][v].store(y + p * a.y_pixel + v * W);
+      acc[p][V - 1].store(y + p * a.y_pixel + (V - 1) * W, tail);
+    }
+  }
+}
+
+template <class T, int V, int P>
+FASTCONV_INLINE void choose(int pixels, const ConvRowArgs<T>& a, const T* x, T* y) {
+  if (pixels == P) return tile<T, P, V>(a, x, y);
+  if constexpr (P > 1) choose<T, V, P - 1>(pixels, a, x, y);
+}
+
+// Cuts the row into tiles of nearly equal width: 11 pixels are 6 + 5, not 7 + 4.
+template <class T, int V>
+void row(const ConvRowArgs<T>& a) {
+  constexpr int most = tile_pixels<T, V>();
+  const std::int64_t tiles = (a.pixels + most - 1) / most;
+  for (std::int64_t i = 0, p = 0; i < tiles; ++i) {
+    const auto n = static_cast<int>((a.pixels - p + tiles - i - 1) / (tiles - i));
+    choose<T, V, most>(n, a, a.x + p * a.x_pixel, a.y + p * a.y_pixel);
+    p += n;
+  }
+}
+
+}  // namespace
+
+template <class T>
+void conv_row(const ConvRowArgs<T>& a) {
+  if constexpr (Tile<T>::vectors >= 4)
+    if (a.vectors == 4) return row<T, 4>(a);
+  if (a.vectors == 2) return row<T, 2>(a);
+  row<T, 1>(a);
+}
+
+template void conv_row<float>(const ConvRowArgs<float>&);
+template void conv_row<double>(const ConvRowArgs<double>&);
+
+}  // namespace fastconv::FASTCONV_ISA

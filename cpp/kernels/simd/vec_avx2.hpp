@@ -1,0 +1,144 @@
+// Vectors of AVX2 and FMA.
+#pragma once
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fastconv::avx2 {
+
+template <class T> struct Vec;
+
+template <>
+struct Vec<float> {
+  static constexpr int width = 8;
+  using Element = float;
+  __m256 v;
+
+  static Vec zero() { return {_mm256_setzero_ps()}; }
+  static Vec set(float x) { return {_mm256_set1_ps(x)}; }
+  static Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  // The first n (0 to width) elements; the others are zero and their memory is not touched.
+  static Vec load(const float* p, int n) { return {_mm256_maskload_ps(p, lanes(n))}; }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void store(float* p, int n) const { _mm256_maskstore_ps(p, lanes(n), v); }
+  static __m256i lanes(int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+
+  friend Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
+  friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
+  friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
+  friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
+  friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }  // a * b + c
+  // The second operand when either is NaN.
+  friend Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
+  friend Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
+  friend Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  friend Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+  // Comparisons give a Mask; select(m, a, b) is m ? a : b. Ordered: false for NaN.
+  struct Mask {
+    __m256 m;
+  };
+  friend Mask less(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+  friend Mask less_equal(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LE_OQ)}; }
+  friend Mask equal(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
+  friend Mask is_nan(Vec a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
+  friend Mask mask_or(Mask a, Mask b) { return {_mm256_or_ps(a.m, b.m)}; }
+  friend Vec select(Mask m, Vec a, Vec b) { return {_mm256_blendv_ps(b.v, a.v, m.m)}; }
+  friend Vec round(Vec a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+  // a * 2^n for integral n in [-252, 254], in two steps so that the powers stay normal.
+  friend Vec ldexp(Vec a, Vec n) {
+    const __m256i i = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
+    const __m256i lo = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
+    const __m256i hi = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
+    return {_mm256_mul_ps(_mm256_mul_ps(a.v, _mm256_castsi256_ps(lo)), _mm256_castsi256_ps(hi))};
+  }
+  friend float sum(Vec a) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+  }
+
+  using Broadcast = Vec;
+  static Broadcast broadcast(const float* p) {
+    Vec b{_mm256_broadcast_ss(p)};
+#if defined(__GNUC__)
+    asm("" : "+x"(b.v));  // keeps it in a register: folded into each FMA it would be loaded again
+#endif
+    return b;
+  }
+  // acc += w * b. One instruction on registers: from intrinsics GCC folds the weights' loads into the FMAs.
+  static void accumulate(Vec& acc, Vec w, Broadcast b) {
+#if defined(__GNUC__)
+    asm("vfmadd231ps %2, %1, %0" : "+x"(acc.v) : "x"(w.v), "x"(b.v));
+#else
+    acc.v = _mm256_fmadd_ps(w.v, b.v, acc.v);
+#endif
+  }
+};
+
+template <>
+struct Vec<double> {
+  static constexpr int width = 4;
+  using Element = double;
+  __m256d v;
+
+  static Vec zero() { return {_mm256_setzero_pd()}; }
+  static Vec set(double x) { return {_mm256_set1_pd(x)}; }
+  static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
+  static Vec load(const double* p, int n) { return {_mm256_maskload_pd(p, lanes(n))}; }
+  void store(double* p) const { _mm256_storeu_pd(p, v); }
+  void store(double* p, int n) const { _mm256_maskstore_pd(p, lanes(n), v); }
+  static __m256i lanes(int n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+  }
+
+  friend Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
+  friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }
+  friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
+  friend Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
+  friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  friend Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
+  friend Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }
+  friend Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }
+  friend Vec abs(Vec a) { return {_mm256_andnot_pd(_mm256_set1_pd(-0.0), a.v)}; }
+  struct Mask {
+    __m256d m;
+  };
+  friend Mask less(Vec a, Vec b) { return {_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ)}; }
+  friend Mask less_equal(Vec a, Vec b) { return {_mm256_cmp_pd(a.v, b.v, _CMP_LE_OQ)}; }
+  friend Mask equal(Vec a, Vec b) { return {_mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ)}; }
+  friend Mask is_nan(Vec a) { return {_mm256_cmp_pd(a.v, a.v, _CMP_UNORD_Q)}; }
+  friend Mask mask_or(Mask a, Mask b) { return {_mm256_or_pd(a.m, b.m)}; }
+  friend Vec select(Mask m, Vec a, Vec b) { return {_mm256_blendv_pd(b.v, a.v, m.m)}; }
+  friend Vec round(Vec a) { return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+  // a * 2^n for integral n in [-2044, 2046].
+  friend Vec ldexp(Vec a, Vec n) {
+    const __m128i i = _mm256_cvtpd_epi32(n.v), half = _mm_srai_epi32(i, 1), bias = _mm_set1_epi32(1023);
+    const __m256i lo = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(half, bias)), 52);
+    const __m256i hi = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(_mm_sub_epi32(i, half), bias)), 52);
+    return {_mm256_mul_pd(_mm256_mul_pd(a.v, _mm256_castsi256_pd(lo)), _mm256_castsi256_pd(hi))};
+  }
+  friend double sum(Vec a) {
+    const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+  }
+
+  using Broadcast = Vec;
+  static Broadcast broadcast(const double* p) {
+    Vec b{_mm256_broadcast_sd(p)};
+#if defined(__GNUC__)
+    asm("" : "+x"(b.v));
+#endif
+    return b;
+  }
+  static void accumulate(Vec& acc, Vec w, Broadcast b) {
+#if defined(__GNUC__)
+    asm("vfmadd231pd %2, %1, %0" : "+x"(acc.v) : "x"(w.v), "x"(b.v));
+#else
+    acc.v = _mm256_fmadd_pd(w.v, b.v, acc.v);
+#endif
+  }
+};
+
+}  // namespace fastconv::avx2

@@ -1,0 +1,105 @@
+// Vectors of the baseline: 16 bytes through the compiler's vector extension (SSE2 on x86-64, NEON on arm64,
+// plain code elsewhere), arrays where a compiler lacks it.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+namespace fastconv::scalar {
+
+#if defined(__GNUC__)
+template <class T> struct Lanes {
+  typedef T type __attribute__((vector_size(16)));
+};
+#else
+template <class T> struct Lanes {
+  struct type {
+    T e[16 / sizeof(T)];
+    T& operator[](int i) { return e[i]; }
+    const T& operator[](int i) const { return e[i]; }
+  };
+};
+#endif
+
+template <class T>
+struct Vec {
+  static constexpr int width = 16 / sizeof(T);
+  using Element = T;
+  typename Lanes<T>::type v;
+
+  template <class Fn> static Vec each(Fn fn) {
+    Vec r;
+    for (int i = 0; i < width; ++i) r.v[i] = fn(i);
+    return r;
+  }
+  static Vec zero() { return set(0); }
+  static Vec set(T x) { return each([&](int) { return x; }); }
+  static Vec load(const T* p) {
+    Vec r;
+    __builtin_memcpy(&r.v, p, sizeof r.v);
+    return r;
+  }
+  // The first n (0 to width) elements; the others are zero and their memory is not touched.
+  static Vec load(const T* p, int n) { return each([&](int i) { return i < n ? p[i] : T(0); }); }
+  void store(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
+  void store(T* p, int n) const {
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+  }
+
+#if defined(__GNUC__)
+  friend Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+  friend Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+  friend Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+  friend Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  friend Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }  // a * b + c
+  // The second operand when either is NaN.
+  friend Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
+  friend Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
+  using Mask = decltype(Vec{}.v < Vec{}.v);
+  friend Mask less(Vec a, Vec b) { return a.v < b.v; }
+  friend Mask less_equal(Vec a, Vec b) { return a.v <= b.v; }
+  friend Mask equal(Vec a, Vec b) { return a.v == b.v; }
+  friend Mask is_nan(Vec a) { return a.v != a.v; }
+  friend Mask mask_or(Mask a, Mask b) { return a | b; }
+  friend Vec select(Mask m, Vec a, Vec b) { return {m ? a.v : b.v}; }
+#else
+  friend Vec operator+(Vec a, Vec b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
+  friend Vec operator-(Vec a, Vec b) { return each([&](int i) { return a.v[i] - b.v[i]; }); }
+  friend Vec operator*(Vec a, Vec b) { return each([&](int i) { return a.v[i] * b.v[i]; }); }
+  friend Vec operator/(Vec a, Vec b) { return each([&](int i) { return a.v[i] / b.v[i]; }); }
+  friend Vec fma(Vec a, Vec b, Vec c) { return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
+  friend Vec max(Vec a, Vec b) { return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
+  friend Vec min(Vec a, Vec b) { return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
+  struct Mask {
+    bool m[width];
+  };
+  template <class Fn> static Mask test(Fn fn) {
+    Mask r;
+    for (int i = 0; i < width; ++i) r.m[i] = fn(i);
+    return r;
+  }
+  friend Mask less(Vec a, Vec b) { return test([&](int i) { return a.v[i] < b.v[i]; }); }
+  friend Mask less_equal(Vec a, Vec b) { return test([&](int i) { return a.v[i] <= b.v[i]; }); }
+  friend Mask equal(Vec a, Vec b) { return test([&](int i) { return a.v[i] == b.v[i]; }); }
+  friend Mask is_nan(Vec a) { return test([&](int i) { return a.v[i] != a.v[i]; }); }
+  friend Mask mask_or(Mask a, Mask b) { return test([&](int i) { return a.m[i] || b.m[i]; }); }
+  friend Vec select(Mask m, Vec a, Vec b) { return each([&](int i) { return m.m[i] ? a.v[i] : b.v[i]; }); }
+#endif
+  friend Vec sqrt(Vec a) { return each([&](int i) { return static_cast<T>(::sqrt(static_cast<double>(a.v[i]))); }); }
+  friend Vec abs(Vec a) { return each([&](int i) { return a.v[i] < 0 ? -a.v[i] : a.v[i] + T(0); }); }
+  friend Vec round(Vec a) { return each([&](int i) { return static_cast<T>(::nearbyint(static_cast<double>(a.v[i]))); }); }
+  // a * 2^n for integral n.
+  friend Vec ldexp(Vec a, Vec n) {
+    return each([&](int i) { return static_cast<T>(::ldexp(static_cast<double>(a.v[i]), static_cast<int>(n.v[i]))); });
+  }
+  friend T sum(Vec a) {
+    T s = a.v[0];
+    for (int i = 1; i < width; ++i) s += a.v[i];
+    return s;
+  }
+
+  using Broadcast = Vec;
+  static Broadcast broadcast(const T* p) { return set(*p); }
+  static void accumulate(Vec& acc, Vec w, Broadcast b) { acc = fma(w, b, acc); }
+};
+
+}  // namespace fastconv::scalar

@@ -117,6 +117,7 @@ void load_settings() {
 }
 
 thread_local bool inside = false;
+thread_local int pinned = 0;
 
 #if defined(__linux__) && _OPENMP >= 201511
 // A child of fork has only the forking thread, yet GNU OpenMP's pool would wait for the others. Giving the pool
@@ -150,7 +151,11 @@ struct Job {
 
 }  // namespace
 
+PinThreads::PinThreads() : before_(pinned) { pinned = num_threads(); }
+PinThreads::~PinThreads() { pinned = before_; }
+
 int num_threads() {
+  if (pinned) return pinned;
   const int n = thread_count.load(std::memory_order_relaxed);
   if (n) return n;
   load_settings();

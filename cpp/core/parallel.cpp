@@ -193,7 +193,7 @@ void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, 
     for (std::int64_t p = 0; p < pieces; ++p) body(arg, p, 0);
     return;
   }
-  Job job{pieces, body, arg};
+  Job job{pieces, body, arg, {0}, {false}, nullptr};
 #pragma omp parallel num_threads(n)
   {
     simd::FlushDenormals flush;

@@ -54,7 +54,7 @@ struct Vec {
   // The second operand when either is NaN.
   friend Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
   friend Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
-  using Mask = decltype(Vec{}.v < Vec{}.v);
+  using Mask = decltype(typename Lanes<T>::type{} < typename Lanes<T>::type{});
   friend Mask less(Vec a, Vec b) { return a.v < b.v; }
   friend Mask less_equal(Vec a, Vec b) { return a.v <= b.v; }
   friend Mask equal(Vec a, Vec b) { return a.v == b.v; }

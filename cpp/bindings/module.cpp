@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <cstring>
 #include <new>
 
@@ -173,6 +174,21 @@ void assign(Variable& v, const py::array& array) {
   v.touch();
 }
 
+// GFLOP/s of one thread; the best of a few short runs.
+double fma_peak(double seconds) {
+  py::gil_scoped_release release;
+  double best = 0, flops = 0;
+  float sum = 0;
+  PeakArgs<float> args{1000000, 0.5f, 1.0f, &sum, &flops};
+  const auto begin = std::chrono::steady_clock::now();
+  do {
+    const auto start = std::chrono::steady_clock::now();
+    kernels<float>().fma_peak(args);
+    best = std::max(best, flops / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  } while (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() < seconds);
+  return best / 1e9;
+}
+
 py::dict config() {
   py::dict d;
   py::list compiled, usable;
@@ -254,6 +270,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);
+  m.def("fma_peak", &fma_peak, py::arg("seconds") = 0.05);
   active_isa();   // a wrong FASTCONV_ISA or FASTCONV_NUM_THREADS is told at import
   num_threads();
 }

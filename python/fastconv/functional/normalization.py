@@ -54,10 +54,9 @@ def batch_norm(
     x, _, _, mean, var = arrays
     if not training:
         return run(_build_inference, args, [a for a in arrays if a is not None])[0]
-    if mean is not None:
-        for name, a in (("running_mean", mean), ("running_var", var)):
-            if not a.flags.writeable:
-                raise ValueError(f"{fn}: {name} is updated in place but is read-only")
+    for name, a in (("running_mean", mean), ("running_var", var)):
+        if a is not None and not a.flags.writeable:
+            raise ValueError(f"{fn}: {name} is updated in place but is read-only")
     out = run(_build_training, args, [a for a in arrays[:3] if a is not None])
     if mean is not None and x.size:
         count = x.size // x.shape[1]

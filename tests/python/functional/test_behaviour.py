@@ -1,4 +1,4 @@
-"""What holds for every operator: threads, layouts, forms of arguments, special values, the cache."""
+"""What holds for every operator: threads, layouts, argument forms, special values, the cache."""
 
 import threading
 

@@ -105,8 +105,7 @@ ArenaPool::Lease::Lease(ArenaPool& pool, std::size_t bytes) : pool_(pool) {
 
 ArenaPool::Lease::~Lease() {
   std::lock_guard<std::mutex> lock(pool_.state_->mutex);
-  pool_.state_->idle.push_back(std::move(buffer_));
-  pool_.state_->trim();
+  if (buffer_.size()) pool_.state_->idle.push_back(std::move(buffer_));
 }
 
 }  // namespace fastconv

@@ -117,6 +117,7 @@ void load_settings() {
 }
 
 thread_local bool inside = false;
+thread_local int pinned = 0;
 
 #if defined(__linux__) && _OPENMP >= 201511
 // A child of fork has only the forking thread, yet GNU OpenMP's pool would wait for the others. Giving the pool
@@ -150,7 +151,11 @@ struct Job {
 
 }  // namespace
 
+PinThreads::PinThreads() : before_(pinned) { pinned = num_threads(); }
+PinThreads::~PinThreads() { pinned = before_; }
+
 int num_threads() {
+  if (pinned) return pinned;
   const int n = thread_count.load(std::memory_order_relaxed);
   if (n) return n;
   load_settings();
@@ -188,7 +193,7 @@ void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, 
     for (std::int64_t p = 0; p < pieces; ++p) body(arg, p, 0);
     return;
   }
-  Job job{pieces, body, arg};
+  Job job{pieces, body, arg, {0}, {false}, nullptr};
 #pragma omp parallel num_threads(n)
   {
     simd::FlushDenormals flush;

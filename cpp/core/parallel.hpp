@@ -12,6 +12,18 @@ namespace fastconv {
 
 int num_threads();
 void set_num_threads(int n);  // n >= 1, else Error
+
+// Keeps num_threads() as it is for the calling thread while it lives: memory for each thread was counted by it.
+class PinThreads {
+ public:
+  PinThreads();
+  ~PinThreads();
+  PinThreads(const PinThreads&) = delete;
+  PinThreads& operator=(const PinThreads&) = delete;
+
+ private:
+  int before_;
+};
 // Why num_threads() is what it is: "affinity", "cgroup quota", "FASTCONV_NUM_THREADS" or "set_num_threads".
 std::string num_threads_reason();
 std::string openmp_runtime();

@@ -1,0 +1,259 @@
+// Python's view of the core: NumPy arrays in and out, and nothing else.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <new>
+
+#include "backend/cpu/cpu.hpp"
+#include "core/cpu.hpp"
+#include "core/parallel.hpp"
+#include "graph/plan.hpp"
+
+namespace py = pybind11;
+
+namespace fastconv {
+namespace {
+
+py::dtype numpy_dtype(DType t) { return py::dtype(name_of(t)); }
+
+py::tuple shape_tuple(const Shape& shape) {
+  py::tuple t(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i) t[i] = shape[i];
+  return t;
+}
+
+DType dtype_of(const py::array& a) {
+  const py::dtype d = a.dtype();
+  if (d.is(py::dtype::of<float>()) || d.equal(py::dtype::of<float>())) return DType::f32;
+  if (d.equal(py::dtype::of<double>())) return DType::f64;
+  if (d.equal(py::dtype::of<std::int64_t>())) return DType::i64;
+  throw py::type_error("dtype " + py::str(d).cast<std::string>() +
+                       " is not supported; expected float32, float64 or int64");
+}
+
+Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }
+
+// C order, aligned; a copy only where the array is not so already.
+py::array dense(const py::array& a) {
+  py::array out = py::array::ensure(a, py::array::c_style);
+  if (!out) throw py::error_already_set();
+  return out;
+}
+
+Attr to_attr(const std::string& key, const py::handle& v) {
+  if (py::isinstance<py::bool_>(v)) return v.cast<bool>();
+  if (py::isinstance<py::int_>(v)) return v.cast<std::int64_t>();
+  if (py::isinstance<py::float_>(v)) return v.cast<double>();
+  if (py::isinstance<py::str>(v)) return v.cast<std::string>();
+  if (PyIndex_Check(v.ptr())) return py::reinterpret_steal<py::object>(PyNumber_Index(v.ptr())).cast<std::int64_t>();
+  if (py::isinstance<py::sequence>(v)) {
+    bool real = false;
+    for (auto e : py::reinterpret_borrow<py::sequence>(v)) real = real || py::isinstance<py::float_>(e);
+    if (real) return v.cast<std::vector<double>>();
+    return v.cast<Ints>();
+  }
+  if (PyNumber_Check(v.ptr())) return py::float_(py::reinterpret_borrow<py::object>(v)).cast<double>();
+  throw py::type_error("attribute " + key + ": " + py::str(py::type::of(v)).cast<std::string>() +
+                       " cannot be an attribute of an operator");
+}
+
+std::vector<int> to_ids(const std::vector<std::optional<int>>& ids) {
+  std::vector<int> out;
+  for (const auto& id : ids) out.push_back(id.value_or(kNone));
+  return out;
+}
+
+std::vector<std::optional<int>> from_ids(const std::vector<int>& ids) {
+  std::vector<std::optional<int>> out;
+  for (int id : ids) out.push_back(id == kNone ? std::nullopt : std::optional<int>(id));
+  return out;
+}
+
+class PyPlan {
+ public:
+  PyPlan(const Graph& graph, const std::vector<int>& outputs) : plan_(graph, outputs, cpu::backend()) {}
+
+  py::list run(const py::sequence& feeds) {
+    Call call(*this, feeds);
+    {
+      py::gil_scoped_release release;
+      plan_.run(call.in, call.out);
+    }
+    return call.results;
+  }
+
+  py::list profile(const py::sequence& feeds) {
+    Call call(*this, feeds);
+    std::vector<StepReport> report;
+    {
+      py::gil_scoped_release release;
+      report = plan_.profile(call.in, call.out);
+    }
+    py::list rows;
+    for (const StepReport& s : report) {
+      py::dict row;
+      row["op"] = s.op;
+      row["name"] = s.name;
+      row["algorithm"] = s.algorithm;
+      row["shape"] = shape_tuple(s.shape);
+      row["seconds"] = s.seconds;
+      row["flops"] = s.flops;
+      rows.append(row);
+    }
+    return rows;
+  }
+
+  py::dict memory() const {
+    const MemoryReport m = plan_.memory();
+    py::dict d;
+    d["arena"] = m.arena;
+    d["scratch"] = m.scratch;
+    d["prepared"] = m.prepared;
+    return d;
+  }
+
+ private:
+  // The arrays of one call, kept alive through it.
+  struct Call {
+    std::vector<py::array> keep;
+    std::vector<const void*> in;
+    std::vector<void*> out;
+    py::list results;
+
+    Call(const PyPlan& p, const py::sequence& feeds) {
+      const auto& types = p.plan_.input_types();
+      if (feeds.size() != types.size())
+        throw Error("plan: got " + std::to_string(feeds.size()) + " arrays, expected " + std::to_string(types.size()));
+      keep.reserve(types.size());
+      for (std::size_t i = 0; i < types.size(); ++i) {
+        py::object item = feeds[i];
+        if (!py::isinstance<py::array>(item))
+          throw py::type_error("plan: input '" + p.plan_.input_names()[i] + "' is not a NumPy array");
+        py::array a = py::reinterpret_borrow<py::array>(item);
+        if (dtype_of(a) != types[i].dtype || shape_of(a) != types[i].shape)
+          throw Error("plan: input '" + p.plan_.input_names()[i] + "' has shape " + to_string(shape_of(a)) + " and dtype " +
+                      name_of(dtype_of(a)) + ", expected " + to_string(types[i].shape) + " and " +
+                      name_of(types[i].dtype));
+        keep.push_back(dense(a));
+        in.push_back(keep.back().data());
+      }
+      for (const TensorType& t : p.plan_.output_types()) {
+        py::array a(numpy_dtype(t.dtype), t.shape);
+        out.push_back(a.mutable_data());
+        results.append(std::move(a));
+      }
+    }
+  };
+
+  Plan plan_;
+};
+
+VariablePtr make_variable(const py::array& array, const std::string& name) {
+  const py::array a = dense(array);
+  auto v = std::make_shared<Variable>(TensorType{shape_of(a), dtype_of(a)}, name);
+  if (v->type().bytes()) std::memcpy(v->data(), a.data(), v->type().bytes());
+  return v;
+}
+
+py::array to_array(const Variable& v) {
+  py::array a(numpy_dtype(v.type().dtype), v.type().shape);
+  if (v.type().bytes()) std::memcpy(a.mutable_data(), v.data(), v.type().bytes());
+  return a;
+}
+
+void assign(Variable& v, const py::array& array) {
+  if (shape_of(array) != v.type().shape || dtype_of(array) != v.type().dtype)
+    throw Error("variable '" + v.name() + "': assigned an array of shape " + to_string(shape_of(array)) + " and dtype " +
+                name_of(dtype_of(array)) + ", expected " + to_string(v.type().shape) + " and " +
+                name_of(v.type().dtype));
+  const py::array a = dense(array);
+  if (v.type().bytes()) std::memcpy(v.data(), a.data(), v.type().bytes());
+  v.touch();
+}
+
+py::dict config() {
+  py::dict d;
+  py::list compiled, usable;
+  for (Isa isa : compiled_isas()) {
+    compiled.append(name_of(isa));
+    if (supported(isa)) usable.append(name_of(isa));
+  }
+  d["isa"] = name_of(active_isa());
+  d["isas_compiled"] = compiled;
+  d["isas_supported"] = usable;
+  d["openmp"] = openmp_runtime();
+  d["threads"] = num_threads();
+  d["threads_reason"] = num_threads_reason();
+  py::dict c;
+  c["l1d"] = caches().l1d;
+  c["l2"] = caches().l2;
+  c["l3"] = caches().l3;
+  d["caches"] = c;
+  d["cuda"] = false;
+  return d;
+}
+
+}  // namespace
+}  // namespace fastconv
+
+PYBIND11_MODULE(_core, m) {
+  using namespace fastconv;
+  m.doc() = "The C++ core of fastconv. Not a public interface.";
+
+  py::class_<Variable, VariablePtr>(m, "Variable")
+      .def(py::init(&make_variable), py::arg("array"), py::arg("name") = "")
+      .def_property_readonly("name", &Variable::name)
+      .def_property_readonly("shape", [](const Variable& v) { return shape_tuple(v.type().shape); })
+      .def_property_readonly("dtype", [](const Variable& v) { return name_of(v.type().dtype); })
+      .def_property_readonly("version", &Variable::version)
+      .def("numpy", &to_array)
+      .def("assign", &assign, py::arg("array"));
+
+  py::class_<Graph>(m, "Graph")
+      .def(py::init<>())
+      .def(
+          "input",
+          [](Graph& g, const std::string& name, const Shape& shape, const std::string& dtype) {
+            return g.input(name, {shape, dtype_from_name(dtype)});
+          },
+          py::arg("name"), py::arg("shape"), py::arg("dtype") = "float32")
+      .def("variable", &Graph::variable, py::arg("variable"))
+      .def(
+          "constant",
+          [](Graph& g, const py::array& array) { return g.variable(make_variable(array, "constant")); },
+          py::arg("array"))
+      .def(
+          "add",
+          [](Graph& g, const std::string& op, const std::vector<std::optional<int>>& inputs, const py::dict& attrs,
+             const std::string& name) {
+            Attrs a;
+            for (auto item : attrs) {
+              const std::string key = item.first.cast<std::string>();
+              a.set(key, to_attr(key, item.second));
+            }
+            return g.add(op, to_ids(inputs), std::move(a), name);
+          },
+          py::arg("op"), py::arg("inputs"), py::arg("attrs") = py::dict(), py::arg("name") = "")
+      .def("shape", [](const Graph& g, int v) { return shape_tuple(g.value(v).type.shape); }, py::arg("value"))
+      .def("dtype", [](const Graph& g, int v) { return name_of(g.value(v).type.dtype); }, py::arg("value"))
+      .def(
+          "gradients",
+          [](Graph& g, const std::vector<int>& outputs, const std::vector<std::optional<int>>& seeds,
+             const std::vector<int>& wrt) { return from_ids(g.gradients(outputs, to_ids(seeds), wrt)); },
+          py::arg("outputs"), py::arg("seeds"), py::arg("wrt"));
+
+  py::class_<PyPlan>(m, "Plan")
+      .def(py::init<const Graph&, const std::vector<int>&>(), py::arg("graph"), py::arg("outputs"))
+      .def("run", &PyPlan::run, py::arg("feeds"))
+      .def("profile", &PyPlan::profile, py::arg("feeds"))
+      .def_property_readonly("memory", &PyPlan::memory);
+
+  m.def("operators", &op_names);
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("get_num_threads", &num_threads);
+  m.def("config", &config);
+  active_isa();   // a wrong FASTCONV_ISA or FASTCONV_NUM_THREADS is told at import
+  num_threads();
+}

@@ -1,0 +1,284 @@
+#include "graph/plan.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <mutex>
+
+#include "core/parallel.hpp"
+#include "graph/passes/passes.hpp"
+#include "kernels/simd/float_state.hpp"
+
+namespace fastconv {
+
+Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend) {
+  Graph graph = source;
+  for (int out : outputs) output_types_.push_back(graph.value(out).type);
+  for (int in : graph.inputs()) {
+    input_types_.push_back(graph.value(in).type);
+    input_names_.push_back(graph.value(in).name);
+  }
+  passes::optimize(graph, outputs);
+  const std::vector<bool> stable = passes::stable_values(graph);
+
+  locations_.resize(graph.values().size());
+  std::vector<std::size_t> run_nodes;
+  for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
+    const Node& node = graph.nodes()[n];
+    std::vector<PackRequest> requests;
+    PlanContext context(graph, node, requests);
+    PlannedStep planned;
+    planned.step = backend.plan(context);
+    if (!planned.step.run)
+      throw Error("operator " + node.op->name + (node.name.empty() ? "" : " '" + node.name + "'") +
+                  " is not supported by the " + backend.name() + " backend for " +
+                  name_of(graph.value(node.outputs.empty() ? node.inputs[0] : node.outputs[0]).type.dtype));
+    planned.op = node.op->name;
+    planned.name = node.name;
+    if (!node.outputs.empty()) planned.shape = graph.value(node.outputs[0]).type.shape;
+    for (PackRequest& request : requests) {
+      planned.packs.push_back(static_cast<int>(packs_.size()));
+      const bool keep = stable[request.value];
+      packs_.push_back({std::move(request), keep, 0, {}});
+    }
+    scratch_bytes_ = std::max(scratch_bytes_, (planned.step.scratch + kAlignment - 1) / kAlignment * kAlignment);
+
+    // A node without outputs changes variables: it belongs to every run.
+    const bool is_stable = !node.outputs.empty() && stable[node.outputs[0]];
+    if (is_stable) {
+      for (int out : node.outputs) {
+        locations_[out] = {Place::prepared, prepared_.size()};
+        prepared_.emplace_back(std::max<std::size_t>(graph.value(out).type.bytes(), 1));
+        prepared_bytes_ += prepared_.back().size();
+      }
+      prepare_steps_.push_back(std::move(planned));
+    } else {
+      run_nodes.push_back(n);
+      steps_.push_back(std::move(planned));
+    }
+    for (int m : node.op->mutates)
+      if (m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone)
+        mutated_.push_back(graph.value(node.inputs[m]).variable);
+  }
+  std::sort(mutated_.begin(), mutated_.end());
+  mutated_.erase(std::unique(mutated_.begin(), mutated_.end()), mutated_.end());
+
+  for (std::size_t i = 0; i < graph.inputs().size(); ++i) locations_[graph.inputs()[i]] = {Place::feed, i};
+  for (std::size_t v = 0; v < graph.values().size(); ++v) {
+    const Value& value = graph.values()[v];
+    if (value.kind != Value::Kind::variable) continue;
+    locations_[v] = {Place::variable, variables_.size()};
+    variables_.push_back(value.variable);
+    if (stable[v]) stable_variables_.push_back(value.variable);
+  }
+  assign_memory(graph, outputs, run_nodes);
+  for (Pack& pack : packs_) {
+    if (!pack.stable) continue;
+    pack.buffer = Buffer(std::max<std::size_t>(pack.request.bytes, 1));
+    prepared_bytes_ += pack.buffer.size();
+  }
+  pool_bytes_ = arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads());
+  ArenaPool::instance().register_size(pool_bytes_);
+}
+
+Plan::~Plan() { ArenaPool::instance().unregister_size(pool_bytes_); }
+
+// Gives every value that a run computes a place: an output's memory, another value's (views, in-place operators),
+// or an offset of the arena.
+void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
+                         const std::vector<std::size_t>& run_nodes) {
+  const std::size_t n = graph.values().size();
+  const int end = static_cast<int>(run_nodes.size());
+  std::vector<int> root(n), first(n, -1), last(n, -1);
+  for (std::size_t v = 0; v < n; ++v) root[v] = static_cast<int>(v);
+  for (int s = 0; s < end; ++s) {
+    const Node& node = graph.nodes()[run_nodes[s]];
+    if (node.op->view) root[node.outputs[0]] = root[node.inputs[0]];
+    for (int in : node.inputs)
+      if (in != kNone) last[root[in]] = std::max(last[root[in]], s);
+    for (int out : node.outputs) {
+      if (first[root[out]] < 0) first[root[out]] = s;
+      last[root[out]] = std::max(last[root[out]], s);
+    }
+  }
+
+  // Outputs are written where they are wanted; what cannot be is copied at the end.
+  for (std::size_t o = 0; o < outputs.size(); ++o) {
+    const int r = root[outputs[o]];
+    last[r] = end;
+    if (locations_[r].place == Place::none && graph.value(r).kind == Value::Kind::computed)
+      locations_[r] = {Place::output, o};
+    else
+      copies_.push_back({outputs[o], o, graph.value(outputs[o]).type.bytes()});
+  }
+
+  // In-place: the output of an elementwise operator takes over the memory of an input that dies there.
+  for (int s = 0; s < end; ++s) {
+    const Node& node = graph.nodes()[run_nodes[s]];
+    if (node.outputs.empty() || node.op->view) continue;
+    const int out = node.outputs[0];
+    if (locations_[out].place != Place::none) continue;
+    for (int i : node.op->inplace) {
+      if (i >= static_cast<int>(node.inputs.size()) || node.inputs[i] == kNone) continue;
+      const int from = root[node.inputs[i]];
+      if (graph.value(from).kind != Value::Kind::computed || locations_[from].place != Place::none) continue;
+      if (last[from] != s || graph.value(from).type.bytes() != graph.value(out).type.bytes()) continue;
+      last[from] = std::max(last[from], last[out]);
+      for (std::size_t v = 0; v < n; ++v)
+        if (root[v] == out) root[v] = from;
+      break;
+    }
+  }
+
+  std::vector<Lifetime> buffers;
+  std::vector<int> buffer_of(n, -1);
+  for (std::size_t v = 0; v < n; ++v)
+    if (root[v] == static_cast<int>(v) && first[v] >= 0 && locations_[v].place == Place::none) {
+      buffer_of[v] = static_cast<int>(buffers.size());
+      buffers.push_back({graph.values()[v].type.bytes(), first[v], last[v]});
+    }
+  std::vector<std::pair<int, std::size_t>> pack_buffers, workspaces;
+  for (int s = 0; s < end; ++s) {
+    for (int p : steps_[s].packs)
+      if (!packs_[p].stable) {
+        pack_buffers.emplace_back(p, buffers.size());
+        buffers.push_back({packs_[p].request.bytes, s, s});
+      }
+    if (steps_[s].step.workspace) {
+      workspaces.emplace_back(s, buffers.size());
+      buffers.push_back({steps_[s].step.workspace, s, s});
+    }
+  }
+  arena_bytes_ = assign_offsets(buffers);
+
+  for (auto& [p, b] : pack_buffers) packs_[p].offset = buffers[b].offset;
+  for (auto& [s, b] : workspaces) steps_[s].workspace_offset = buffers[b].offset;
+  for (std::size_t v = 0; v < n; ++v)
+    if (buffer_of[v] >= 0) locations_[v] = {Place::arena, buffers[buffer_of[v]].offset};
+  for (std::size_t v = 0; v < n; ++v)
+    if (locations_[v].place == Place::none) locations_[v] = locations_[root[v]];
+  // Views of values that lie outside the arena, in prepare steps: aliased by copying (they are small).
+
+  // Nothing to do for views: their memory is their input's.
+  for (int s = 0; s < end; ++s)
+    if (graph.nodes()[run_nodes[s]].op->view) steps_[s].step.run = nullptr;
+
+  std::size_t workspace = 0;
+  for (const PlannedStep& s : prepare_steps_) workspace = std::max(workspace, s.step.workspace);
+  arena_bytes_ = std::max(arena_bytes_, workspace);
+}
+
+void Plan::locate(std::vector<void*>& values, const std::vector<const void*>* feeds,
+                  const std::vector<void*>* outputs, std::byte* arena) const {
+  values.resize(locations_.size());
+  for (std::size_t v = 0; v < locations_.size(); ++v) {
+    const Location& l = locations_[v];
+    switch (l.place) {
+      case Place::none: values[v] = nullptr; break;
+      case Place::arena: values[v] = arena + l.offset; break;
+      case Place::feed: values[v] = feeds ? const_cast<void*>((*feeds)[l.offset]) : nullptr; break;
+      case Place::output: values[v] = outputs ? (*outputs)[l.offset] : nullptr; break;
+      case Place::variable: values[v] = variables_[l.offset]->data(); break;
+      case Place::prepared: values[v] = prepared_[l.offset].data(); break;
+    }
+  }
+}
+
+void Plan::run_step(PlannedStep& s, RunContext& context, std::byte* arena) {
+  if (!s.step.run) return;
+  for (int p : s.packs) {
+    Pack& pack = packs_[p];
+    if (!pack.stable) pack.request.pack(context.values_[pack.request.value], arena + pack.offset);
+  }
+  context.workspace_ = arena + s.workspace_offset;
+  s.step.run(context);
+}
+
+void Plan::prepare() {
+  std::uint64_t version = 1;
+  for (const VariablePtr& v : stable_variables_) version += v->version();
+  {
+    std::shared_lock<std::shared_mutex> lock(mutex_);
+    if (version == prepared_version_) return;
+  }
+  std::unique_lock<std::shared_mutex> lock(mutex_);
+  if (version == prepared_version_) return;
+  ArenaPool::Lease arena(ArenaPool::instance(), arena_bytes_);
+  ArenaPool::Lease scratch(ArenaPool::instance(), scratch_bytes_ * static_cast<std::size_t>(num_threads()));
+  std::vector<void*> values, packed(packs_.size(), nullptr);
+  locate(values, nullptr, nullptr, arena.data());
+  RunContext context;
+  context.values_ = values.data();
+  context.packed_ = packed.data();
+  context.scratch_ = scratch.data();
+  context.scratch_stride_ = scratch_bytes_;
+  const auto pack_stable = [&](int p) {
+    Pack& pack = packs_[p];
+    if (!pack.stable) return;
+    pack.request.pack(values[pack.request.value], pack.buffer.data());
+    packed[p] = pack.buffer.data();
+  };
+  // Slots of a step count from its own first pack.
+  for (PlannedStep& s : prepare_steps_) {
+    for (int p : s.packs) pack_stable(p);
+    if (!s.packs.empty()) context.packed_ = packed.data() + s.packs.front();
+    run_step(s, context, arena.data());
+  }
+  for (PlannedStep& s : steps_)
+    for (int p : s.packs) pack_stable(p);
+  prepared_version_ = version;
+}
+
+void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
+                   std::vector<double>* seconds) {
+  simd::FlushDenormals flush;
+  PinThreads pin;
+  prepare();
+  // Plans that change variables run alone.
+  std::shared_lock<std::shared_mutex> shared(mutex_, std::defer_lock);
+  std::unique_lock<std::shared_mutex> alone(mutex_, std::defer_lock);
+  if (mutated_.empty())
+    shared.lock();
+  else
+    alone.lock();
+
+  ArenaPool::Lease arena(ArenaPool::instance(), arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads()));
+  std::vector<void*> values, packed(packs_.size());
+  locate(values, &feeds, &outputs, arena.data());
+  for (std::size_t p = 0; p < packs_.size(); ++p)
+    packed[p] = packs_[p].stable ? packs_[p].buffer.data() : arena.data() + packs_[p].offset;
+  RunContext context;
+  context.values_ = values.data();
+  context.scratch_ = arena.data() + arena_bytes_;
+  context.scratch_stride_ = scratch_bytes_;
+  for (PlannedStep& s : steps_) {
+    context.packed_ = s.packs.empty() ? nullptr : packed.data() + s.packs.front();
+    if (seconds) {
+      const auto start = std::chrono::steady_clock::now();
+      run_step(s, context, arena.data());
+      seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    } else {
+      run_step(s, context, arena.data());
+    }
+  }
+  for (const Copy& c : copies_)
+    if (c.bytes) std::memcpy(outputs[c.output], values[c.value], c.bytes);
+  for (const VariablePtr& v : mutated_) v->touch();
+}
+
+void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {
+  execute(feeds, outputs, nullptr);
+}
+
+std::vector<StepReport> Plan::profile(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {
+  std::vector<double> seconds;
+  execute(feeds, outputs, &seconds);
+  std::vector<StepReport> report;
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const PlannedStep& s = steps_[i];
+    report.push_back({s.op, s.name, s.step.run ? s.step.algorithm : "view", s.shape, seconds[i], s.step.flops});
+  }
+  return report;
+}
+
+}  // namespace fastconv

@@ -66,6 +66,21 @@ struct Vec<float> {
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
   }
+  friend float largest(Vec a) {  // of its elements; arbitrary with NaN among them
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+  }
+  // Small whole numbers as bytes; equal_bytes reads at least `width` bytes.
+  void store_bytes(std::uint8_t* p) const {
+    const __m256i i = _mm256_cvtps_epi32(v);
+    const __m128i s = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(s, s));
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    const __m256i i = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(i, _mm256_set1_epi32(x)))};
+  }
 
   using Broadcast = Vec;
   static Broadcast broadcast(const float* p) {
@@ -140,6 +155,21 @@ struct Vec<double> {
   friend double sum(Vec a) {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+  }
+  friend double largest(Vec a) {
+    const __m128d s = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(s, _mm_unpackhi_pd(s, s)));
+  }
+  void store_bytes(std::uint8_t* p) const {
+    const __m128i s = _mm_packs_epi32(_mm256_cvtpd_epi32(v), _mm_setzero_si128());
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(s, s));
+    __builtin_memcpy(p, &bytes, 4);
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    int bytes;
+    __builtin_memcpy(&bytes, p, 4);
+    const __m256i i = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes));
+    return {_mm256_castsi256_pd(_mm256_cmpeq_epi64(i, _mm256_set1_epi64x(x)))};
   }
 
   using Broadcast = Vec;

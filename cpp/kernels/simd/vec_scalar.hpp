@@ -132,6 +132,18 @@ struct Vec {
     for (int i = 1; i < width; ++i) s += a.v[i];
     return s;
   }
+  friend T largest(Vec a) {  // of its elements; arbitrary with NaN among them
+    T s = a.v[0];
+    for (int i = 1; i < width; ++i) s = a.v[i] > s ? a.v[i] : s;
+    return s;
+  }
+  // Small whole numbers as bytes; equal_bytes reads at least `width` bytes.
+  void store_bytes(std::uint8_t* p) const {
+    for (int i = 0; i < width; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    return equal(each([&](int i) { return static_cast<T>(p[i]); }), set(static_cast<T>(x)));
+  }
 
   using Broadcast = Vec;
   static Broadcast broadcast(const T* p) { return set(*p); }

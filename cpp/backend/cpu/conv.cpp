@@ -1,0 +1,177 @@
+// Registers convolution and dense layers: an ordered list of algorithms, the first that covers the problem runs it.
+#include "backend/cpu/conv.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+namespace fastconv::cpu {
+namespace {
+
+AxisPhase forward_axis(std::int64_t outputs, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+                       std::int64_t dilation) {
+  AxisPhase a;
+  a.outputs = outputs;
+  a.i0 = -pad, a.is = stride;
+  a.taps = kernel, a.tap_step = dilation;
+  return a;
+}
+
+// y of the transpose at o reads x at (o + pad - k * dilation) / stride where that is whole. For one residue of o the
+// kernel elements that hit are k0, k0 + step, ... with step = stride / gcd(stride, dilation).
+AxisPhase transposed_axis(std::int64_t residue, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
+                          std::int64_t pad, std::int64_t dilation) {
+  AxisPhase a;
+  a.o0 = residue, a.os = stride;
+  a.outputs = residue < outputs ? (outputs - residue + stride - 1) / stride : 0;
+  const std::int64_t gcd = std::gcd(stride, dilation), step = stride / gcd;
+  std::int64_t first = -1;
+  for (std::int64_t k = 0; k < std::min(kernel, step); ++k)
+    if ((residue + pad - k * dilation) % stride == 0) {
+      first = k;
+      break;
+    }
+  if (first < 0) return a;  // no tap: zeros and the bias
+  a.taps = (kernel - first + step - 1) / step;
+  const std::int64_t last = first + (a.taps - 1) * step;
+  a.k0 = last, a.k_step = -step;  // backwards, so that the input is read forwards
+  a.i0 = (residue + pad - last * dilation) / stride;
+  a.tap_step = dilation / gcd;
+  return a;
+}
+
+template <class... Plans>
+Step first_of(Plans... plans) {
+  Step step;
+  (void)((step = plans(), static_cast<bool>(step.run)) || ...);
+  return step;
+}
+
+Step plan_pass(PlanContext& c, const ConvPass& pass) {
+  return by_dtype(c.dtype(), [&](auto t) {
+    using T = decltype(t);
+    return first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
+  });
+}
+
+Step plan_conv2d(PlanContext& c) { return plan_pass(c, forward_pass(c)); }
+Step plan_conv_transpose2d(PlanContext& c) { return plan_pass(c, transposed_pass(c)); }
+Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
+
+Step plan_weights(PlanContext& c, const ConvGeometry& g) {
+  return by_dtype(c.dtype(), [&](auto t) {
+    using T = decltype(t);
+    return first_of([&] { return plan_depthwise_weights<T>(g, c.in(0), c.in(1), c.out()); },
+                    [&] { return plan_direct_weights<T>(g, c.in(0), c.in(1), c.out()); });
+  });
+}
+
+Step plan_conv_weights(PlanContext& c) {
+  return plan_weights(c, conv_geometry(c.attrs(), c.in_shape(0), c.out_shape(), c.in_shape(1)));
+}
+
+Step plan_dense_weights(PlanContext& c) {
+  const Shape &x = c.in_shape(0), &dy = c.in_shape(1);
+  ConvGeometry g;
+  g.n = g.h = g.kh = g.kw = g.oh = 1;
+  g.w = g.ow = product(x, 0, x.size() - 1);
+  g.c = x.back(), g.k = dy.back();
+  return plan_weights(c, g);
+}
+
+const RegisterCpu conv2d{"conv2d", plan_conv2d};
+const RegisterCpu conv_transpose2d{"conv_transpose2d", plan_conv_transpose2d};
+const RegisterCpu conv_weights{"conv2d_backward_weights", plan_conv_weights};
+const RegisterCpu dense{"dense", plan_dense};
+const RegisterCpu dense_weights{"dense_backward_weights", plan_dense_weights};
+
+}  // namespace
+
+void set_activation(ConvPass& pass, const Attrs& attrs) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const std::string activation = attrs.text("activation", "");
+  if (activation.empty()) return;
+  if (activation != "relu" && activation != "clip") throw Error("activation '" + activation + "' cannot be fused");
+  pass.clamp = true;
+  pass.lo = activation == "relu" ? 0 : attrs.real("min", -inf);
+  pass.hi = activation == "relu" ? inf : attrs.real("max", inf);
+}
+
+ConvPass forward_pass(PlanContext& c) {
+  const Shape& w = c.in_shape(1);
+  const ConvGeometry g = conv_geometry(c.attrs(), c.in_shape(0), w, c.out_shape());
+  ConvPass p{};
+  p.n = g.n, p.in_h = g.h, p.in_w = g.w, p.in_c = g.c, p.out_h = g.oh, p.out_w = g.ow, p.out_c = g.k;
+  p.groups = g.groups;
+  p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = w[3], p.w_out = 1, p.w_group = w[3] / g.groups;
+  p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
+               forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
+  p.flops = g.flops();
+  set_activation(p, c.attrs());
+  return p;
+}
+
+ConvPass transposed_pass(PlanContext& c) {
+  const Shape& w = c.in_shape(1);
+  const ConvGeometry g = conv_geometry(c.attrs(), c.out_shape(), w, c.in_shape(0));
+  ConvPass p{};
+  p.n = g.n, p.in_h = g.oh, p.in_w = g.ow, p.in_c = g.k, p.out_h = g.h, p.out_w = g.w, p.out_c = g.c;
+  p.groups = g.groups;
+  p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = 1, p.w_out = w[3], p.w_group = w[3] / g.groups;
+  for (std::int64_t a = 0; a < g.stride_h; ++a)
+    for (std::int64_t b = 0; b < g.stride_w; ++b) {
+      const Phase phase{transposed_axis(a, g.h, g.kh, g.stride_h, g.top, g.dilation_h),
+                        transposed_axis(b, g.w, g.kw, g.stride_w, g.left, g.dilation_w)};
+      if (phase.h.outputs > 0 && phase.w.outputs > 0) p.phases.push_back(phase);
+    }
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
+  p.flops = g.flops();
+  set_activation(p, c.attrs());
+  return p;
+}
+
+ConvPass dense_pass(PlanContext& c) {
+  const Shape& x = c.in_shape(0);
+  const std::int64_t rows = product(x, 0, x.size() - 1), in = x.back(), out = c.out_shape().back();
+  const bool transposed = c.attrs().boolean("transpose_w", false);
+  ConvPass p{};
+  p.n = p.in_h = p.out_h = 1;
+  p.in_w = p.out_w = rows, p.in_c = in, p.out_c = out, p.groups = 1;
+  p.w_in = transposed ? 1 : out, p.w_out = transposed ? in : 1;
+  p.phases = {{forward_axis(1, 1, 1, 0, 1), forward_axis(rows, 1, 1, 0, 1)}};
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
+  p.flops = 2.0 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
+  set_activation(p, c.attrs());
+  return p;
+}
+
+template <class T>
+void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
+                 std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to) {
+  const std::int64_t out_c = c * repeat;
+  const std::int64_t left = std::clamp<std::int64_t>(-col, 0, cols);
+  const std::int64_t inside = std::clamp<std::int64_t>(w - std::max<std::int64_t>(col, 0), 0, cols - left);
+  for (std::int64_t r = 0; r < rows; ++r, to += cols * out_c) {
+    if (row + r < 0 || row + r >= h || inside == 0) {
+      std::fill(to, to + cols * out_c, T(0));
+      continue;
+    }
+    const T* from = image + ((row + r) * w + std::max<std::int64_t>(col, 0)) * c;
+    T* middle = to + left * out_c;
+    std::fill(to, middle, T(0));
+    if (repeat == 1) {
+      std::copy(from, from + inside * c, middle);
+    } else {
+      for (std::int64_t i = 0; i < inside * c; ++i) std::fill(middle + i * repeat, middle + (i + 1) * repeat, from[i]);
+    }
+    std::fill(middle + inside * out_c, to + cols * out_c, T(0));
+  }
+}
+
+template void copy_padded<float>(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                                 std::int64_t, std::int64_t, std::int64_t, float*);
+template void copy_padded<double>(const double*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                                  std::int64_t, std::int64_t, std::int64_t, double*);
+
+}  // namespace fastconv::cpu

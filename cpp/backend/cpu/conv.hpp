@@ -1,0 +1,51 @@
+// How the CPU runs convolutions: every pass is a set of phases, each a convolution whose taps are regular.
+#pragma once
+#include <vector>
+
+#include "backend/cpu/cpu.hpp"
+#include "ops/conv.hpp"
+
+namespace fastconv::cpu {
+
+// Along one axis: output o0 + i * os (i < outputs) reads input i0 + i * is + j * tap_step for each tap j < taps, and
+// kernel element k0 + j * k_step. Inputs outside [0, in) are zeros.
+struct AxisPhase {
+  std::int64_t outputs = 0, o0 = 0, os = 1;
+  std::int64_t i0 = 0, is = 1;
+  std::int64_t taps = 0, tap_step = 1, k0 = 0, k_step = 1;
+};
+
+struct Phase {
+  AxisPhase h, w;
+};
+
+// A pass over x -> y in channels last. Weights lie at kh * w_kh + kw * w_kw + in * w_in + out * w_out +
+// group * w_group, in and out counted inside their group.
+struct ConvPass {
+  std::int64_t n, in_h, in_w, in_c, out_h, out_w, out_c, groups;
+  std::int64_t w_kh, w_kw, w_in, w_out, w_group;
+  std::vector<Phase> phases;
+  int x, w, bias, y;  // values; bias may be kNone
+  bool clamp = false;
+  double lo = 0, hi = 0;
+  double flops = 0;
+};
+
+ConvPass forward_pass(PlanContext& c);
+ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride
+ConvPass dense_pass(PlanContext& c);
+void set_activation(ConvPass& pass, const Attrs& attrs);
+
+// Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
+template <class T> Step plan_depthwise(PlanContext& c, const ConvPass& pass);
+template <class T> Step plan_direct(PlanContext& c, const ConvPass& pass);
+template <class T> Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
+template <class T> Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+
+// Rows [row, row + rows) x columns [col, col + cols) of an image, zeros outside it, each channel repeated `repeat`
+// times, written densely.
+template <class T>
+void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
+                 std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to);
+
+}  // namespace fastconv::cpu

@@ -1,0 +1,167 @@
+// Depthwise convolution: one input channel a group, forward and backward, with a channel multiplier.
+#include <algorithm>
+
+#include "backend/cpu/conv.hpp"
+
+namespace fastconv::cpu {
+namespace {
+
+constexpr std::int64_t kBlockBytes = 128 << 10;
+constexpr std::int64_t kPieces = 16;
+
+// Rows of output for a block: its input fits into L2 and a small batch still gives enough pieces.
+std::int64_t rows_of_block(std::int64_t rows, std::int64_t row_bytes, std::int64_t images) {
+  std::int64_t n = std::clamp<std::int64_t>(kBlockBytes / std::max<std::int64_t>(row_bytes, 1), 1, rows);
+  const std::int64_t wanted = ceil_div(kPieces, std::max<std::int64_t>(images, 1));
+  return std::min(n, std::max<std::int64_t>(ceil_div(rows, wanted), std::min<std::int64_t>(rows, 4)));
+}
+
+std::int64_t reach(const AxisPhase& a, std::int64_t outputs) {
+  return (outputs - 1) * a.is + (a.taps - 1) * a.tap_step + 1;
+}
+
+}  // namespace
+
+template <class T>
+Step plan_depthwise(PlanContext& c, const ConvPass& p) {
+  const bool forward = p.w_out == 1;
+  // The transpose with a multiplier sums channels: the grouped direct algorithm does that.
+  if (p.groups == 1 || p.in_c != p.groups || (!forward && p.out_c != p.groups)) return {};
+  for (const Phase& q : p.phases)
+    if (q.h.taps == 0 || q.w.taps == 0) return {};
+  const std::int64_t repeat = p.out_c / p.in_c, channels = p.out_c;
+  const KernelTable<T>& table = kernels<T>();
+
+  // Weights as [tap][channel] in the phase's order of taps.
+  std::vector<std::int64_t> offset(p.phases.size(), 0);
+  std::int64_t packed = 0, scratch = 0;
+  std::vector<std::int64_t> rows(p.phases.size());
+  for (std::size_t i = 0; i < p.phases.size(); ++i) {
+    const Phase& q = p.phases[i];
+    offset[i] = packed;
+    packed += q.h.taps * q.w.taps * channels;
+    const std::int64_t cols = reach(q.w, q.w.outputs);
+    rows[i] = rows_of_block(q.h.outputs, cols * channels * q.h.is * static_cast<std::int64_t>(sizeof(T)), p.n);
+    scratch = std::max(scratch, reach(q.h, rows[i]) * cols * channels);
+  }
+  const int slot = c.pack({p.w, static_cast<std::size_t>(packed) * sizeof(T), [=](const void* from, void* to) {
+                             const T* w = static_cast<const T*>(from);
+                             T* out = static_cast<T*>(to);
+                             for (const Phase& q : p.phases)
+                               for (std::int64_t i = 0; i < q.h.taps; ++i)
+                                 for (std::int64_t j = 0; j < q.w.taps; ++j, out += channels)
+                                   std::copy_n(w + (q.h.k0 + i * q.h.k_step) * p.w_kh +
+                                                   (q.w.k0 + j * q.w.k_step) * p.w_kw,
+                                               channels, out);
+                           }});
+  Step step;
+  step.algorithm = "depthwise";
+  step.flops = p.flops;
+  step.scratch = static_cast<std::size_t>(scratch) * sizeof(T);
+  step.run = [=, &table](const RunContext& r) {
+    const T* x = r.data<const T>(p.x);
+    T* y = r.data<T>(p.y);
+    for (std::size_t i = 0; i < p.phases.size(); ++i) {
+      const AxisPhase h = p.phases[i].h, w = p.phases[i].w;
+      const std::int64_t blocks = ceil_div(h.outputs, rows[i]), cols = reach(w, w.outputs);
+      const bool copy = repeat > 1 || h.i0 < 0 || w.i0 < 0 || h.i0 + reach(h, h.outputs) > p.in_h ||
+                        w.i0 + cols > p.in_w;
+      parallel_for(p.n * blocks, [&](std::int64_t piece, int thread) {
+        const std::int64_t image = piece / blocks, first = piece % blocks * rows[i];
+        const std::int64_t n = std::min(rows[i], h.outputs - first);
+        const T* plane = x + image * p.in_h * p.in_w * p.in_c;
+        const T* in = plane + ((h.i0 + first * h.is) * p.in_w + w.i0) * p.in_c;
+        std::int64_t in_row = p.in_w * p.in_c;
+        if (copy) {
+          T* to = reinterpret_cast<T*>(r.scratch(thread));
+          copy_padded(plane, p.in_h, p.in_w, p.in_c, h.i0 + first * h.is, reach(h, n), w.i0, cols, repeat, to);
+          in = to;
+          in_row = cols * channels;
+        }
+        DepthwiseRowArgs<T> a{};
+        a.x_pixel = w.is * channels;
+        a.x_tap_h = h.tap_step * in_row, a.x_tap_w = w.tap_step * channels;
+        a.taps_h = h.taps, a.taps_w = w.taps;
+        a.w = r.packed<T>(slot) + offset[i], a.w_tap = channels;
+        a.bias = p.bias == kNone ? nullptr : r.data<const T>(p.bias);
+        a.y_pixel = w.os * channels;
+        a.pixels = w.outputs, a.channels = channels;
+        a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
+        for (std::int64_t row = 0; row < n; ++row) {
+          a.x = in + row * h.is * in_row;
+          a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * channels;
+          table.depthwise_row(a);
+        }
+      });
+    }
+  };
+  return step;
+}
+
+template <class T>
+Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw) {
+  if (g.groups == 1 || g.c != g.groups) return {};
+  const KernelTable<T>& table = kernels<T>();
+  const std::int64_t channels = g.k, repeat = g.k / g.c, taps = g.kh * g.kw;
+  // A fixed number of partial sums, added in order: the same bits at any number of threads.
+  const std::int64_t chunks = std::clamp<std::int64_t>(g.n, 1, kPieces);
+  const std::int64_t cols = (g.ow - 1) * g.stride_w + (g.kw - 1) * g.dilation_w + 1;
+  const auto block_rows = [g](std::int64_t n) { return (n - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1; };
+  const std::int64_t rows =
+      rows_of_block(g.oh, cols * channels * g.stride_h * static_cast<std::int64_t>(sizeof(T)), kPieces);
+  const bool copy = repeat > 1 || g.top || g.left || block_rows(g.oh) - g.top > g.h || cols - g.left > g.w;
+
+  Step step;
+  step.algorithm = "depthwise";
+  step.flops = g.flops();
+  step.scratch = copy ? static_cast<std::size_t>(block_rows(rows) * cols * channels) * sizeof(T) : 0;
+  step.workspace = static_cast<std::size_t>(chunks * taps * channels) * sizeof(T);
+  step.run = [=, &table](const RunContext& r) {
+    T* partial = reinterpret_cast<T*>(r.workspace());
+    const T* xs = r.data<const T>(x);
+    const T* dys = r.data<const T>(dy);
+    parallel_for(chunks, [&](std::int64_t chunk, int thread) {
+      DepthwiseWeightsArgs<T> a{};
+      a.taps_h = g.kh, a.taps_w = g.kw;
+      a.x_pixel = g.stride_w * channels;
+      a.x_tap_w = g.dilation_w * channels;
+      a.dy_row = g.ow * channels, a.dy_pixel = channels;
+      a.pixels = g.ow, a.channels = channels;
+      a.dw = partial + chunk * taps * channels, a.dw_tap = channels;
+      std::fill_n(a.dw, taps * channels, T(0));
+      for (std::int64_t n = g.n * chunk / chunks; n < g.n * (chunk + 1) / chunks; ++n) {
+        const T* plane = xs + n * g.h * g.w * g.c;
+        for (std::int64_t first = 0; first < g.oh; first += rows) {
+          a.rows = std::min(rows, g.oh - first);
+          std::int64_t in_row = g.w * g.c;
+          a.x = plane + (first * g.stride_h - g.top) * in_row - g.left * g.c;
+          if (copy) {
+            T* to = reinterpret_cast<T*>(r.scratch(thread));
+            copy_padded(plane, g.h, g.w, g.c, first * g.stride_h - g.top, block_rows(a.rows), -g.left, cols, repeat,
+                        to);
+            a.x = to;
+            in_row = cols * channels;
+          }
+          a.x_row = g.stride_h * in_row;
+          a.x_tap_h = g.dilation_h * in_row;
+          a.dy = dys + (n * g.oh + first) * a.dy_row;
+          table.depthwise_weights(a);
+        }
+      }
+    });
+    T* out = r.data<T>(dw);
+    for (std::int64_t i = 0; i < taps * channels; ++i) {
+      T s = partial[i];
+      for (std::int64_t k = 1; k < chunks; ++k) s += partial[k * taps * channels + i];
+      out[i] = s;
+    }
+  };
+  return step;
+}
+
+template Step plan_depthwise<float>(PlanContext&, const ConvPass&);
+template Step plan_depthwise<double>(PlanContext&, const ConvPass&);
+template Step plan_depthwise_weights<float>(const ConvGeometry&, int, int, int);
+template Step plan_depthwise_weights<double>(const ConvGeometry&, int, int, int);
+
+}  // namespace fastconv::cpu

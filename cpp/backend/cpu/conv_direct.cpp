@@ -1,0 +1,248 @@
+// Direct convolution: drives the conv_row kernel over images, rows and groups of output channels.
+#include <algorithm>
+
+#include "backend/cpu/conv.hpp"
+
+namespace fastconv::cpu {
+namespace {
+
+// Up to tile_vectors vectors of one group's output channels, as the kernel takes them.
+struct ChannelBlock {
+  std::int64_t channel;  // first, inside the group
+  int channels, vectors;
+  std::int64_t packed;  // offset in vectors of all blocks before
+};
+
+std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most) {
+  std::vector<ChannelBlock> blocks;
+  std::int64_t left = ceil_div(channels, width), at = 0;
+  while (left > 0) {
+    int v = most;
+    while (v > left) v /= 2;
+    const auto n = std::min<std::int64_t>(std::int64_t{v} * width, channels - at * width);
+    blocks.push_back({at * width, static_cast<int>(n), v, at});
+    at += v;
+    left -= v;
+  }
+  return blocks;
+}
+
+// One phase ready to run.
+struct PhasePlan {
+  Phase phase;
+  bool flat;         // 1x1 over dense pixels: the whole input is one row
+  bool copy;         // taps reach outside the input: blocks are copied with zeros around
+  std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
+  std::int64_t images;
+  std::int64_t block;         // output rows (flat: pixels) of a piece
+  std::int64_t blocks;        // a image
+  std::int64_t block_in_rows, in_cols;  // copied
+  std::int64_t taps_w, run, x_tap_w;    // as the kernel sees them: adjacent columns are one long run
+  std::int64_t splits;        // pieces that the channel blocks are cut into
+  std::int64_t packed;        // offset of this phase's weights
+};
+
+constexpr std::int64_t kBlockBytes = 192 << 10;  // input of a piece: stays in L2 beside the weights in use
+constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
+
+bool reaches_outside(const AxisPhase& a, std::int64_t in) {
+  return a.i0 < 0 || a.i0 + (a.outputs - 1) * a.is + (a.taps - 1) * a.tap_step >= in;
+}
+
+PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel_blocks, std::size_t element) {
+  const AxisPhase &h = phase.h, &w = phase.w;
+  PhasePlan q{};
+  q.phase = phase;
+  q.copy = h.taps > 0 && w.taps > 0 && (reaches_outside(h, p.in_h) || reaches_outside(w, p.in_w));
+  q.flat = !q.copy && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 && h.os == 1 && w.os == 1 &&
+           p.in_h == p.out_h && p.in_w == p.out_w;
+  q.images = q.flat ? 1 : p.n;
+  q.rows = q.flat ? 1 : h.outputs;
+  q.pixels = q.flat ? p.n * p.out_h * p.out_w : w.outputs;
+  q.in_cols = q.copy ? (w.outputs - 1) * w.is + (w.taps - 1) * w.tap_step + 1 : p.in_w;
+  const std::int64_t in_per_group = p.in_c / p.groups;
+  const bool merge = w.tap_step == 1 && p.groups == 1;
+  q.taps_w = merge ? std::min<std::int64_t>(w.taps, 1) : w.taps;
+  q.run = merge ? w.taps * in_per_group : in_per_group;
+  q.x_tap_w = w.tap_step * p.in_c;
+
+  const auto bytes_of = [&](std::int64_t n) { return n * p.in_c * static_cast<std::int64_t>(element); };
+  if (q.flat) {
+    constexpr std::int64_t tile = 28;  // of 7 and 14
+    q.block = std::max(tile, kBlockBytes / std::max<std::int64_t>(bytes_of(1), 1) / tile * tile);
+    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, kPieces), 1), tile));
+    q.blocks = ceil_div(q.pixels, q.block);
+  } else {
+    const std::int64_t row_bytes = std::max<std::int64_t>(bytes_of(q.in_cols) * h.is, 1);
+    q.block = std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, q.rows);
+    // A small batch is cut into rows; a copy's halo makes single rows dear.
+    const std::int64_t wanted = std::max<std::int64_t>(ceil_div(kPieces, std::max<std::int64_t>(q.images, 1)), 1);
+    q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
+    q.block = std::clamp<std::int64_t>(q.block, 1, std::max<std::int64_t>(q.rows, 1));
+    q.blocks = ceil_div(q.rows, q.block);
+    q.block_in_rows = (q.block - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
+  }
+  const std::int64_t pieces = std::max<std::int64_t>(q.images * q.blocks, 1), all = channel_blocks * p.groups;
+  q.splits = std::clamp<std::int64_t>(ceil_div(kPieces, pieces), 1, all);
+  return q;
+}
+
+template <class T>
+class Direct {
+ public:
+  Direct(const ConvPass& pass)
+      : p_(pass),
+        table_(kernels<T>()),
+        in_(pass.in_c / pass.groups),
+        out_(pass.out_c / pass.groups),
+        blocks_(channel_blocks(out_, table_.width, table_.tile_vectors)),
+        group_vectors_(ceil_div(out_, table_.width)) {
+    for (const Phase& phase : pass.phases) {
+      PhasePlan q = plan_phase(pass, phase, static_cast<std::int64_t>(blocks_.size()), sizeof(T));
+      q.packed = packed_;
+      packed_ += p_.groups * group_packed(q);
+      if (q.copy) scratch_ = std::max(scratch_, q.block_in_rows * q.in_cols * p_.in_c);
+      phases_.push_back(q);
+    }
+  }
+
+  std::size_t packed_bytes() const { return static_cast<std::size_t>(packed_) * sizeof(T); }
+  std::size_t scratch_bytes() const { return static_cast<std::size_t>(scratch_) * sizeof(T); }
+
+  void pack(const T* w, T* to) const {
+    const auto n = static_cast<std::int64_t>(blocks_.size());
+    for (const PhasePlan& q : phases_) {
+      parallel_for(p_.groups * n, [&](std::int64_t piece, int) {
+        const std::int64_t group = piece / n;
+        const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece % n)];
+        pack_block(q, b, w + group * p_.w_group + b.channel * p_.w_out,
+                   to + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_);
+      });
+    }
+  }
+
+  void run(const T* x, const T* packed, const T* bias, T* y, const RunContext& context) const {
+    for (const PhasePlan& q : phases_) {
+      const std::int64_t blocks = q.images * q.blocks;
+      parallel_for(blocks * q.splits, [&](std::int64_t piece, int thread) {
+        run_piece(q, piece / q.splits, piece % q.splits, x, packed, bias, y,
+                  reinterpret_cast<T*>(context.scratch(thread)));
+      });
+    }
+  }
+
+ private:
+  static std::int64_t taps(const PhasePlan& q) { return q.phase.h.taps * q.phase.w.taps; }
+  std::int64_t group_packed(const PhasePlan& q) const { return taps(q) * in_ * group_vectors_ * table_.width; }
+
+  void pack_block(const PhasePlan& q, const ChannelBlock& b, const T* w, T* to) const {
+    const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+    for (std::int64_t i = 0; i < q.phase.h.taps; ++i)
+      for (std::int64_t j = 0; j < q.phase.w.taps; ++j) {
+        const T* from = w + (q.phase.h.k0 + i * q.phase.h.k_step) * p_.w_kh +
+                        (q.phase.w.k0 + j * q.phase.w.k_step) * p_.w_kw;
+        if (p_.w_out == 1) {
+          for (std::int64_t r = 0; r < in_; ++r, to += columns) {
+            std::copy_n(from + r * p_.w_in, b.channels, to);
+            std::fill(to + b.channels, to + columns, T(0));
+          }
+        } else {
+          // A transpose; short runs of rows keep the written lines in L1.
+          for (std::int64_t r0 = 0; r0 < in_; r0 += 16) {
+            const std::int64_t r1 = std::min(in_, r0 + 16);
+            for (std::int64_t o = 0; o < columns; ++o) {
+              const T* f = from + o * p_.w_out;
+              for (std::int64_t r = r0; r < r1; ++r) to[r * columns + o] = o < b.channels ? f[r * p_.w_in] : T(0);
+            }
+          }
+          to += in_ * columns;
+        }
+      }
+  }
+
+  void run_piece(const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x, const T* packed, const T* bias,
+                 T* y, T* scratch) const {
+    const AxisPhase &h = q.phase.h, &w = q.phase.w;
+    const std::int64_t image = piece / q.blocks, block = piece % q.blocks;
+    const std::int64_t first = block * q.block;
+    const std::int64_t rows = q.flat ? 1 : std::min(q.block, q.rows - first);
+
+    // The input as the block sees it: where its first tap lies, and its row length.
+    const T* in;
+    std::int64_t in_row = p_.in_w * p_.in_c;
+    const T* plane = x + image * p_.in_h * in_row;
+    if (q.flat) {
+      in = x + first * p_.in_c;
+    } else if (q.copy) {
+      copy_padded(plane, p_.in_h, p_.in_w, p_.in_c, h.i0 + first * h.is, (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1,
+                  w.i0, q.in_cols, 1, scratch);
+      in = scratch;
+      in_row = q.in_cols * p_.in_c;
+    } else {
+      in = plane + (h.i0 + first * h.is) * in_row + w.i0 * p_.in_c;
+    }
+
+    ConvRowArgs<T> a{};
+    a.x_pixel = w.is * p_.in_c;
+    a.x_tap_h = h.tap_step * in_row;
+    a.x_tap_w = q.x_tap_w;
+    a.taps_h = q.taps_w ? h.taps : 0;
+    a.taps_w = q.taps_w;
+    a.run = q.run;
+    a.y_pixel = w.os * p_.out_c;
+    a.pixels = q.flat ? std::min(q.block, q.pixels - first) : q.pixels;
+    a.clamp = p_.clamp;
+    a.lo = static_cast<T>(p_.lo), a.hi = static_cast<T>(p_.hi);
+
+    const auto n = static_cast<std::int64_t>(blocks_.size()), all = n * p_.groups;
+    for (std::int64_t i = all * split / q.splits; i < all * (split + 1) / q.splits; ++i) {
+      const std::int64_t group = i / n;
+      const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
+      a.w = packed + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_;
+      a.vectors = b.vectors, a.channels = b.channels;
+      const std::int64_t channel = group * out_ + b.channel;
+      a.bias = bias ? bias + channel : nullptr;
+      T* out = y + channel;
+      out += q.flat ? first * p_.out_c
+                    : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        a.x = in + r * h.is * in_row + group * in_;
+        a.y = out + r * h.os * p_.out_w * p_.out_c;
+        table_.conv_row(a);
+      }
+    }
+  }
+
+  ConvPass p_;
+  const KernelTable<T>& table_;
+  std::int64_t in_, out_;  // channels of a group
+  std::vector<ChannelBlock> blocks_;
+  std::int64_t group_vectors_;
+  std::vector<PhasePlan> phases_;
+  std::int64_t packed_ = 0, scratch_ = 0;
+};
+
+}  // namespace
+
+template <class T>
+Step plan_direct(PlanContext& c, const ConvPass& pass) {
+  const auto direct = std::make_shared<const Direct<T>>(pass);
+  const int slot = c.pack({pass.w, direct->packed_bytes(), [direct](const void* from, void* to) {
+                             direct->pack(static_cast<const T*>(from), static_cast<T*>(to));
+                           }});
+  Step step;
+  step.algorithm = "direct";
+  step.flops = pass.flops;
+  step.scratch = direct->scratch_bytes();
+  const int x = pass.x, y = pass.y, bias = pass.bias;
+  step.run = [direct, x, y, bias, slot](const RunContext& r) {
+    direct->run(r.data<const T>(x), r.packed<T>(slot), bias == kNone ? nullptr : r.data<const T>(bias), r.data<T>(y),
+                r);
+  };
+  return step;
+}
+
+template Step plan_direct<float>(PlanContext&, const ConvPass&);
+template Step plan_direct<double>(PlanContext&, const ConvPass&);
+
+}  // namespace fastconv::cpu

@@ -1,0 +1,178 @@
+// Convolution, its transpose and its weight gradient: together closed under differentiation.
+#include "ops/conv.hpp"
+
+namespace fastconv {
+namespace {
+
+constexpr std::int64_t kLimit = std::int64_t{1} << 31;
+
+const Ints& pair(const InferContext& c, const char* key, std::size_t length, std::int64_t least) {
+  const Ints& v = c.attrs().ints(key);
+  if (v.size() != length) c.fail(std::string(key) + " has " + std::to_string(v.size()) + " numbers, expected " +
+                                 std::to_string(length));
+  for (auto x : v)
+    if (x < least || x >= kLimit)
+      c.fail(std::string(key) + " is " + to_string(v) + ", expected numbers from " + std::to_string(least));
+  return v;
+}
+
+// Natural output size along one axis; fails when the kernel does not fit.
+std::int64_t conv_size(const InferContext& c, std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                       std::int64_t before, std::int64_t after, std::int64_t dilation) {
+  const std::int64_t reach = dilation * (kernel - 1) + 1, padded = in + before + after;
+  if (padded < reach)
+    c.fail("the kernel covers " + std::to_string(reach) + " elements, more than the padded input's " +
+           std::to_string(padded));
+  return (padded - reach) / stride + 1;
+}
+
+struct Spatial {
+  Ints strides, pads, dilations;
+  std::int64_t groups;
+};
+
+Spatial spatial(const InferContext& c) {
+  Spatial s{pair(c, "strides", 2, 1), pair(c, "pads", 4, 0), pair(c, "dilations", 2, 1),
+            c.attrs().integer("groups", 1)};
+  if (s.groups < 1) c.fail("groups is " + std::to_string(s.groups) + ", expected at least 1");
+  return s;
+}
+
+void check_weight(const InferContext& c, const Shape& w, std::int64_t groups) {
+  for (auto d : w)
+    if (d < 1) c.fail("weight has shape " + to_string(w) + ", expected positive dimensions");
+  if (w[3] % groups)
+    c.fail("weight's last dimension " + std::to_string(w[3]) + " is not divisible by groups " +
+           std::to_string(groups));
+}
+
+void check_bias(const InferContext& c, std::size_t i, std::int64_t channels) {
+  if (c.has(i)) c.expect_shape(i, {channels}, "bias");
+}
+
+std::vector<TensorType> infer_conv2d(const InferContext& c) {
+  c.expect_same_dtype();
+  c.expect_rank(0, 4, "input");
+  c.expect_rank(1, 4, "weight");
+  const Shape &x = c.shape(0), &w = c.shape(1);
+  const Spatial s = spatial(c);
+  check_weight(c, w, s.groups);
+  if (w[2] * s.groups != x[3])
+    c.fail("input " + to_string(x) + " has " + std::to_string(x[3]) + " channels, expected weight's " +
+           std::to_string(w[2]) + " x groups " + std::to_string(s.groups));
+  check_bias(c, 2, w[3]);
+  std::int64_t oh = conv_size(c, x[1], w[0], s.strides[0], s.pads[0], s.pads[2], s.dilations[0]);
+  std::int64_t ow = conv_size(c, x[2], w[1], s.strides[1], s.pads[1], s.pads[3], s.dilations[1]);
+  if (c.attrs().has("output_size")) {  // fewer rows and columns than there could be
+    const Ints& size = pair(c, "output_size", 2, 1);
+    if (size[0] > oh || size[1] > ow)
+      c.fail("output_size " + to_string(size) + " is more than " + to_string({oh, ow}));
+    oh = size[0], ow = size[1];
+  }
+  return {{{x[0], oh, ow, w[3]}, c.type(0).dtype}};
+}
+
+std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
+  c.expect_same_dtype();
+  c.expect_rank(0, 4, "input");
+  c.expect_rank(1, 4, "weight");
+  const Shape &x = c.shape(0), &w = c.shape(1);
+  const Spatial s = spatial(c);
+  check_weight(c, w, s.groups);
+  if (w[3] != x[3])
+    c.fail("input " + to_string(x) + " has " + std::to_string(x[3]) + " channels, expected the weight's " +
+           std::to_string(w[3]));
+  check_bias(c, 2, w[2] * s.groups);
+  const Ints& size = pair(c, "output_size", 2, 1);
+  for (int i = 0; i < 2; ++i) {
+    const std::int64_t natural = conv_size(c, size[i], w[i], s.strides[i], s.pads[i], s.pads[i + 2], s.dilations[i]);
+    if (natural < x[1 + i])
+      c.fail("output_size " + to_string(size) + " is too small for input " + to_string(x));
+  }
+  return {{{x[0], size[0], size[1], w[2] * s.groups}, c.type(0).dtype}};
+}
+
+std::vector<TensorType> infer_backward_weights(const InferContext& c) {
+  c.expect_same_dtype();
+  c.expect_rank(0, 4, "input");
+  c.expect_rank(1, 4, "output gradient");
+  const Shape &x = c.shape(0), &dy = c.shape(1);
+  const Spatial s = spatial(c);
+  const Ints& kernel = pair(c, "kernel", 2, 1);
+  if (x[0] != dy[0]) c.fail("input " + to_string(x) + " and output gradient " + to_string(dy) + " differ in batch");
+  if (x[3] % s.groups || dy[3] % s.groups)
+    c.fail("channels " + std::to_string(x[3]) + " and " + std::to_string(dy[3]) + " are not divisible by groups " +
+           std::to_string(s.groups));
+  for (int i = 0; i < 2; ++i)
+    if (conv_size(c, x[1 + i], kernel[i], s.strides[i], s.pads[i], s.pads[i + 2], s.dilations[i]) < dy[1 + i])
+      c.fail("output gradient " + to_string(dy) + " is larger than the convolution's output");
+  return {{{kernel[0], kernel[1], x[3] / s.groups, dy[3]}, c.type(0).dtype}};
+}
+
+Attrs geometry_attrs(const Attrs& from) {
+  Attrs a;
+  for (const char* key : {"strides", "pads", "dilations"}) a.set(key, from.ints(key));
+  a.set("groups", from.integer("groups", 1));
+  return a;
+}
+
+Attrs with(Attrs a, const char* key, Ints value) {
+  a.set(key, std::move(value));
+  return a;
+}
+
+void refuse_fused(const GradContext& c) {
+  if (c.node.attrs.text("activation", "") != "")
+    throw Error(c.node.op->name + ": add the activation as a node of its own to differentiate; the plan fuses it");
+}
+
+int channel_sum(GradContext& c, int dy) {
+  return c.add("reduce_sum", {dy}, {{"axes", Ints{0, 1, 2}}, {"keepdims", false}});
+}
+
+void grad_conv2d(GradContext& c) {
+  refuse_fused(c);
+  const Attrs a = geometry_attrs(c.node.attrs);
+  const Shape x = c.type(c.in(0)).shape, w = c.type(c.in(1)).shape;
+  if (c.needs(0)) c.set(0, c.add("conv_transpose2d", {c.grad(), c.in(1)}, with(a, "output_size", {x[1], x[2]})));
+  if (c.needs(1)) c.set(1, c.add("conv2d_backward_weights", {c.in(0), c.grad()}, with(a, "kernel", {w[0], w[1]})));
+  if (c.needs(2)) c.set(2, channel_sum(c, c.grad()));
+}
+
+void grad_conv_transpose2d(GradContext& c) {
+  refuse_fused(c);
+  const Attrs a = geometry_attrs(c.node.attrs);
+  const Shape x = c.type(c.in(0)).shape, w = c.type(c.in(1)).shape;
+  if (c.needs(0)) c.set(0, c.add("conv2d", {c.grad(), c.in(1)}, with(a, "output_size", {x[1], x[2]})));
+  if (c.needs(1)) c.set(1, c.add("conv2d_backward_weights", {c.grad(), c.in(0)}, with(a, "kernel", {w[0], w[1]})));
+  if (c.needs(2)) c.set(2, channel_sum(c, c.grad()));
+}
+
+void grad_backward_weights(GradContext& c) {
+  const Attrs a = geometry_attrs(c.node.attrs);
+  const Shape x = c.type(c.in(0)).shape, dy = c.type(c.in(1)).shape;
+  if (c.needs(0)) c.set(0, c.add("conv_transpose2d", {c.in(1), c.grad()}, with(a, "output_size", {x[1], x[2]})));
+  if (c.needs(1)) c.set(1, c.add("conv2d", {c.in(0), c.grad()}, with(a, "output_size", {dy[1], dy[2]})));
+}
+
+const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {}, false}};
+const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false}};
+const RegisterOp backward_weights{
+    {"conv2d_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}};
+
+}  // namespace
+
+ConvGeometry conv_geometry(const Attrs& attrs, const Shape& x, const Shape& w, const Shape& y) {
+  ConvGeometry g;
+  g.n = x[0], g.h = x[1], g.w = x[2], g.c = x[3];
+  g.kh = w[0], g.kw = w[1];
+  g.oh = y[1], g.ow = y[2], g.k = y[3];
+  g.groups = attrs.integer("groups", 1);
+  const Ints &strides = attrs.ints("strides"), &pads = attrs.ints("pads"), &dilations = attrs.ints("dilations");
+  g.stride_h = strides[0], g.stride_w = strides[1];
+  g.dilation_h = dilations[0], g.dilation_w = dilations[1];
+  g.top = pads[0], g.left = pads[1], g.bottom = pads[2], g.right = pads[3];
+  return g;
+}
+
+}  // namespace fastconv

@@ -53,7 +53,7 @@ struct Sum {
     T* y = a.y + g.out * a.pixel + place.at;
     const VT divisor = VT::set(static_cast<T>(Weighted ? 1 : a.divisor * g.divisor));
     FASTCONV_UNROLL for (int v = 0; v < V; ++v)
-      store<Masked>(Weighted ? acc[v] : acc[v] / divisor, y + v * VT::width, place);
+        store<Masked>(Weighted ? acc[v] : acc[v] / divisor, y + v * VT::width, place);
   }
 };
 
@@ -92,9 +92,8 @@ struct MaxWinners {
       const VT tap = VT::set(static_cast<T>(r.tap * a.window_columns + t.tap));
       FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
         const VT x = load<Masked>(a.x + i + v * VT::width, place);
-        const auto take = mask_or(less(acc[v], x), is_nan(x));
-        acc[v] = select(take, x, acc[v]);
-        winner[v] = select(take, tap, winner[v]);
+        winner[v] = select(is_nan(x), tap, select(less(acc[v], x), tap, winner[v]));
+        acc[v] = select(is_nan(x), x, max(x, acc[v]));
       }
     });
     const std::int64_t out = g.out * a.pixel + place.at;

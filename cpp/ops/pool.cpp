@@ -27,7 +27,8 @@ PoolAxis regular_axis(const AxisAttrs& a, std::int64_t in) {
   // PyTorch's rule; unequal pads, which it lacks, only must not hold a whole window.
   const std::int64_t most = a.begin == a.end ? reach / 2 : reach - 1;
   if (a.begin > most || a.end > most)
-    throw Error(text("pads", a.begin) + text(" and", a.end) + axis + text(": expected at most half the window, whose extent is", reach));
+    throw Error(text("pads", a.begin) + text(" and", a.end) + axis +
+                text(": expected at most half the window, whose extent is", reach));
   const std::int64_t padded = in + a.begin + a.end;
   std::int64_t out = 0;
   if (in > 0 && padded + (a.ceil_mode ? a.stride - 1 : 0) >= reach) {
@@ -36,7 +37,8 @@ PoolAxis regular_axis(const AxisAttrs& a, std::int64_t in) {
     if (a.ceil_mode && (out - 1) * a.stride >= in + a.begin) --out;
   }
   if (out < 1)
-    throw Error(text("input of size", in) + axis + text(" with padding gives no output: the window's extent is", reach));
+    throw Error(text("input of size", in) + axis +
+                text(" with padding gives no output: the window's extent is", reach));
 
   PoolAxis axis_windows{in, a.kernel, {}};
   axis_windows.windows.reserve(static_cast<std::size_t>(out));
@@ -178,13 +180,10 @@ void average_gradient(GradContext& c) {
   c.set(0, c.add("avg_pool2d_backward", {c.grad()}, with_input_size(c, c.in(0))));
 }
 
-void lp_gradient(GradContext& c) {
-  c.set(0, c.add("lp_pool2d_backward", {c.in(0), c.out(), c.grad()}, c.node.attrs));
-}
+void lp_gradient(GradContext& c) { c.set(0, c.add("lp_pool2d_backward", {c.in(0), c.out(), c.grad()}, c.node.attrs)); }
 
 void winners_gradient(GradContext& c) {
-  if (c.grad() != kNone)
-    c.set(0, c.add("max_pool2d_backward", {c.grad(), c.out(1)}, with_input_size(c, c.in(0))));
+  if (c.grad() != kNone) c.set(0, c.add("max_pool2d_backward", {c.grad(), c.out(1)}, with_input_size(c, c.in(0))));
 }
 
 void indices_gradient(GradContext& c) {
@@ -212,18 +211,19 @@ void average_backward_gradient(GradContext& c) {
   c.set(0, c.add(adaptive ? "adaptive_avg_pool2d" : "avg_pool2d", {c.grad()}, c.node.attrs));
 }
 
-const RegisterOp max_pool2d{{"max_pool2d", infer<PoolKind::max>, max_gradient}};
-const RegisterOp max_indices{{"max_pool2d_with_indices", infer_indices, indices_gradient}};
-const RegisterOp max_winners{{"max_pool2d_with_winners", infer_winners, winners_gradient}};
-const RegisterOp max_backward{{"max_pool2d_backward", infer_backward<PoolKind::max>, nullptr}};
-const RegisterOp adaptive_max{{"adaptive_max_pool2d", infer<PoolKind::max>, max_gradient}};
-const RegisterOp adaptive_max_indices{{"adaptive_max_pool2d_with_indices", infer_indices, indices_gradient}};
-const RegisterOp avg_pool2d{{"avg_pool2d", infer<PoolKind::average>, average_gradient}};
-const RegisterOp adaptive_avg{{"adaptive_avg_pool2d", infer<PoolKind::average>, average_gradient}};
+const RegisterOp max_pool2d{{"max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}};
+const RegisterOp max_indices{{"max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}};
+const RegisterOp max_winners{{"max_pool2d_with_winners", infer_winners, winners_gradient, {}, {}, false}};
+const RegisterOp max_backward{{"max_pool2d_backward", infer_backward<PoolKind::max>, nullptr, {}, {}, false}};
+const RegisterOp adaptive_max{{"adaptive_max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}};
+const RegisterOp adaptive_max_indices{
+    {"adaptive_max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}};
+const RegisterOp avg_pool2d{{"avg_pool2d", infer<PoolKind::average>, average_gradient, {}, {}, false}};
+const RegisterOp adaptive_avg{{"adaptive_avg_pool2d", infer<PoolKind::average>, average_gradient, {}, {}, false}};
 const RegisterOp avg_backward{
-    {"avg_pool2d_backward", infer_backward<PoolKind::average>, average_backward_gradient}};
-const RegisterOp lp_pool2d{{"lp_pool2d", infer<PoolKind::lp>, lp_gradient}};
-const RegisterOp lp_backward{{"lp_pool2d_backward", infer_lp_backward, nullptr}};
+    {"avg_pool2d_backward", infer_backward<PoolKind::average>, average_backward_gradient, {}, {}, false}};
+const RegisterOp lp_pool2d{{"lp_pool2d", infer<PoolKind::lp>, lp_gradient, {}, {}, false}};
+const RegisterOp lp_backward{{"lp_pool2d_backward", infer_lp_backward, nullptr, {}, {}, false}};
 
 }  // namespace
 }  // namespace fastconv

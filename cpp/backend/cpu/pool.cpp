@@ -104,7 +104,8 @@ std::shared_ptr<const Sweep> make_sweep(TapLists rows, TapLists columns, const S
   if (!s->separable && out_rows < 8 && row_reads * s->channels > kGrain)  // few rows: cut the channels too
     s->chunk = std::min(s->channels, round_up(ceil_div(kGrain, row_reads), 64));
   s->chunks = s->channels ? ceil_div(s->channels, s->chunk) : 0;
-  s->grain = s->chunks == 1 ? std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, row_reads * s->channels)) : 1;
+  s->grain =
+      s->chunks == 1 ? std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, row_reads * s->channels)) : 1;
   s->groups = group_columns(columns, s->chunks <= 1);
   s->whole_row = {0, static_cast<std::int32_t>(s->in_w), 0, 1, 1};
   s->rows = std::move(rows);
@@ -243,8 +244,7 @@ Step plan_max_indices(PlanContext& c) {
           for (std::int64_t i = 0; i < channels; ++i) {
             const auto tap = static_cast<std::int32_t>(winner[i]);
             const auto columns = static_cast<std::int32_t>(s->window_columns);
-            index[i] = empty ? none
-                             : (h.start + tap / columns * h.step) * s->in_w + w.start + tap % columns * w.step;
+            index[i] = empty ? none : (h.start + tap / columns * h.step) * s->in_w + w.start + tap % columns * w.step;
           }
         }
       };

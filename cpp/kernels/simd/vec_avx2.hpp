@@ -61,11 +61,6 @@ struct Vec<float> {
     const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x007fffff));
     return {_mm256_castsi256_ps(_mm256_or_si256(bits, _mm256_set1_epi32(0x3f800000)))};
   }
-  friend float sum(Vec a) {
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
-  }
   friend float largest(Vec a) {  // of its elements; arbitrary with NaN among them
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
@@ -80,6 +75,11 @@ struct Vec<float> {
   static Mask equal_bytes(const std::uint8_t* p, int x) {
     const __m256i i = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
     return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(i, _mm256_set1_epi32(x)))};
+  }
+  friend float sum(Vec a) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
   }
 
   using Broadcast = Vec;
@@ -152,10 +152,6 @@ struct Vec<double> {
     const __m256i bits = _mm256_and_si256(_mm256_castpd_si256(a.v), _mm256_set1_epi64x(0x000fffffffffffff));
     return {_mm256_castsi256_pd(_mm256_or_si256(bits, _mm256_set1_epi64x(0x3ff0000000000000)))};
   }
-  friend double sum(Vec a) {
-    const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
-    return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
-  }
   friend double largest(Vec a) {
     const __m128d s = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(_mm_max_sd(s, _mm_unpackhi_pd(s, s)));
@@ -170,6 +166,10 @@ struct Vec<double> {
     __builtin_memcpy(&bytes, p, 4);
     const __m256i i = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes));
     return {_mm256_castsi256_pd(_mm256_cmpeq_epi64(i, _mm256_set1_epi64x(x)))};
+  }
+  friend double sum(Vec a) {
+    const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
   }
 
   using Broadcast = Vec;

@@ -48,7 +48,6 @@ struct Vec<float> {
   // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
   friend Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
   friend Vec mantissa(Vec a) { return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
-  friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
   friend float largest(Vec a) { return _mm512_reduce_max_ps(a.v); }  // of its elements; arbitrary with NaN among them
   // Small whole numbers as bytes; equal_bytes reads at least `width` bytes.
   void store_bytes(std::uint8_t* p) const {
@@ -57,6 +56,7 @@ struct Vec<float> {
   static Mask equal_bytes(const std::uint8_t* p, int x) {
     return _mm_cmpeq_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(static_cast<char>(x)));
   }
+  friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
   // A factor for accumulate: stays in memory, the FMA broadcasts it.
   struct Broadcast {
@@ -107,7 +107,6 @@ struct Vec<double> {
   friend Vec ldexp(Vec a, Vec n) { return {_mm512_scalef_pd(a.v, n.v)}; }
   friend Vec exponent(Vec a) { return {_mm512_getexp_pd(a.v)}; }
   friend Vec mantissa(Vec a) { return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
-  friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
   friend double largest(Vec a) { return _mm512_reduce_max_pd(a.v); }
   void store_bytes(std::uint8_t* p) const {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_cvtepi32_epi8(_mm512_cvtpd_epi32(v)));
@@ -116,6 +115,7 @@ struct Vec<double> {
     return static_cast<Mask>(_mm_cmpeq_epi8_mask(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
                                                  _mm_set1_epi8(static_cast<char>(x))));
   }
+  friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
 
   struct Broadcast {
     const double* p;

@@ -127,11 +127,6 @@ struct Vec {
   friend Vec exponent(Vec a) { return each([&](int i) { return static_cast<T>(::ilogb(static_cast<double>(a.v[i]))); }); }
   friend Vec mantissa(Vec a) { return ldexp(a, set(0) - exponent(a)); }
 #endif
-  friend T sum(Vec a) {
-    T s = a.v[0];
-    for (int i = 1; i < width; ++i) s += a.v[i];
-    return s;
-  }
   friend T largest(Vec a) {  // of its elements; arbitrary with NaN among them
     T s = a.v[0];
     for (int i = 1; i < width; ++i) s = a.v[i] > s ? a.v[i] : s;
@@ -143,6 +138,11 @@ struct Vec {
   }
   static Mask equal_bytes(const std::uint8_t* p, int x) {
     return equal(each([&](int i) { return static_cast<T>(p[i]); }), set(static_cast<T>(x)));
+  }
+  friend T sum(Vec a) {
+    T s = a.v[0];
+    for (int i = 1; i < width; ++i) s += a.v[i];
+    return s;
   }
 
   using Broadcast = Vec;

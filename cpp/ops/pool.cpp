@@ -24,11 +24,11 @@ PoolAxis regular_axis(const AxisAttrs& a, std::int64_t in) {
   if (a.kernel >= limit / a.dilation || a.stride >= limit || a.begin >= limit || a.end >= limit || in >= limit)
     throw Error("window or input too large" + axis);
   const std::int64_t reach = (a.kernel - 1) * a.dilation + 1;
-  // PyTorch's rule; unequal pads, which it lacks, only must not hold a whole window.
-  const std::int64_t most = a.begin == a.end ? reach / 2 : reach - 1;
+  // PyTorch's rule, which does not count the dilation; unequal pads, which it lacks, only must not hold a whole window.
+  const std::int64_t most = a.begin == a.end ? a.kernel / 2 : reach - 1;
   if (a.begin > most || a.end > most)
-    throw Error(text("pads", a.begin) + text(" and", a.end) + axis +
-                text(": expected at most half the window, whose extent is", reach));
+    throw Error(text("pads", a.begin) + text(" and", a.end) + axis + text(" for kernel", a.kernel) +
+                text(": expected at most", most));
   const std::int64_t padded = in + a.begin + a.end;
   std::int64_t out = 0;
   if (in > 0 && padded + (a.ceil_mode ? a.stride - 1 : 0) >= reach) {

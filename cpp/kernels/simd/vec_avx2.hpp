@@ -53,6 +53,29 @@ struct Vec<float> {
     const __m256i hi = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
     return {_mm256_mul_ps(_mm256_mul_ps(a.v, _mm256_castsi256_ps(lo)), _mm256_castsi256_ps(hi))};
   }
+  // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
+  friend Vec exponent(Vec a) {
+    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(a.v), 23), _mm256_set1_epi32(127)))};
+  }
+  friend Vec mantissa(Vec a) {
+    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x007fffff));
+    return {_mm256_castsi256_ps(_mm256_or_si256(bits, _mm256_set1_epi32(0x3f800000)))};
+  }
+  friend float largest(Vec a) {  // of its elements; arbitrary with NaN among them
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+  }
+  // Small whole numbers as bytes; equal_bytes reads at least `width` bytes.
+  void store_bytes(std::uint8_t* p) const {
+    const __m256i i = _mm256_cvtps_epi32(v);
+    const __m128i s = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(s, s));
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    const __m256i i = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return {_mm256_castsi256_ps(_mm256_cmpeq_epi32(i, _mm256_set1_epi32(x)))};
+  }
   friend float sum(Vec a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -118,6 +141,31 @@ struct Vec<double> {
     const __m256i lo = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(half, bias)), 52);
     const __m256i hi = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(_mm_sub_epi32(i, half), bias)), 52);
     return {_mm256_mul_pd(_mm256_mul_pd(a.v, _mm256_castsi256_pd(lo)), _mm256_castsi256_pd(hi))};
+  }
+  friend Vec exponent(Vec a) {
+    // The biased exponent becomes the low bits of 2^52 + exponent.
+    const __m256i biased = _mm256_srli_epi64(_mm256_castpd_si256(a.v), 52);
+    const __m256i shifted = _mm256_or_si256(biased, _mm256_set1_epi64x(0x4330000000000000));
+    return {_mm256_sub_pd(_mm256_castsi256_pd(shifted), _mm256_set1_pd(4503599627370496.0 + 1023.0))};
+  }
+  friend Vec mantissa(Vec a) {
+    const __m256i bits = _mm256_and_si256(_mm256_castpd_si256(a.v), _mm256_set1_epi64x(0x000fffffffffffff));
+    return {_mm256_castsi256_pd(_mm256_or_si256(bits, _mm256_set1_epi64x(0x3ff0000000000000)))};
+  }
+  friend double largest(Vec a) {
+    const __m128d s = _mm_max_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(s, _mm_unpackhi_pd(s, s)));
+  }
+  void store_bytes(std::uint8_t* p) const {
+    const __m128i s = _mm_packs_epi32(_mm256_cvtpd_epi32(v), _mm_setzero_si128());
+    const int bytes = _mm_cvtsi128_si32(_mm_packus_epi16(s, s));
+    __builtin_memcpy(p, &bytes, 4);
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    int bytes;
+    __builtin_memcpy(&bytes, p, 4);
+    const __m256i i = _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(bytes));
+    return {_mm256_castsi256_pd(_mm256_cmpeq_epi64(i, _mm256_set1_epi64x(x)))};
   }
   friend double sum(Vec a) {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));

@@ -45,6 +45,17 @@ struct Vec<float> {
   friend Vec round(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   // a * 2^n for integral n (subnormal results flushed or rounded).
   friend Vec ldexp(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+  // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
+  friend Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
+  friend Vec mantissa(Vec a) { return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
+  friend float largest(Vec a) { return _mm512_reduce_max_ps(a.v); }  // of its elements; arbitrary with NaN among them
+  // Small whole numbers as bytes; equal_bytes reads at least `width` bytes.
+  void store_bytes(std::uint8_t* p) const {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    return _mm_cmpeq_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(static_cast<char>(x)));
+  }
   friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
   // A factor for accumulate: stays in memory, the FMA broadcasts it.
@@ -94,6 +105,16 @@ struct Vec<double> {
   friend Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_pd(m, b.v, a.v)}; }
   friend Vec round(Vec a) { return {_mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   friend Vec ldexp(Vec a, Vec n) { return {_mm512_scalef_pd(a.v, n.v)}; }
+  friend Vec exponent(Vec a) { return {_mm512_getexp_pd(a.v)}; }
+  friend Vec mantissa(Vec a) { return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
+  friend double largest(Vec a) { return _mm512_reduce_max_pd(a.v); }
+  void store_bytes(std::uint8_t* p) const {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_cvtepi32_epi8(_mm512_cvtpd_epi32(v)));
+  }
+  static Mask equal_bytes(const std::uint8_t* p, int x) {
+    return static_cast<Mask>(_mm_cmpeq_epi8_mask(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
+                                                 _mm_set1_epi8(static_cast<char>(x))));
+  }
   friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
 
   struct Broadcast {

@@ -53,6 +53,14 @@ struct Vec<float> {
     const __m256i hi = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
     return {_mm256_mul_ps(_mm256_mul_ps(a.v, _mm256_castsi256_ps(lo)), _mm256_castsi256_ps(hi))};
   }
+  // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
+  friend Vec exponent(Vec a) {
+    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(a.v), 23), _mm256_set1_epi32(127)))};
+  }
+  friend Vec mantissa(Vec a) {
+    const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x007fffff));
+    return {_mm256_castsi256_ps(_mm256_or_si256(bits, _mm256_set1_epi32(0x3f800000)))};
+  }
   friend float sum(Vec a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -118,6 +126,16 @@ struct Vec<double> {
     const __m256i lo = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(half, bias)), 52);
     const __m256i hi = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_add_epi32(_mm_sub_epi32(i, half), bias)), 52);
     return {_mm256_mul_pd(_mm256_mul_pd(a.v, _mm256_castsi256_pd(lo)), _mm256_castsi256_pd(hi))};
+  }
+  friend Vec exponent(Vec a) {
+    // The biased exponent becomes the low bits of 2^52 + exponent.
+    const __m256i biased = _mm256_srli_epi64(_mm256_castpd_si256(a.v), 52);
+    const __m256i shifted = _mm256_or_si256(biased, _mm256_set1_epi64x(0x4330000000000000));
+    return {_mm256_sub_pd(_mm256_castsi256_pd(shifted), _mm256_set1_pd(4503599627370496.0 + 1023.0))};
+  }
+  friend Vec mantissa(Vec a) {
+    const __m256i bits = _mm256_and_si256(_mm256_castpd_si256(a.v), _mm256_set1_epi64x(0x000fffffffffffff));
+    return {_mm256_castsi256_pd(_mm256_or_si256(bits, _mm256_set1_epi64x(0x3ff0000000000000)))};
   }
   friend double sum(Vec a) {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));

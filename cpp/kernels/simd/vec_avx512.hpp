@@ -45,6 +45,9 @@ struct Vec<float> {
   friend Vec round(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   // a * 2^n for integral n (subnormal results flushed or rounded).
   friend Vec ldexp(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+  // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
+  friend Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
+  friend Vec mantissa(Vec a) { return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
   friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
   // A factor for accumulate: stays in memory, the FMA broadcasts it.
@@ -94,6 +97,8 @@ struct Vec<double> {
   friend Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_pd(m, b.v, a.v)}; }
   friend Vec round(Vec a) { return {_mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   friend Vec ldexp(Vec a, Vec n) { return {_mm512_scalef_pd(a.v, n.v)}; }
+  friend Vec exponent(Vec a) { return {_mm512_getexp_pd(a.v)}; }
+  friend Vec mantissa(Vec a) { return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
   friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
 
   struct Broadcast {

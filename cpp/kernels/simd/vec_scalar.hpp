@@ -9,6 +9,7 @@ namespace fastconv::scalar {
 #if defined(__GNUC__)
 template <class T> struct Lanes {
   typedef T type __attribute__((vector_size(16)));
+  typedef decltype(type{} < type{}) mask;  // signed integers
 };
 #else
 template <class T> struct Lanes {
@@ -54,7 +55,7 @@ struct Vec {
   // The second operand when either is NaN.
   friend Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
   friend Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
-  using Mask = decltype(typename Lanes<T>::type{} < typename Lanes<T>::type{});
+  using Mask = typename Lanes<T>::mask;
   friend Mask less(Vec a, Vec b) { return a.v < b.v; }
   friend Mask less_equal(Vec a, Vec b) { return a.v <= b.v; }
   friend Mask equal(Vec a, Vec b) { return a.v == b.v; }
@@ -85,12 +86,47 @@ struct Vec {
   friend Vec select(Mask m, Vec a, Vec b) { return each([&](int i) { return m.m[i] ? a.v[i] : b.v[i]; }); }
 #endif
   friend Vec sqrt(Vec a) { return each([&](int i) { return static_cast<T>(::sqrt(static_cast<double>(a.v[i]))); }); }
+#if defined(__GNUC__)
+  friend Vec abs(Vec a) {
+    return {reinterpret_cast<decltype(a.v)>(reinterpret_cast<Mask>(a.v) & ~reinterpret_cast<Mask>(set(T(-0.0)).v))};
+  }
+  // Adding 1.5 * 2^23 (2^52) leaves no bits for a fraction; larger numbers have none.
+  static constexpr T shifter = sizeof(T) == 4 ? T(12582912) : T(6755399441055744);
+  friend Vec round(Vec a) {
+    const Vec r = (a + set(shifter)) - set(shifter);
+    return select(less(abs(a), set(sizeof(T) == 4 ? T(4194304) : T(2251799813685248))), r, a);
+  }
+  // a * 2^n for integral n in [-252, 254] or [-2044, 2046], in two steps so that the powers stay normal.
+  friend Vec ldexp(Vec a, Vec n) {
+    const Vec half = (n * set(T(0.5)) + set(shifter)) - set(shifter);
+    return a * power_of_2(half) * power_of_2(n - half);
+  }
+  static Vec power_of_2(Vec n) {  // the integer is what n adds to the bits of the shifter
+    const auto i = reinterpret_cast<Mask>((n + set(shifter)).v) - reinterpret_cast<Mask>(set(shifter).v);
+    return {reinterpret_cast<decltype(n.v)>((i + exponent_bias) << mantissa_bits)};
+  }
+  // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
+  friend Vec exponent(Vec a) {
+    const Vec whole = set(sizeof(T) == 4 ? T(8388608) : T(4503599627370496));
+    const auto biased = (reinterpret_cast<Mask>(a.v) >> mantissa_bits) & ((2 << (mantissa_bits == 23 ? 7 : 10)) - 1);
+    return Vec{reinterpret_cast<decltype(a.v)>(biased | reinterpret_cast<Mask>(whole.v))} - whole - set(exponent_bias);
+  }
+  friend Vec mantissa(Vec a) {
+    const auto whole = Mask{} + ((std::int64_t{1} << mantissa_bits) - 1);
+    return {reinterpret_cast<decltype(a.v)>((reinterpret_cast<Mask>(a.v) & whole) | reinterpret_cast<Mask>(set(1).v))};
+  }
+  static constexpr int mantissa_bits = sizeof(T) == 4 ? 23 : 52, exponent_bias = sizeof(T) == 4 ? 127 : 1023;
+#else
   friend Vec abs(Vec a) { return each([&](int i) { return a.v[i] < 0 ? -a.v[i] : a.v[i] + T(0); }); }
   friend Vec round(Vec a) { return each([&](int i) { return static_cast<T>(::nearbyint(static_cast<double>(a.v[i]))); }); }
   // a * 2^n for integral n.
   friend Vec ldexp(Vec a, Vec n) {
     return each([&](int i) { return static_cast<T>(::ldexp(static_cast<double>(a.v[i]), static_cast<int>(n.v[i]))); });
   }
+  // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
+  friend Vec exponent(Vec a) { return each([&](int i) { return static_cast<T>(::ilogb(static_cast<double>(a.v[i]))); }); }
+  friend Vec mantissa(Vec a) { return ldexp(a, set(0) - exponent(a)); }
+#endif
   friend T sum(Vec a) {
     T s = a.v[0];
     for (int i = 1; i < width; ++i) s += a.v[i];

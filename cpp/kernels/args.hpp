@@ -1,3 +1,5 @@
 // Arguments of the kernels. Distances ("step", "stride") are in elements. A family of kernels has its own header.
 #pragma once
 #include "kernels/conv_args.hpp"
+#include "kernels/elementwise_args.hpp"
+#include "kernels/reduce_args.hpp"

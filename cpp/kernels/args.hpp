@@ -3,3 +3,5 @@
 #include "kernels/conv_args.hpp"
 #include "kernels/elementwise_args.hpp"
 #include "kernels/reduce_args.hpp"
+#include "kernels/shape_args.hpp"
+#include "kernels/optimizer_args.hpp"

@@ -54,7 +54,7 @@ FASTCONV_FUNCTION(elu) {
   V forward(V x) const { return select(less(zero, x), x, a * expm1_negative(min(zero, x))); }
   V backward(V dy, V s) const {
     const V slope = this->reads_input ? a * exp(min(zero, s)) : s + a;
-    return select(less(zero, s), dy, dy * slope);
+    return select(less_equal(s, zero), dy * slope, dy);
   }
 };
 
@@ -63,29 +63,30 @@ FASTCONV_FUNCTION(selu) {
   const V alpha = V::set(T(1.6732632423543772848170429916717));
   const V factor = V::set(T(1.0507009873554804934193349852946));
   V forward(V x) const { return factor * select(less(zero, x), x, alpha * expm1_negative(min(zero, x))); }
-  V backward(V dy, V y) const { return dy * select(less(zero, y), factor, fma(factor, alpha, y)); }
+  V backward(V dy, V y) const { return dy * select(less_equal(y, zero), fma(factor, alpha, y), factor); }
 };
 
-// x * the normal distribution's cumulative function, or (a = 1) its approximation by tanh.
+// x * the normal distribution's cumulative function, or (a = 1) its approximation by tanh, written with
+// (1 + tanh(u)) / 2 = sigmoid(2 u), which keeps its digits where that is near 0.
 FASTCONV_FUNCTION(gelu) {
   explicit gelu_function(const UnaryParameters& p) : Parameters<V>(p), approximate(p.a != 0) {}
   using P = Parameters<V>;
-  using P::one, P::half;
+  using P::one;
   using T = typename V::Element;
   bool approximate;
-  const V k = V::set(T(0.79788456080286535588)), c = V::set(T(0.044715));  // sqrt(2 / pi)
+  const V k = V::set(T(1.5957691216057307118)), c = V::set(T(0.044715));  // 2 sqrt(2 / pi)
   V forward(V x) const {
     if (!approximate) return x * normal_cdf(x);
-    return half * x * (one + tanh(k * fma(c * x * x, x, x)));
+    return x * sigmoid(k * fma(c * x * x, x, x));
   }
   V backward(V dy, V x) const {
     if (!approximate) {
       const V density = V::set(T(0.39894228040143267794)) * exp(V::set(T(-0.5)) * x * x);
       return dy * fma(x, density, normal_cdf(x));
     }
-    const V t = tanh(k * fma(c * x * x, x, x));
+    const V s = sigmoid(k * fma(c * x * x, x, x));
     const V inner = k * fma(V::set(3) * c * x, x, one);
-    return dy * half * fma(x * (one - t * t), inner, one + t);
+    return dy * s * fma(x * (one - s), inner, one);
   }
 };
 
@@ -166,7 +167,7 @@ FASTCONV_FUNCTION(square) {
 
 FASTCONV_FUNCTION(sign) {
   FASTCONV_PARAMETERS;
-  V forward(V x) const { return select(less(zero, x), one, select(less(x, zero), zero - one, x)); }
+  V forward(V x) const { return select(less(zero, x), one, select(less(x, zero), zero - one, zero)); }
 };
 
 FASTCONV_FUNCTION(abs) {
@@ -191,7 +192,7 @@ FASTCONV_FUNCTION(erf) {
 FASTCONV_FUNCTION(clip) {
   FASTCONV_PARAMETERS;
   V forward(V x) const { return min(b, max(a, x)); }
-  V backward(V dy, V y) const { return select(less_equal(y, a), zero, select(less_equal(b, y), zero, dy)); }
+  V backward(V dy, V y) const { return select(less(a, y), select(less(y, b), dy, zero), zero); }
 };
 
 FASTCONV_FUNCTION(neg) {

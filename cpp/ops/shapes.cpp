@@ -41,12 +41,12 @@ Shape broadcast_shape(const InferContext& context, const Shape& a, const Shape& 
   return shape;
 }
 
-int reshape_to(GradContext& context, int value, const Shape& shape) {
+int reshape_to(GradContext& context, int value, Shape shape) {
   if (context.type(value).shape == shape) return value;
   return context.add("reshape", {value}, {{"shape", shape}});
 }
 
-int reduce_to(GradContext& context, int value, const Shape& shape) {
+int reduce_to(GradContext& context, int value, Shape shape) {
   const Shape from = context.type(value).shape;
   if (from == shape) return value;
   const std::size_t extra = from.size() - shape.size();
@@ -57,7 +57,7 @@ int reduce_to(GradContext& context, int value, const Shape& shape) {
   return reshape_to(context, value, shape);
 }
 
-int filled(GradContext& context, double value, const TensorType& type) {
+int filled(GradContext& context, double value, TensorType type) {
   return context.add("broadcast_to", {context.graph.scalar(value, type.dtype)}, {{"shape", type.shape}});
 }
 

@@ -14,11 +14,12 @@ std::vector<bool> axis_flags(const Attrs& attrs, std::size_t rank);
 // NumPy's rule; fails where the shapes do not fit.
 Shape broadcast_shape(const InferContext& context, const Shape& a, const Shape& b);
 
+// Shapes are taken by value: adding nodes moves the graph's own.
 // The adjoint of broadcasting: sums `value` down to `shape`.
-int reduce_to(GradContext& context, int value, const Shape& shape);
+int reduce_to(GradContext& context, int value, Shape shape);
 // `value` with another shape of as many elements.
-int reshape_to(GradContext& context, int value, const Shape& shape);
+int reshape_to(GradContext& context, int value, Shape shape);
 // A tensor of one repeated number.
-int filled(GradContext& context, double value, const TensorType& type);
+int filled(GradContext& context, double value, TensorType type);
 
 }  // namespace fastconv

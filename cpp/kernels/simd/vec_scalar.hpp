@@ -136,8 +136,7 @@ struct Vec {
   // Element j of r[i] and element i of r[j] change places.
   static void transpose(Vec (&r)[width]) {
     Vec t[width];
-    for (int i = 0; i < width; ++i)
-      for (int j = 0; j < width; ++j) t[j].v[i] = r[i].v[j];
+    for (int j = 0; j < width; ++j) t[j] = each([&](int i) { return r[i].v[j]; });
     for (int i = 0; i < width; ++i) r[i] = t[i];
   }
 

@@ -3,3 +3,7 @@
 #include "kernels/conv_args.hpp"
 #include "kernels/peak_args.hpp"
 #include "kernels/pool_args.hpp"
+#include "kernels/elementwise_args.hpp"
+#include "kernels/reduce_args.hpp"
+#include "kernels/shape_args.hpp"
+#include "kernels/optimizer_args.hpp"

@@ -242,12 +242,11 @@ class Model(Trainer, Layer):
         return super().compute_output_shape(input_shape)
 
     def _call_symbolic(self, args, kwargs):
-        if self._function is not None:
-            # Keeps lists and dicts of outputs as they are.
-            shapes = self._first_shapes(args, kwargs)
-            if is_shape(shapes) and len(flatten(self._function.outputs)) == 1:
-                if not is_nested(self._function.outputs):
-                    return super()._call_symbolic(args, kwargs)
+        function = self._function
+        single = function is not None and not is_nested(function.outputs)
+        if single and is_shape(self._first_shapes(args, kwargs)):
+            return super()._call_symbolic(args, kwargs)
+        # Tracing keeps lists and dicts of outputs as they are.
         return self._call_symbolic_traced(args, kwargs)
 
     def _call_symbolic_traced(self, args, kwargs):

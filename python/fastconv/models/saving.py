@@ -219,7 +219,7 @@ def load_weights(model, filepath, skip_mismatch=False) -> None:
     _assign(os.fspath(filepath), model, tensors, skip_mismatch)
 
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):  # noqa: A002
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     """Return the model of a file written by `Model.save`.
 
     Args:
@@ -239,9 +239,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):  # 
     path = os.fspath(filepath)
     tensors, metadata = _read(path)
     if metadata.get("kind") != "model":
-        raise ValueError(
-            f"{path} holds weights only; make the model and call load_weights() on it"
-        )
+        raise ValueError(f"{path} holds weights only; make the model and call load_weights() on it")
     try:
         content = json.loads(metadata["content"])
         config = content["model"]

@@ -69,9 +69,7 @@ class Optimizer:
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
         if loss_scale_factor is not None or gradient_accumulation_steps is not None:
-            raise ValueError(
-                "loss_scale_factor and gradient_accumulation_steps are not supported"
-            )
+            raise ValueError("loss_scale_factor and gradient_accumulation_steps are not supported")
         for key, value in (
             ("clipnorm", clipnorm),
             ("clipvalue", clipvalue),
@@ -171,9 +169,7 @@ class Optimizer:
             for name in names:
                 if name in slots:
                     continue
-                start = (
-                    variable.numpy() if name == "average" else self.initial_slot(name, variable)
-                )
+                start = variable.numpy() if name == "average" else self.initial_slot(name, variable)
                 path = f"{self.name}/{variable.path}/{name}".replace("//", "/")
                 slots[name] = Variable(
                     start, dtype=variable.dtype, trainable=False, name=name, path=path
@@ -226,9 +222,7 @@ class Optimizer:
         if self.clipvalue is not None:
             return [ops.clip(dw, -self.clipvalue, self.clipvalue) for dw in grads]
         if self.clipnorm is not None:
-            return [
-                dw * self._shrink(ops.sum(ops.square(dw)), self.clipnorm) for dw in grads
-            ]
+            return [dw * self._shrink(ops.sum(ops.square(dw)), self.clipnorm) for dw in grads]
         if self.global_clipnorm is not None:
             total = ops.sum(ops.square(grads[0]))
             for dw in grads[1:]:

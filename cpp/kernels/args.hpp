@@ -2,3 +2,4 @@
 #pragma once
 #include "kernels/conv_args.hpp"
 #include "kernels/pool_args.hpp"
+#include "kernels/norm_args.hpp"

@@ -389,7 +389,9 @@ class Layer:
             outputs = self.call(*args, **kwargs)
             if self.activity_regularizer is not None:
                 for tensor in flatten(outputs):
-                    g.losses.append(self.activity_regularizer(tensor))
+                    penalty = self.activity_regularizer(tensor)
+                    # Per sample, so that its weight does not depend on the batch size.
+                    g.losses.append(penalty * (1.0 / max(tensor.shape[0], 1)))
         return outputs
 
     def _call_symbolic(self, args, kwargs):

@@ -242,6 +242,7 @@ class Optimizer:
 
     def after_step(self) -> None:
         """Count the step and update the moving averages."""
+        first = self.iterations == 0
         self.iterations += 1
         if not self.use_ema:
             return
@@ -263,7 +264,8 @@ class Optimizer:
                 )
             self._ema_plan = (_core.Plan(g.graph, []), rates)
         plan, rates = self._ema_plan
-        plan.run(rates)
+        # As in Keras, the averages begin with the weights after the first step.
+        plan.run([np.ones_like(r) for r in rates] if first else rates)
         every = self.ema_overwrite_frequency
         if every and self.iterations % every == 0:
             self.finalize_variable_values(self._built_for)

@@ -1,4 +1,8 @@
-"""Loads Keras for comparison, on whichever backend is installed."""
+"""Loads Keras for comparison, on whichever backend is installed.
+
+TensorFlow comes first: on PyTorch, Keras counts padding in average pooling and updates moving
+variances with the unbiased variance, against its own documentation.
+"""
 
 import importlib.util
 import os

@@ -30,7 +30,7 @@ CASES = [
     ("LogCoshError", {}, REAL, GUESS),
     ("CosineSimilarity", {}, REAL, GUESS),
     ("KLDivergence", {}, ONEHOT, PROBABILITIES),
-    ("Hinge", {}, BINARY, SCORES),
+    ("Hinge", {}, BINARY[:, None], SCORES[:, None]),
     ("BinaryCrossentropy", {}, BINARY[:, None], SCORES[:, None]),
     ("CategoricalCrossentropy", {"label_smoothing": 0.1}, ONEHOT, PROBABILITIES),
     ("SparseCategoricalCrossentropy", {}, LABELS, PROBABILITIES),

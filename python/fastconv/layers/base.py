@@ -510,8 +510,15 @@ class Layer:
         if self.activity_regularizer is not None:
             base["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         if type(self).get_config is Layer.get_config:
-            base.update(self._recorded_arguments())
+            return self._recorded_config(base)
         return base
+
+    def _recorded_config(self, base: dict) -> dict:
+        """Configuration of a class without its own get_config: what its constructor was given."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
+            base = {k: v for k, v in base.items() if k in parameters}
+        return {**base, **self._recorded_arguments()}
 
     def _recorded_arguments(self) -> dict:
         """Constructor arguments of a class without its own get_config, where they are plain."""

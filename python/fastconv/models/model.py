@@ -230,6 +230,7 @@ class Model(Trainer, Layer):
             finally:
                 self._building = False
         self.built = True
+        self._build_shape = input_shape
 
     def compute_output_shape(self, input_shape):
         """Return the output shape for an input shape; None stands for any size."""
@@ -264,8 +265,7 @@ class Model(Trainer, Layer):
 
     def get_config(self):
         if type(self).get_config is Model.get_config and self._function is None:
-            base = {"name": self.name, "trainable": self.trainable}
-            return {**base, **self._recorded_arguments()}
+            return self._recorded_config({"name": self.name, "trainable": self._trainable})
         base = {"name": self.name, "trainable": self._trainable}
         return {**base, **self._require_function("configuration").get_config()}
 

@@ -35,7 +35,6 @@ class Trainer(Predictor):
         self._structures: dict = {}
         self._signature: tuple = ()
         self._seed = 0
-        self._pending_state = None
         self.stop_training = False
         self.history = None
 
@@ -232,8 +231,6 @@ class Trainer(Predictor):
             self._match_metrics(batch)
         step = self._step(mode, batch)
         optimizer = compiled.optimizer if mode == "train" else None
-        if mode == "train" and self._pending_state is not None:
-            self._restore_optimizer()
         try:
             values, outputs = step(
                 batch.xs, batch.ys, batch.ws, compiled.losses, optimizer, self._seed
@@ -413,12 +410,3 @@ class Trainer(Predictor):
             self._run_batch("test", batch)
             run.batch("on_test_batch_end", index, self._logs)
         run.call("on_test_end", self._logs())
-
-    def _restore_optimizer(self) -> None:
-        state, self._pending_state = self._pending_state, None
-        for variable in self.trainable_weights:
-            slots = self.optimizer.slots_of(variable)
-            for name, slot in slots.items():
-                value = state.get((variable.path, name))
-                if value is not None:
-                    slot.assign(value)

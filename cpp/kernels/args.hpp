@@ -3,3 +3,4 @@
 #include "kernels/conv_args.hpp"
 #include "kernels/pool_args.hpp"
 #include "kernels/norm_args.hpp"
+#include "kernels/softmax_args.hpp"

@@ -8,3 +8,4 @@
 #include "kernels/shape_args.hpp"
 #include "kernels/optimizer_args.hpp"
 #include "kernels/norm_args.hpp"
+#include "kernels/softmax_args.hpp"

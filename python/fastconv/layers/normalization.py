@@ -118,9 +118,9 @@ class BatchNormalization(Layer):
         mean, variance = g.variable(self.moving_mean), g.variable(self.moving_variance)
         if training and self.trainable:
             momentum = 1.0 - self.momentum
-            y, _, _ = g.batch_norm_training(
+            y = g.batch_norm_training(
                 x, gamma, beta, mean, variance, eps=self.epsilon, momentum=momentum, unbiased=False
-            )
+            )[0]
         else:
             y = g.batch_norm_inference(x, gamma, beta, mean, variance, eps=self.epsilon)
         if axis == rank - 1:

@@ -95,6 +95,7 @@ class Optimizer:
         self.built = False
         self._slots: dict[int, dict[str, Variable]] = {}
         self._built_for: list[Variable] = []
+        self._owners: dict[int, Variable] = {}  # keeps the keys of _slots from being reused
         self._undecayed_ids: set[int] = set()
         self._undecayed_names: list[str] = []
         self._ema_plan = None
@@ -165,6 +166,7 @@ class Optimizer:
         """Create the states for a list of weights; those that exist are kept."""
         names = self.slot_names() + (("average",) if self.use_ema else ())
         for variable in variables:
+            self._owners[id(variable)] = variable
             slots = self._slots.setdefault(id(variable), {})
             for name in names:
                 if name in slots:

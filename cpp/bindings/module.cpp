@@ -43,7 +43,7 @@ py::array dense(const py::array& a) {
   return out;
 }
 
-Attr to_attr(const std::string& key, const py::handle& v) {
+Attr to_attr_or_throw(const py::handle& v) {
   if (py::isinstance<py::bool_>(v)) return v.cast<bool>();
   if (py::isinstance<py::int_>(v)) return v.cast<std::int64_t>();
   if (py::isinstance<py::float_>(v)) return v.cast<double>();
@@ -56,8 +56,16 @@ Attr to_attr(const std::string& key, const py::handle& v) {
     return v.cast<Ints>();
   }
   if (PyNumber_Check(v.ptr())) return py::float_(py::reinterpret_borrow<py::object>(v)).cast<double>();
-  throw py::type_error("attribute " + key + ": " + py::str(py::type::of(v)).cast<std::string>() +
-                       " cannot be an attribute of an operator");
+  throw py::cast_error();
+}
+
+Attr to_attr(const std::string& key, const py::handle& v) {
+  try {
+    return to_attr_or_throw(v);
+  } catch (const py::cast_error&) {  // another type, or an integer past 64 bits
+    throw Error("attribute " + key + ": " + py::repr(v).cast<std::string>() +
+                " is not a boolean, 64-bit integer, number, string or list of such numbers");
+  }
 }
 
 std::vector<int> to_ids(const std::vector<std::optional<int>>& ids) {

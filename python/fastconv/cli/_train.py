@@ -187,13 +187,13 @@ def run(arguments: argparse.Namespace) -> int:
             epochs=arguments.epochs or task.epochs,
             validation_split=arguments.validation_split,
             callbacks=[
+                callbacks.CSVLogger(output / LOG),  # first: what is kept below is in the log
                 callbacks.ModelCheckpoint(
                     best,
                     monitor="val_accuracy" if arguments.validation_split else "loss",
                     save_best_only=True,
                 ),
                 callbacks.LambdaCallback(on_epoch_end=label_best),
-                callbacks.CSVLogger(output / LOG),
             ],
         )
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)

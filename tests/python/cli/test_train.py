@@ -124,7 +124,7 @@ def test_interrupt_keeps_the_checkpoint(start, tmp_path):
     assert models.load_model(str(best)).output_shape == (None, 10)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.fastconv", "log.csv"]
     rows = (tmp_path / "log.csv").read_text().splitlines()
-    assert len({row.count(",") for row in rows}) == 1
+    assert len(rows) >= 2 and len({row.count(",") for row in rows}) == 1
 
 
 def test_interrupt_before_an_epoch(monkeypatch, capsys, tmp_path):

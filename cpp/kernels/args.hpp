@@ -7,3 +7,5 @@
 #include "kernels/reduce_args.hpp"
 #include "kernels/shape_args.hpp"
 #include "kernels/optimizer_args.hpp"
+#include "kernels/norm_args.hpp"
+#include "kernels/softmax_args.hpp"

@@ -1,4 +1,4 @@
-"""Process-wide settings: default float type, fuzz factor and image layout (Keras's `keras.config`)."""
+"""Process-wide settings of `keras.config`: default float type, fuzz factor, image layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projections of weights that are applied after each training step. Keras 3's names and defaults."""
+"""Projections of weights after each training step, with Keras 3's names and defaults."""
 
 from __future__ import annotations
 

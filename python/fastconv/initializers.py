@@ -87,7 +87,7 @@ class RandomInitializer(Initializer):
         self._given_seed = seed
         if seed is None:
             seed = draw_seed()
-        elif isinstance(seed, dict) or isinstance(seed, bool):
+        elif isinstance(seed, (dict, bool)):
             raise ValueError(f"`seed` must be an integer or None, received: seed={seed!r}")
         self.seed = int(seed)
 

@@ -143,7 +143,7 @@ def absolute(x):
     return _unary("abs", np.abs, x)
 
 
-abs = absolute  # noqa: A001 - Keras's name
+abs = absolute
 
 
 @_op
@@ -344,12 +344,14 @@ def log_softmax(x, axis=-1):
 
 def _reduce(op, fn, x, axis, keepdims):
     if not _is_graph(x):
-        return fn(np.asarray(x), axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+        return fn(
+            np.asarray(x), axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims
+        )
     return x.g.op(op, x, axes=_axes(axis, x.ndim), keepdims=bool(keepdims))
 
 
 @_op
-def sum(x, axis=None, keepdims=False):  # noqa: A001 - Keras's name
+def sum(x, axis=None, keepdims=False):
     """Sum along axes (all by default)."""
     return _reduce("reduce_sum", np.sum, x, axis, keepdims)
 
@@ -361,13 +363,13 @@ def mean(x, axis=None, keepdims=False):
 
 
 @_op
-def max(x, axis=None, keepdims=False):  # noqa: A001 - Keras's name
+def max(x, axis=None, keepdims=False):
     """Largest value along axes (all by default)."""
     return _reduce("reduce_max", np.max, x, axis, keepdims)
 
 
 @_op
-def min(x, axis=None, keepdims=False):  # noqa: A001 - Keras's name
+def min(x, axis=None, keepdims=False):
     """Smallest value along axes (all by default)."""
     return _reduce("reduce_min", np.min, x, axis, keepdims)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 
-
 class Callback:
     """Base class: every hook does nothing. `self.model` and `self.params` are set by `fit`.
 

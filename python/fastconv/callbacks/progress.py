@@ -59,7 +59,7 @@ class ProgbarLogger(Callback):
         self._shown = now
         self._picture(now, logs() if callable(logs) else logs)
 
-    def _picture(self, now, logs):
+    def _picture(self, now, logs, refresh=True):
         per_step = (now - self._start) / max(self._seen, 1)
         text = f"{per_step:.0f}s/step" if per_step >= 1 else f"{per_step * 1e3:.0f}ms/step"
         if per_step < 1e-3:
@@ -67,7 +67,8 @@ class ProgbarLogger(Callback):
         values = format_logs(logs)
         self._bar.n = self._seen
         self._bar.set_description_str(f"{text} - {values}" if values else text, refresh=False)
-        self._bar.refresh()
+        if refresh:
+            self._bar.refresh()
 
     def _close(self, logs=None):
         if self._bar is None:
@@ -75,7 +76,7 @@ class ProgbarLogger(Callback):
         if logs is not None:
             if self._bar.total is None or self._bar.total != self._seen:
                 self._bar.total = self._seen
-            self._picture(time.perf_counter(), logs)
+            self._picture(time.perf_counter(), logs, refresh=False)
         self._bar.close()
         self._bar = None
 

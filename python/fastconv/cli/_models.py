@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
+
+from ._labels import read_class_names
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -74,6 +75,8 @@ def _info(arguments: argparse.Namespace) -> int:
     config = fastconv.show_config()
     width = max(map(len, config))
     for key, value in config.items():
+        if isinstance(value, dict):
+            value = [f"{name} {v}" for name, v in value.items()]
         shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         print(f"{key:{width}}  {shown}")
     return 0
@@ -92,7 +95,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     probabilities = np.asarray(model.predict(batch, verbose=0))
     if probabilities.ndim != 2:
         raise ValueError(f"{arguments.model} does not classify: it returns {probabilities.shape}")
-    names = _class_names(model, probabilities.shape[1])
+    names = read_class_names(arguments.model, probabilities.shape[1])
     width = max(map(len, names))
     for path, (_, inverted), row in zip(arguments.images, read, probabilities, strict=True):
         print(f"{path}{' (inverted)' if inverted else ''}")
@@ -115,11 +118,6 @@ def _white(model) -> float:
         if layer.weights:
             break
     return 255.0
-
-
-def _class_names(model, count: int) -> list[str]:
-    names = json.loads(model.metadata.get("class_names", "[]"))
-    return names if len(names) == count else [f"class {i}" for i in range(count)]
 
 
 def _read_image(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[np.ndarray, bool]:

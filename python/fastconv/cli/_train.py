@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from ._labels import write_class_names
 
 MODEL, BEST, LOG, PICTURE = "model.fastconv", "best.fastconv", "log.csv", "learning_curve.png"
 
@@ -164,14 +165,20 @@ def run(arguments: argparse.Namespace) -> int:
 
     utils.set_random_seed(arguments.seed)
     model = course_network(x_train.shape[1:], len(dataset.CLASS_NAMES), task.white)
-    model.metadata["class_names"] = json.dumps(dataset.CLASS_NAMES)
     model.compile(
         optimizer=optimizers.Adam(arguments.lr),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
     best = output / BEST
-    before = _stamp(best)
+    labelled = before = _stamp(best)
+
+    def label_best(epoch, logs):
+        nonlocal labelled
+        if _stamp(best) != labelled:
+            write_class_names(best, dataset.CLASS_NAMES)
+            labelled = _stamp(best)
+
     try:
         history = model.fit(
             x_train,
@@ -181,15 +188,17 @@ def run(arguments: argparse.Namespace) -> int:
             validation_split=arguments.validation_split,
             callbacks=[
                 callbacks.ModelCheckpoint(
-                    str(best),
+                    best,
                     monitor="val_accuracy" if arguments.validation_split else "loss",
                     save_best_only=True,
                 ),
-                callbacks.CSVLogger(str(output / LOG)),
+                callbacks.LambdaCallback(on_epoch_end=label_best),
+                callbacks.CSVLogger(output / LOG),
             ],
         )
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-        model.save(str(output / MODEL))
+        model.save(output / MODEL)
+        write_class_names(output / MODEL, dataset.CLASS_NAMES)
     except KeyboardInterrupt:
         kept = _stamp(best) != before
         raise KeyboardInterrupt(

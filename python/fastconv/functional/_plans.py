@@ -15,7 +15,9 @@ from .._runtime import core as _core
 from ._arguments import Shape, check_bytes
 
 MAX_PLANS = 256
-MAX_PLAN_BYTES = 512 * 2**20
+# Plans borrow their working memory from one pool, which keeps as much as the largest living plan
+# needs. Above this size a plan is not kept: its call takes longer than building it again.
+MAX_ARENA_BYTES = 2**30
 
 Runner = Callable[[list[np.ndarray]], list[np.ndarray]]
 
@@ -70,7 +72,7 @@ class Network:
         return found
 
     def compile(self, outputs: Sequence[int]) -> tuple[Runner, int]:
-        """The function that runs the graph, and the bytes it holds."""
+        """The function that runs the graph, and the working memory it needs."""
         for value in outputs:
             check_bytes(self.shape(value), np.dtype(self.graph.dtype(value)), self.fn)
         if self.empty:
@@ -92,11 +94,10 @@ def nchw_shape(shape: Shape, rank: int, batched: bool) -> Shape:
 
 
 class _PlanCache:
-    """Least recently used plans, bounded in number and bytes; many threads may read at once."""
+    """The least recently used plans; many threads may read at once."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[tuple, tuple[Runner, int]] = OrderedDict()
-        self._bytes = 0
+        self._runners: OrderedDict[tuple, Runner] = OrderedDict()
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._unlock)
@@ -106,30 +107,24 @@ class _PlanCache:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._runners)
 
     def find(self, key: tuple) -> Runner | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        with suppress(KeyError):  # evicted by another thread in between
-            self._entries.move_to_end(key)
-        return entry[0]
+        runner = self._runners.get(key)
+        if runner is not None:
+            with suppress(KeyError):  # evicted by another thread in between
+                self._runners.move_to_end(key)
+        return runner
 
-    def insert(self, key: tuple, runner: Runner, size: int) -> None:
+    def insert(self, key: tuple, runner: Runner) -> None:
         with self._lock:
-            old = self._entries.pop(key, None)
-            self._bytes += size - (old[1] if old else 0)
-            self._entries[key] = (runner, size)
-            while len(self._entries) > 1 and (
-                len(self._entries) > MAX_PLANS or self._bytes > MAX_PLAN_BYTES
-            ):
-                self._bytes -= self._entries.popitem(last=False)[1][1]
+            self._runners[key] = runner
+            while len(self._runners) > MAX_PLANS:
+                self._runners.popitem(last=False)
 
     def clear(self) -> None:
         with self._lock:
-            self._entries.clear()
-            self._bytes = 0
+            self._runners.clear()
 
 
 plans = _PlanCache()
@@ -144,7 +139,8 @@ def run(build: Callable[..., tuple[Runner, int]], args: tuple, feeds: list) -> l
     runner = plans.find(key)
     if runner is None:
         runner, size = build(*args)
-        plans.insert(key, runner, size)
+        if size <= MAX_ARENA_BYTES:
+            plans.insert(key, runner)
     for i, feed in enumerate(feeds):
         flags = feed.flags
         if not (flags.c_contiguous and flags.aligned):

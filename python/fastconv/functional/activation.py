@@ -133,7 +133,8 @@ def softplus(input: np.ndarray, beta: float = 1.0, threshold: float = 20.0) -> n
     y = run_elementwise(fn, kind, input)
     if threshold >= _SOFTPLUS_EXACT[y.dtype.char]:
         return y
-    return np.where(input * beta > threshold, input, y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(input * beta > threshold, input, y)
 
 
 def softplus_backward(
@@ -145,7 +146,8 @@ def softplus_backward(
     grad = elementwise_backward(fn, kind, grad_output, input)
     if threshold >= _SOFTPLUS_EXACT[grad.dtype.char]:
         return grad
-    return np.where(input * beta > threshold, grad_output, grad)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(input * beta > threshold, grad_output, grad)
 
 
 def softmax(input: np.ndarray, dim: int) -> np.ndarray:

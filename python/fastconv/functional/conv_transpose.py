@@ -115,7 +115,7 @@ def _transpose_node(
             f"{fn}: weight of shape {w[0]} with groups {groups} expects {w[0][0]} input channels"
             f" in equal groups, got input of shape {x[0]}"
         )
-    out, cut, extra = [], [], []
+    results, out, cut, extra = [], [], [], []
     for axis in range(2):
         size, (before, after), s, d = x[0][axis - 2], pads[axis], stride[axis], dilation[axis]
         more = output_padding[axis]
@@ -133,12 +133,14 @@ def _transpose_node(
         # Output padding first gives back what padding cuts; pixels no kernel reaches come after.
         after, more = max(after - more, 0), max(more - after, 0)
         beyond = more if more >= s else 0
-        out.append(result - beyond)
+        if beyond:  # the cut before may reach into them, so it comes last
+            before = 0
+        results.append(result)
+        out.append(result - beyond + pads[axis][0] - before)
         cut.append((before, after))
         extra.append(beyond)
     batch = x[0][:1] if len(x[0]) == 4 else ()
-    full = [o + e for o, e in zip(out, extra, strict=True)]
-    arg.check_bytes((*batch, w[0][1] * groups, *full), x[1], fn)
+    arg.check_bytes((*batch, w[0][1] * groups, *results), x[1], fn)
     y = net.add(
         "conv_transpose2d",
         [net.to_nhwc(xi, 2), hwio(net, wi), None if any(extra) else bi],
@@ -148,6 +150,10 @@ def _transpose_node(
     )
     if any(extra):
         y = net.add("pad", [y], pads=[0, 0, 0, 0, 0, *extra, 0], mode="constant", value=0.0)
+        for axis in range(2):
+            if extra[axis]:
+                start = pads[axis][0]
+                y = net.add("slice", [y], axis=axis + 1, start=start, end=start + results[axis])
         if bi is not None:
             y = net.add("add", [y, bi])
     return y

@@ -52,30 +52,19 @@ def cross_entropy(
     smoothing = _smoothing(fn, label_smoothing)
     axis = 0 if input.ndim == 1 else 1
     logp = run_elementwise(fn, log_softmax_kind(axis), input)
-    if target.dtype.kind == "f":
-        _check_ignore(fn, ignore_index)
-        loss = -(_smooth(target, weight, smoothing, axis) * logp).sum(axis)
-        divisor = loss.size
-    else:
-        labels, valid = _labels(fn, target, input.shape[axis], ignore_index)
-        picked = np.take_along_axis(logp, np.expand_dims(labels, axis), axis).squeeze(axis)
-        mass = valid if weight is None else weight[labels] * valid
-        # `where` rather than a product: 0 * inf is not 0.
-        loss = np.where(valid, -picked, 0)
-        if weight is not None:
-            loss = np.where(valid, loss * weight[labels], 0)
-        if smoothing:
-            total = logp.sum(axis) if weight is None else np.tensordot(logp, weight, (axis, 0))
-            total = np.where(valid, -total, 0)
-            loss = (1 - smoothing) * loss + (smoothing / input.shape[axis]) * total
-        divisor = mass.sum()
-    if reduction == "none":
-        return np.asarray(loss, input.dtype, order="C")
-    total = input.dtype.type(loss.sum())
-    if reduction == "sum":
-        return total
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return total / input.dtype.type(divisor)
+    # Infinite logits make NaN where IEEE says so; that is no reason for NumPy's warnings.
+    with np.errstate(all="ignore"):
+        if target.dtype.kind == "f":
+            _check_ignore(fn, ignore_index)
+            loss = -(_smooth(target, weight, smoothing, axis) * logp).sum(axis)
+            divisor = loss.size
+        else:
+            labels, valid = _labels(fn, target, input.shape[axis], ignore_index)
+            loss, divisor = _index_losses(logp, labels, valid, weight, smoothing, axis)
+        if reduction == "none":
+            return np.asarray(loss, input.dtype, order="C")
+        total = input.dtype.type(loss.sum())
+        return total if reduction == "sum" else total / input.dtype.type(divisor)
 
 
 def cross_entropy_backward(
@@ -97,30 +86,67 @@ def cross_entropy_backward(
     smoothing = _smoothing(fn, label_smoothing)
     axis = 0 if input.ndim == 1 else 1
     grad = _grad_output(fn, grad_output, input, axis, reduction)
-    classes = input.shape[axis]
-    if target.dtype.kind == "f":
-        _check_ignore(fn, ignore_index)
-        seed = _smooth(target, weight, smoothing, axis)
-        divisor = input.size // classes
-    else:
-        labels, valid = _labels(fn, target, classes, ignore_index)
-        mass = valid.astype(input.dtype) if weight is None else weight[labels] * valid
-        seed = np.zeros(input.shape, input.dtype)
-        labels = np.expand_dims(labels, axis)
-        np.put_along_axis(seed, labels, np.expand_dims((1 - smoothing) * mass, axis), axis)
-        if smoothing:
-            each = np.ones(classes, input.dtype) if weight is None else weight
-            each = each.reshape(-1, *[1] * (input.ndim - axis - 1)) * (smoothing / classes)
-            seed += each * np.expand_dims(valid, axis)
-        divisor = mass.sum()
-    if reduction == "mean":
-        with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
+        if target.dtype.kind == "f":
+            _check_ignore(fn, ignore_index)
+            seed = _smooth(target, weight, smoothing, axis)
+            divisor = input.size // input.shape[axis]
+        else:
+            labels, valid = _labels(fn, target, input.shape[axis], ignore_index)
+            seed, divisor = _index_targets(input, labels, valid, weight, smoothing, axis)
+        if reduction == "mean":
             grad = grad / input.dtype.type(divisor)
-    if grad.ndim:
-        grad = np.expand_dims(grad, axis)
-    with np.errstate(invalid="ignore"):
+        if grad.ndim:
+            grad = np.expand_dims(grad, axis)
         seed = (seed * -grad).astype(input.dtype, copy=False)
     return elementwise_backward(fn, log_softmax_kind(axis), seed, input)
+
+
+def _class_axis(values: np.ndarray, ndim: int, axis: int) -> np.ndarray:
+    """One number a class, shaped to broadcast over the input."""
+    return values.reshape(-1, *[1] * (ndim - axis - 1))
+
+
+def _index_losses(
+    logp: np.ndarray,
+    labels: np.ndarray,
+    valid: np.ndarray,
+    weight: np.ndarray | None,
+    smoothing: float,
+    axis: int,
+) -> tuple[np.ndarray, Any]:
+    """The samples' losses and the sum of their weights."""
+    loss = -np.take_along_axis(logp, np.expand_dims(labels, axis), axis).squeeze(axis)
+    mass = valid
+    if weight is not None:
+        loss = loss * weight[labels]
+        mass = weight[labels] * valid
+        logp = logp * _class_axis(weight, logp.ndim, axis) if smoothing else logp
+    if smoothing:
+        loss = (1 - smoothing) * loss - (smoothing / logp.shape[axis]) * logp.sum(axis)
+    # `where` rather than a product: 0 * inf is not 0.
+    return np.where(valid, loss, 0), mass.sum()
+
+
+def _index_targets(
+    input: np.ndarray,
+    labels: np.ndarray,
+    valid: np.ndarray,
+    weight: np.ndarray | None,
+    smoothing: float,
+    axis: int,
+) -> tuple[np.ndarray, Any]:
+    """The smoothed and weighted one-hot targets, and the sum of the samples' weights."""
+    dtype, classes = input.dtype, input.shape[axis]
+    mass = valid.astype(dtype) if weight is None else weight[labels] * valid
+    targets = np.zeros(input.shape, dtype)
+    places = np.expand_dims(labels, axis)
+    np.put_along_axis(targets, places, np.expand_dims((1 - smoothing) * mass, axis), axis)
+    if smoothing:
+        each = np.ones(classes, dtype) if weight is None else weight
+        each = _class_axis(each, input.ndim, axis) * (smoothing / classes)
+        targets += each * np.expand_dims(valid, axis)
+    return targets, mass.sum()
 
 
 def _check(
@@ -199,7 +225,7 @@ def _smooth(
         target = target * (1 - smoothing) + smoothing / target.shape[axis]
     if weight is None:
         return target
-    return target * weight.reshape(-1, *[1] * (target.ndim - axis - 1))
+    return target * _class_axis(weight, target.ndim, axis)
 
 
 def _grad_output(fn: str, value: Any, input: np.ndarray, axis: int, reduction: str) -> np.ndarray:

@@ -60,10 +60,11 @@ def batch_norm(
     out = run(_build_training, args, [a for a in arrays[:3] if a is not None])
     if mean is not None and x.size:
         count = x.size // x.shape[1]
-        mean *= 1 - momentum
-        mean += momentum * out[1]
-        var *= 1 - momentum
-        var += (momentum * count / (count - 1)) * out[2]
+        with np.errstate(all="ignore"):
+            mean *= 1 - momentum
+            mean += momentum * out[1]
+            var *= 1 - momentum
+            var += (momentum * count / (count - 1)) * out[2]
     return out[0]
 
 

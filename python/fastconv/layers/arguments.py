@@ -70,7 +70,7 @@ def output_size(size, kernel, stride, dilation, padding, layer: str):
         return -(-size // stride)
     if size < span:
         raise ValueError(
-            f'{layer}: the window covers {span} elements (size {kernel}, dilation {dilation}) '
+            f"{layer}: the window covers {span} elements (size {kernel}, dilation {dilation}) "
             f'and the input has {size} along that axis; use a smaller window or padding="same"'
         )
     return (size - span) // stride + 1

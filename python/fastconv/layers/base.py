@@ -45,9 +45,13 @@ class InputSpec:
         if self.ndim is not None and rank != self.ndim:
             raise ValueError(f"{where}expected ndim={self.ndim}, found ndim={rank}. {found}")
         if self.max_ndim is not None and rank > self.max_ndim:
-            raise ValueError(f"{where}expected max_ndim={self.max_ndim}, found ndim={rank}. {found}")
+            raise ValueError(
+                f"{where}expected max_ndim={self.max_ndim}, found ndim={rank}. {found}"
+            )
         if self.min_ndim is not None and rank < self.min_ndim:
-            raise ValueError(f"{where}expected min_ndim={self.min_ndim}, found ndim={rank}. {found}")
+            raise ValueError(
+                f"{where}expected min_ndim={self.min_ndim}, found ndim={rank}. {found}"
+            )
         for axis, size in self.axes.items():
             if size is not None and shape[axis] not in (size, None):
                 raise ValueError(
@@ -57,7 +61,9 @@ class InputSpec:
 
 def shapes_of(structure):
     """Return the structure with every tensor or array replaced by its shape."""
-    return map_structure(lambda x: tuple(np.shape(x) if not hasattr(x, "shape") else x.shape), structure)
+    return map_structure(
+        lambda x: tuple(np.shape(x) if not hasattr(x, "shape") else x.shape), structure
+    )
 
 
 def is_shape(value) -> bool:
@@ -262,9 +268,7 @@ class Layer:
     @property
     def losses(self) -> list[float]:
         """Values of the weight penalties."""
-        return [
-            float(w.regularizer(w.numpy())) for w in self.trainable_weights if w.regularizer
-        ]
+        return [float(w.regularizer(w.numpy())) for w in self.trainable_weights if w.regularizer]
 
     # Shapes and building
 
@@ -342,7 +346,7 @@ class Layer:
         raise NotImplementedError(f"layer {type(self).__name__} does not define call()")
 
     def __call__(self, *args, **kwargs):
-        """Call the layer on symbolic tensors, tensors of a graph, or data (then it runs at once)."""
+        """Call the layer on symbolic tensors, tensors of a graph, or data: then it runs at once."""
         leaves = flatten((args, kwargs))
         if any(isinstance(leaf, KerasTensor) for leaf in leaves):
             return self._call_symbolic(args, kwargs)
@@ -385,7 +389,9 @@ class Layer:
             outputs = self.call(*args, **kwargs)
             if self.activity_regularizer is not None:
                 for tensor in flatten(outputs):
-                    g.losses.append(self.activity_regularizer(tensor))
+                    penalty = self.activity_regularizer(tensor)
+                    # Per sample, so that its weight does not depend on the batch size.
+                    g.losses.append(penalty * (1.0 / max(tensor.shape[0], 1)))
         return outputs
 
     def _call_symbolic(self, args, kwargs):
@@ -405,9 +411,7 @@ class Layer:
                     for k, s in out_shapes.items()
                 }
             else:
-                outputs = [
-                    KerasTensor(s, dtype, auto_name("keras_tensor")) for s in out_shapes
-                ]
+                outputs = [KerasTensor(s, dtype, auto_name("keras_tensor")) for s in out_shapes]
         else:
             shapes = self._traced_shapes(args, kwargs)
             outputs = _tensors_from_shapes(shapes, dtype)
@@ -506,8 +510,15 @@ class Layer:
         if self.activity_regularizer is not None:
             base["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         if type(self).get_config is Layer.get_config:
-            base.update(self._recorded_arguments())
+            return self._recorded_config(base)
         return base
+
+    def _recorded_config(self, base: dict) -> dict:
+        """Configuration of a class without its own get_config: what its constructor was given."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
+            base = {k: v for k, v in base.items() if k in parameters}
+        return {**base, **self._recorded_arguments()}
 
     def _recorded_arguments(self) -> dict:
         """Constructor arguments of a class without its own get_config, where they are plain."""

@@ -81,7 +81,7 @@ class InputLayer(Layer):
         }
 
 
-def Input(  # noqa: N802 - Keras's name
+def Input(
     shape=None,
     batch_size=None,
     dtype=None,
@@ -392,7 +392,7 @@ class SpatialDropout2D(Dropout):
         self.input_spec = InputSpec(ndim=4)
 
     def _mask_shape(self, inputs):
-        n, a, b, c = inputs.shape
+        n, a, _, c = inputs.shape
         return (n, 1, 1, c) if self.data_format == "channels_last" else (n, a, 1, 1)
 
     def get_config(self):
@@ -448,5 +448,3 @@ class Lambda(Layer):
 
         name = get_registered_name(self.function)
         return {**super().get_config(), "function": name, "arguments": self.arguments}
-
-

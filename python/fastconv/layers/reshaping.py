@@ -57,7 +57,7 @@ class _ZeroPadding(_Sides):
 
 
 class ZeroPadding2D(_ZeroPadding):
-    """Zeros around feature maps: padding is an integer, (h, w) or ((top, bottom), (left, right))."""
+    """Zeros around feature maps: an integer, (h, w) or ((top, bottom), (left, right))."""
 
     def __init__(self, padding=(1, 1), data_format=None, **kwargs):
         super().__init__(padding, data_format, **kwargs)

@@ -180,9 +180,7 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
 class Huber(LossFunctionWrapper):
     """Squared error / 2 up to `delta`, linear beyond."""
 
-    def __init__(
-        self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None
-    ):
+    def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
         super().__init__(functions.huber, reduction, name, dtype, delta=delta)
 
 

@@ -163,7 +163,9 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     Raises:
         ValueError: the shapes differ.
     """
-    if tuple(np.shape(y_true)) != tuple(y_pred.shape if hasattr(y_pred, "shape") else np.shape(y_pred)):
+    if tuple(np.shape(y_true)) != tuple(
+        y_pred.shape if hasattr(y_pred, "shape") else np.shape(y_pred)
+    ):
         raise ValueError(
             "categorical_crossentropy: targets of shape "
             f"{tuple(np.shape(y_true))} and predictions of shape {tuple(np.shape(y_pred))} "
@@ -181,9 +183,7 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     return -ops.sum(y_true * ops.log(ops.clip(p, epsilon(), 1.0 - epsilon())), axis=-1)
 
 
-def sparse_categorical_crossentropy(
-    y_true, y_pred, from_logits=False, ignore_class=None, axis=-1
-):
+def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1):
     """-log(y_pred[y_true]); y_true are class indices in [0, classes).
 
     Args:

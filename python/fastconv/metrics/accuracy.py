@@ -34,7 +34,7 @@ def binary_accuracy(y_true, y_pred, threshold=0.5):
             f"binary_accuracy: targets of shape {y_true.shape} and predictions of shape "
             f"{y_pred.shape} must have the same shape"
         )
-    return ((y_pred > threshold) == (y_true > 0.5)).mean(axis=-1)
+    return (y_pred > threshold) == y_true
 
 
 def categorical_accuracy(y_true, y_pred):

@@ -249,7 +249,7 @@ class IterableSource:
                         return
                     warnings.warn(
                         "the data ran out: the generator gave "
-                        f"{done} batches in this epoch, {self.steps or 'at least 1'} were expected; "
+                        f"{done} batches in this epoch, {self.steps or 'some'} were expected; "
                         "training stops here",
                         stacklevel=2,
                     )

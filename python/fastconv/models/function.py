@@ -98,9 +98,7 @@ class FunctionGraph:
         for node in self.nodes:
             args, kwargs = map_structure(value, (node.args, node.kwargs))
             outputs = node.layer(*args, **kwargs)
-            table.update(
-                zip((id(t) for t in flatten(node.outputs)), flatten(outputs), strict=True)
-            )
+            table.update(zip((id(t) for t in flatten(node.outputs)), flatten(outputs), strict=True))
         return pack_as(self.outputs, [table[id(t)] for t in self.flat_outputs])
 
     # Configuration

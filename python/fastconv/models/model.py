@@ -230,6 +230,7 @@ class Model(Trainer, Layer):
             finally:
                 self._building = False
         self.built = True
+        self._build_shape = input_shape
 
     def compute_output_shape(self, input_shape):
         """Return the output shape for an input shape; None stands for any size."""
@@ -242,12 +243,11 @@ class Model(Trainer, Layer):
         return super().compute_output_shape(input_shape)
 
     def _call_symbolic(self, args, kwargs):
-        if self._function is not None:
-            # Keeps lists and dicts of outputs as they are.
-            shapes = self._first_shapes(args, kwargs)
-            if is_shape(shapes) and len(flatten(self._function.outputs)) == 1:
-                if not is_nested(self._function.outputs):
-                    return super()._call_symbolic(args, kwargs)
+        function = self._function
+        single = function is not None and not is_nested(function.outputs)
+        if single and is_shape(self._first_shapes(args, kwargs)):
+            return super()._call_symbolic(args, kwargs)
+        # Tracing keeps lists and dicts of outputs as they are.
         return self._call_symbolic_traced(args, kwargs)
 
     def _call_symbolic_traced(self, args, kwargs):
@@ -265,8 +265,7 @@ class Model(Trainer, Layer):
 
     def get_config(self):
         if type(self).get_config is Model.get_config and self._function is None:
-            base = {"name": self.name, "trainable": self.trainable}
-            return {**base, **self._recorded_arguments()}
+            return self._recorded_config({"name": self.name, "trainable": self._trainable})
         base = {"name": self.name, "trainable": self._trainable}
         return {**base, **self._require_function("configuration").get_config()}
 

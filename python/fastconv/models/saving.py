@@ -219,7 +219,7 @@ def load_weights(model, filepath, skip_mismatch=False) -> None:
     _assign(os.fspath(filepath), model, tensors, skip_mismatch)
 
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):  # noqa: A002
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     """Return the model of a file written by `Model.save`.
 
     Args:
@@ -239,9 +239,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):  # 
     path = os.fspath(filepath)
     tensors, metadata = _read(path)
     if metadata.get("kind") != "model":
-        raise ValueError(
-            f"{path} holds weights only; make the model and call load_weights() on it"
-        )
+        raise ValueError(f"{path} holds weights only; make the model and call load_weights() on it")
     try:
         content = json.loads(metadata["content"])
         config = content["model"]
@@ -264,7 +262,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):  # 
             model.build(_as_shape(shape))
         _assign(path, model, tensors)
         if compile and content.get("compile"):
-            _restore_training(model, content, tensors)
+            _restore_training(path, model, content, tensors)
     return model
 
 
@@ -280,21 +278,29 @@ def _as_shape(value):
     return tuple(value)
 
 
-def _restore_training(model, content, tensors) -> None:
-    arguments = content["compile"]
-    model.compile(**arguments)
-    state = content.get("optimizer") or {}
-    model.optimizer.iterations = int(state.get("iterations", 0))
-    slots = {}
+def _restore_training(path, model, content, tensors) -> None:
+    try:
+        model.compile(**content["compile"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: optimizer, loss or metrics cannot be restored: {error}; pass custom_objects, "
+            "or compile=False and call compile() yourself"
+        ) from error
+    optimizer = model.optimizer
+    optimizer.iterations = int((content.get("optimizer") or {}).get("iterations", 0))
+    found = {}
     for name, weight in tensor_names(model).items():
         start = f"{_OPTIMIZER}{name}/"
-        for key, value in tensors.items():
-            if key.startswith(start) and "/" not in key[len(start) :]:
-                slots[(weight.path, key[len(start) :])] = value
-    if slots:
-        model.optimizer.build(model.trainable_weights)
-        model._pending_state = slots
-        model._restore_optimizer()
+        slots = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+        if slots:
+            found[id(weight)] = (weight, slots)
+    optimizer.build([weight for weight, _ in found.values()])
+    for weight, slots in found.values():
+        for slot, state in optimizer.slots_of(weight).items():
+            value = slots.get(slot)
+            if value is None or tuple(value.shape) != state.shape:
+                raise ValueError(f"{path} is damaged: optimizer state {slot!r} of {weight.path!r}")
+            state.assign(value)
 
 
 def model_from_json(json_string, custom_objects=None):

@@ -75,7 +75,12 @@ class Step:
             if i < len(w_shapes) and w_shapes[i] is not None:
                 weight = g.input(f"w{i}:{outputs[i].dtype}", w_shapes[i], outputs[i].dtype)
             with g.scope(f"loss of {compiled.names[i]}"):
-                value = loss(target, outputs[i], weight)
+                try:
+                    value = loss(target, outputs[i], weight)
+                except ValueError as error:
+                    raise ValueError(
+                        f"model '{model.name}', output '{compiled.names[i]}': {error}"
+                    ) from error
                 if flatten(value) != [value] or not hasattr(value, "id"):
                     raise TypeError(
                         f"loss {loss.name!r} returned {type(value).__name__}; write custom losses "

@@ -158,5 +158,3 @@ def _totals(model):
         f" Non-trainable params: {_weights_text(model.non_trainable_weights)}",
         *([f" Optimizer params: {_weights_text(states)}"] if states else []),
     ]
-
-

@@ -9,15 +9,24 @@ import numpy as np
 from fastconv._graph import flatten
 from fastconv._graph.tree import is_nested, pack_as
 from fastconv.callbacks.base import CallbackList
+from fastconv.models.arguments import (
+    check_int,
+    class_weights,
+    due,
+    split,
+    unpack_validation,
+    verbosity,
+)
 from fastconv.models.compiled import Compiled
-from fastconv.models.data import Batch, Names, as_array, check_lengths, make_source, to_list
+from fastconv.models.data import Batch, Names, make_source
+from fastconv.models.predictor import Predictor
 from fastconv.models.steps import Step
 from fastconv.utils.rng import draw_seed
 
 _PLANS = 8  # plans kept: a few batch sizes, for training, evaluation and prediction
 
 
-class Trainer:
+class Trainer(Predictor):
     """The part of `Model` that knows data, losses and optimizers."""
 
     def _init_trainer(self):
@@ -26,7 +35,6 @@ class Trainer:
         self._structures: dict = {}
         self._signature: tuple = ()
         self._seed = 0
-        self._pending_state = None
         self.stop_training = False
         self.history = None
 
@@ -105,9 +113,7 @@ class Trainer:
 
     def _require_compiled(self, what: str) -> Compiled:
         if self._compiled is None:
-            raise ValueError(
-                f"model '{self.name}': call compile() before {what}()"
-            )
+            raise ValueError(f"model '{self.name}': call compile() before {what}()")
         return self._compiled
 
     # Steps
@@ -135,9 +141,11 @@ class Trainer:
         if self._function is not None:
             return self.output_names
         outputs = self._infer_outputs([x.shape for x in batch.xs])
-        return list(outputs) if isinstance(outputs, dict) else [
-            f"output_{i + 1}" for i in range(len(flatten(outputs)))
-        ]
+        return (
+            list(outputs)
+            if isinstance(outputs, dict)
+            else [f"output_{i + 1}" for i in range(len(flatten(outputs)))]
+        )
 
     def _infer_outputs(self, shapes):
         """Return the nesting of a subclassed model's outputs."""
@@ -146,7 +154,7 @@ class Trainer:
         tensors = [KerasTensor((None, *s[1:]), self.dtype) for s in shapes]
         traced = self._traced_shapes((tensors[0] if len(tensors) == 1 else tensors,), {})
         if isinstance(traced, dict):
-            return {k: None for k in traced}
+            return dict.fromkeys(traced)
         if isinstance(traced, list) or (traced and isinstance(traced[0], tuple)):
             return [None] * len(traced)
         return None
@@ -196,7 +204,7 @@ class Trainer:
                 raise ValueError(
                     f"`class_weight` needs a model with one output, '{self.name}' has {outputs}"
                 )
-            by_class = _class_weights(batch.ys[0], class_weight)
+            by_class = class_weights(batch.ys[0], class_weight)
             ws = [by_class if not ws or ws[0] is None else by_class * ws[0]]
         batch.ws = ws
         for i, loss in enumerate(compiled.losses):
@@ -210,8 +218,10 @@ class Trainer:
         """Train or test on one batch and update losses and metrics."""
         compiled = self._compiled
         self._prepare(batch)
-        if batch.ws or class_weight is not None or any(
-            loss is not None and loss.ignore_class is not None for loss in compiled.losses
+        if (
+            batch.ws
+            or class_weight is not None
+            or any(loss is not None and loss.ignore_class is not None for loss in compiled.losses)
         ):
             user_ws = list(batch.ws)
             self._weights_of(batch, class_weight)
@@ -221,8 +231,6 @@ class Trainer:
             self._match_metrics(batch)
         step = self._step(mode, batch)
         optimizer = compiled.optimizer if mode == "train" else None
-        if mode == "train" and self._pending_state is not None:
-            self._restore_optimizer()
         try:
             values, outputs = step(
                 batch.xs, batch.ys, batch.ws, compiled.losses, optimizer, self._seed
@@ -326,12 +334,12 @@ class Trainer:
             ValueError: not compiled, no data, sizes that differ, arguments out of range.
         """
         compiled = self._require_compiled("fit")
-        _check_int("epochs", epochs)
+        check_int("epochs", epochs)
         names = self._names()
         if validation_split:
             if validation_data is not None:
                 raise ValueError("give either `validation_split` or `validation_data`")
-            (x, y, sample_weight), validation_data = _split(
+            (x, y, sample_weight), validation_data = split(
                 x, y, sample_weight, validation_split, names
             )
         source = make_source(
@@ -346,20 +354,18 @@ class Trainer:
         )
         validate = None
         if validation_data is not None:
-            vx, vy, vw = _unpack_validation(validation_data)
+            vx, vy, vw = unpack_validation(validation_data)
             is_array = vy is not None or isinstance(vx, (np.ndarray, list, dict))
             size = validation_batch_size
             if size is None and is_array:
                 size = batch_size or 32
 
             def validate():
-                return make_source(
-                    vx, vy, vw, names=names, batch_size=size, steps=validation_steps
-                )
+                return make_source(vx, vy, vw, names=names, batch_size=size, steps=validation_steps)
 
             if not hasattr(vx, "__next__"):
                 validate()  # reports bad arguments before the first epoch, not after it
-        verbose = _verbosity(verbose)
+        verbose = verbosity(verbose)
         self._sign()
         self.stop_training = False
         run = CallbackList(
@@ -383,7 +389,7 @@ class Trainer:
                     if self.stop_training:
                         break
                 logs = self._logs()
-                if validate is not None and _due(epoch, validation_freq):
+                if validate is not None and due(epoch, validation_freq):
                     self._loop_test(validate(), run)
                     logs.update((f"val_{k}", v) for k, v in self._logs().items())
                 run.call("on_epoch_end", epoch, logs)
@@ -404,235 +410,3 @@ class Trainer:
             self._run_batch("test", batch)
             run.batch("on_test_batch_end", index, self._logs)
         run.call("on_test_end", self._logs())
-
-    # evaluate and predict
-
-    def evaluate(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **kwargs,
-    ):
-        """Return loss and metrics on data: a number, a list in the order of `metrics_names`, or a dict.
-
-        Arguments as in `fit`.
-        """
-        self._require_compiled("evaluate")
-        if kwargs:
-            raise ValueError(f"evaluate: arguments not recognized: {sorted(kwargs)}")
-        source = make_source(
-            x, y, sample_weight, names=self._names(), batch_size=batch_size, steps=steps
-        )
-        verbose = _verbosity(verbose)
-        self._sign()
-        run = CallbackList(
-            callbacks,
-            add_progbar=verbose != 0,
-            model=self,
-            verbose=verbose,
-            epochs=1,
-            steps=source.steps,
-        )
-        self._loop_test(source, run)
-        return self._returned(return_dict)
-
-    def _returned(self, return_dict: bool):
-        results = self._compiled.results()
-        if return_dict:
-            return results
-        values = list(results.values())
-        return values[0] if len(values) == 1 else values
-
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """Return the outputs for all samples: an array, or a list or dict for several outputs.
-
-        Args:
-            x: as in `fit`, without targets.
-            batch_size: samples a step, 32 by default.
-            verbose: 1 or "auto" a progress bar, 2 one line, 0 silent.
-            steps: number of batches to take.
-        """
-        source = make_source(x, names=self._names(), batch_size=batch_size, steps=steps)
-        verbose = _verbosity(verbose)
-        run = CallbackList(
-            callbacks,
-            add_progbar=verbose != 0,
-            model=self,
-            verbose=verbose,
-            epochs=1,
-            steps=source.steps,
-        )
-        total = source.samples if hasattr(source, "samples") and steps is None else None
-        gathered: list = []
-        filled = 0
-        run.call("on_predict_begin", None)
-        for index, batch in enumerate(source.epoch()):
-            run.batch("on_predict_batch_begin", index)
-            outputs = self._predict_batch(batch)
-            if total is None:
-                gathered.append(outputs)
-            else:
-                # Room for everything at once, so that large outputs are not held twice.
-                if not gathered:
-                    gathered = [np.empty((total, *o.shape[1:]), o.dtype) for o in outputs]
-                for array, part in zip(gathered, outputs, strict=True):
-                    array[filled : filled + len(part)] = part
-                filled += batch.size
-            run.batch("on_predict_batch_end", index)
-        run.call("on_predict_end", None)
-        if total is None:
-            if not gathered:
-                raise ValueError("predict: the data gave no batches")
-            gathered = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
-        return self._packed(gathered)
-
-    def _predict_batch(self, batch: Batch) -> list[np.ndarray]:
-        batch.ys, batch.ws = [], []
-        self._prepare_inputs(batch)
-        _, outputs = self._step("predict", batch)(batch.xs)
-        return outputs
-
-    def _prepare_inputs(self, batch: Batch) -> None:
-        if not self.built:
-            shapes = [tuple(x.shape) for x in batch.xs]
-            self._ensure_built(shapes[0] if len(shapes) == 1 else shapes)
-        if self._function is not None:
-            batch.xs = self._match_inputs(batch.xs)
-
-    def _packed(self, arrays):
-        structure = self._structures.get("output")
-        return arrays[0] if structure is None else pack_as(structure, arrays)
-
-    # Single batches
-
-    def _one_batch(self, x, y=None, sample_weight=None) -> Batch:
-        names = self._names()
-        xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
-        ys = [None if v is None else as_array(v, "y") for v in to_list(y, names.outputs, "y")]
-        ws = [
-            None if v is None else as_array(v, "sample_weight")
-            for v in to_list(sample_weight, names.outputs, "sample_weight")
-        ]
-        if not xs:
-            raise ValueError("`x` holds no arrays")
-        check_lengths(xs, ys, ws)
-        if len(xs[0]) == 0:
-            raise ValueError("`x` holds no samples")
-        return Batch(xs, ys, ws)
-
-    def train_on_batch(
-        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
-    ):
-        """Train on one batch; returns the loss, or a list or dict with the metrics.
-
-        As in Keras 3, the values are means over all batches since `reset_metrics()`.
-        """
-        self._require_compiled("train_on_batch")
-        self._sign()
-        self._run_batch("train", self._one_batch(x, y, sample_weight), class_weight)
-        return self._returned(return_dict)
-
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
-        """Evaluate one batch; returns as `train_on_batch`."""
-        self._require_compiled("test_on_batch")
-        self._sign()
-        self._run_batch("test", self._one_batch(x, y, sample_weight))
-        return self._returned(return_dict)
-
-    def predict_on_batch(self, x):
-        """Return the outputs for one batch."""
-        return self._packed(self._predict_batch(self._one_batch(x)))
-
-    def _restore_optimizer(self) -> None:
-        state, self._pending_state = self._pending_state, None
-        for variable in self.trainable_weights:
-            slots = self.optimizer.slots_of(variable)
-            for name, slot in slots.items():
-                value = state.get((variable.path, name))
-                if value is not None:
-                    slot.assign(value)
-
-
-def _verbosity(verbose) -> int:
-    if verbose == "auto":
-        return 1
-    if verbose not in (0, 1, 2, True, False):
-        raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2, received: verbose={verbose!r}")
-    return int(verbose)
-
-
-def _check_int(name, value):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"`{name}` must be an integer >= 0, received: {name}={value!r}")
-
-
-def _due(epoch: int, freq) -> bool:
-    if isinstance(freq, (list, tuple, set)):
-        return epoch + 1 in freq
-    if not isinstance(freq, (int, np.integer)) or freq < 1:
-        raise ValueError(f"`validation_freq` must be an integer >= 1 or a list, received: {freq!r}")
-    return (epoch + 1) % freq == 0
-
-
-def _class_weights(y, table: dict) -> np.ndarray:
-    """Return one weight for each label; classes that are not in the table have weight 1."""
-    if not isinstance(table, dict):
-        raise TypeError(f"`class_weight` must be a dict, received: {type(table).__name__}")
-    if y.ndim > 1 and y.shape[-1] > 1:
-        labels = y.argmax(axis=-1)
-    else:
-        labels = y.reshape(y.shape[:-1] if y.ndim > 1 else y.shape)
-    weights = np.ones(labels.shape, np.float64)
-    for label, weight in table.items():
-        weights[labels == int(label)] = weight
-    return weights
-
-
-def _split(x, y, w, share, names):
-    """Cut the last part of arrays off for validation."""
-    if not 0 < share < 1:
-        raise ValueError(f"`validation_split` must be in (0, 1), received: {share}")
-    if not (isinstance(x, (list, tuple, dict)) or hasattr(x, "__array__")):
-        raise ValueError(
-            f"`validation_split` needs arrays, received x of type {type(x).__name__}"
-        )
-    xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
-    ys = [None if v is None else as_array(v, "y") for v in to_list(y, names.outputs, "y")]
-    ws = [
-        None if v is None else as_array(v, "sample_weight")
-        for v in to_list(w, names.outputs, "sample_weight")
-    ]
-    check_lengths(xs, ys, ws)
-    n = len(xs[0])
-    at = int(np.floor(n * (1.0 - share)))
-    if at == 0 or at == n:
-        raise ValueError(
-            f"validation_split={share} of {n} samples leaves {at} for training and {n - at} for "
-            "validation; both must be positive"
-        )
-
-    def cut(arrays, part):
-        return [None if a is None else a[part] for a in arrays] or None
-
-    first, last = slice(0, at), slice(at, n)
-    return (
-        (cut(xs, first), cut(ys, first), cut(ws, first)),
-        (cut(xs, last), cut(ys, last), cut(ws, last)),
-    )
-
-
-def _unpack_validation(data):
-    if isinstance(data, (tuple, list)) and not hasattr(data, "shape"):
-        if not 1 <= len(data) <= 3:
-            raise ValueError(
-                "`validation_data` must be (x, y) or (x, y, sample_weight), "
-                f"received {len(data)} entries"
-            )
-        return (*data, None, None)[:3]
-    return data, None, None

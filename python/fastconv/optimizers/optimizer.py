@@ -69,9 +69,7 @@ class Optimizer:
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
         if loss_scale_factor is not None or gradient_accumulation_steps is not None:
-            raise ValueError(
-                "loss_scale_factor and gradient_accumulation_steps are not supported"
-            )
+            raise ValueError("loss_scale_factor and gradient_accumulation_steps are not supported")
         for key, value in (
             ("clipnorm", clipnorm),
             ("clipvalue", clipvalue),
@@ -171,9 +169,7 @@ class Optimizer:
             for name in names:
                 if name in slots:
                     continue
-                start = (
-                    variable.numpy() if name == "average" else self.initial_slot(name, variable)
-                )
+                start = variable.numpy() if name == "average" else self.initial_slot(name, variable)
                 path = f"{self.name}/{variable.path}/{name}".replace("//", "/")
                 slots[name] = Variable(
                     start, dtype=variable.dtype, trainable=False, name=name, path=path
@@ -226,9 +222,7 @@ class Optimizer:
         if self.clipvalue is not None:
             return [ops.clip(dw, -self.clipvalue, self.clipvalue) for dw in grads]
         if self.clipnorm is not None:
-            return [
-                dw * self._shrink(ops.sum(ops.square(dw)), self.clipnorm) for dw in grads
-            ]
+            return [dw * self._shrink(ops.sum(ops.square(dw)), self.clipnorm) for dw in grads]
         if self.global_clipnorm is not None:
             total = ops.sum(ops.square(grads[0]))
             for dw in grads[1:]:
@@ -248,6 +242,7 @@ class Optimizer:
 
     def after_step(self) -> None:
         """Count the step and update the moving averages."""
+        first = self.iterations == 0
         self.iterations += 1
         if not self.use_ema:
             return
@@ -269,7 +264,8 @@ class Optimizer:
                 )
             self._ema_plan = (_core.Plan(g.graph, []), rates)
         plan, rates = self._ema_plan
-        plan.run(rates)
+        # As in Keras, the averages begin with the weights after the first step.
+        plan.run([np.ones_like(r) for r in rates] if first else rates)
         every = self.ema_overwrite_frequency
         if every and self.iterations % every == 0:
             self.finalize_variable_values(self._built_for)

@@ -24,7 +24,7 @@ def set_random_seed(seed: int) -> None:
         raise ValueError(f"`seed` must be in [0, 2**32), received: seed={seed}")
     global _generator
     random.seed(int(seed))
-    np.random.seed(int(seed))
+    np.random.seed(int(seed))  # noqa: NPY002 - user code may still draw from it
     _generator = np.random.default_rng(int(seed))
 
 

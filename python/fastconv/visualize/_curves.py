@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +74,7 @@ def _as_history(source: Any) -> dict[str, list[float]]:
     history = {
         name: [float(v) for v in values]
         for name, values in columns.items()
-        if name not in _NOT_CURVES and len(values)
+        if name not in _NOT_CURVES and not all(math.isnan(v) for v in values)
     }
     if not any(not name.startswith("val_") for name in history):
         raise ValueError(f"{what} holds no epoch to draw")
@@ -84,15 +85,20 @@ def _read_log(path: Path) -> dict[str, list[float]]:
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     try:
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else [])}
+        # The logger writes NA where there was no value, as in a run without validation.
+        return {
+            name: [math.nan if row[name] == "NA" else float(row[name]) for row in rows]
+            for name in (rows[0] if rows else [])
+        }
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a log of CSVLogger: {error}") from error
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(temporary, format=path.suffix[1:] or "png", dpi=120)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    import io
+
+    from fastconv.models.saving import write_atomically
+
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:] or "png", dpi=120)
+    write_atomically(path, picture.getvalue())

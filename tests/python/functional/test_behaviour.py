@@ -1,6 +1,7 @@
 """What holds for every operator: threads, layouts, argument forms, special values, the cache."""
 
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -228,6 +229,27 @@ def test_small_variance_is_tracked_exactly():
     mean, var = np.zeros(3, np.float32), np.zeros(3, np.float32)
     F.batch_norm(x, mean, var, training=True, momentum=1.0)
     np.testing.assert_allclose(var, x.astype(float).var(0, ddof=1), rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extreme_values_warn_nobody(dtype):
+    rows = np.array([[np.nan, 1, 2], [np.inf, 0, 1], [-np.inf, 0, 1], [3e38, -3e38, 0]], dtype)
+    mean, var = np.full(3, np.inf, dtype), np.full(3, np.inf, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for target in (np.array([0, 0, 0, 1]), np.ones_like(rows)):
+            for smoothing in (0.0, 0.5):
+                for reduction in ("mean", "none"):
+                    rest = (target, rows[3], -100, reduction, smoothing)
+                    F.cross_entropy(rows, *rest)
+                    g = np.ones(4, dtype) if reduction == "none" else 1e30
+                    F.cross_entropy_backward(g, rows, *rest)
+        F.softplus(rows, 3.0, 1.0)
+        F.softplus_backward(rows, rows, 3.0, 1.0)
+        F.batch_norm(rows, mean, var, training=True, momentum=1.0)
+        F.dropout(rows, 1.0, True, 0)
+        F.dropout(rows, 0.5, True, 0)
+        F.pad(rows, (1, 1), "constant", np.inf)
 
 
 def test_dropout_rate_and_seeds():

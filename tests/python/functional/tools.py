@@ -136,7 +136,7 @@ def conv_cases(draw, rank: int = 2, modes=("zeros",)):
         least = max(1, d * (k - 1) + 1 - sum(pair))
         if c.mode in ("reflect", "circular"):
             least = max(least, max(pair) + (c.mode == "reflect"))
-        c.size.append(least + draw(st.integers(0, 6)))
+        c.size.append(least + draw(st.integers(0, 9)))
     return c
 
 
@@ -146,7 +146,7 @@ def channels(draw):
     kind = draw(st.sampled_from(("dense", "dense", "grouped", "depthwise")))
     if kind == "dense":
         some = st.sampled_from((1, 2, 3, 4, 7, 8, 16, 17))
-        return 1, draw(some), draw(st.sampled_from((1, 2, 3, 5, 8, 16, 18, 33)))
+        return 1, draw(some), draw(st.sampled_from((1, 2, 3, 5, 8, 16, 18, 33, 66)))
     if kind == "depthwise":
         groups = draw(st.sampled_from((1, 2, 3, 8, 16, 19, 33)))
         return groups, groups, groups * draw(st.integers(1, 3))

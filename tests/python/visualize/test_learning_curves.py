@@ -63,6 +63,12 @@ def test_failing_save_keeps_the_earlier_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_log_of_a_run_without_validation(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss,val_loss\n0,1.0,NA\n1,0.5,NA\n")
+    assert curves(learning_curves(log)) == {("loss", "training"): ([1, 2], [1.0, 0.5])}
+
+
 def test_nothing_to_draw(tmp_path):
     empty = tmp_path / "empty.csv"
     for text in ("", "epoch,loss\n"):

@@ -1,0 +1,41 @@
+// Batch normalization over a matrix whose columns are the channels (repeated, when there are few, so that a row
+// fills vectors), and local response normalization.
+#pragma once
+#include <cstdint>
+
+namespace fastconv {
+
+// Adds, for every column, with d = x - shift: the sums of d and d^2, or, when dy is given, of dy and dy * d.
+template <class T>
+struct ColumnSumsArgs {
+  const T* x;
+  const T* dy;
+  const T* shift;
+  std::int64_t rows, columns;
+  double *first, *second;
+  T* buffer;  // 2 * columns
+};
+
+// y = b * (x - mean) + c, or, when dy is given, a * dy + b * (x - mean) + c.
+template <class T>
+struct ColumnAffineArgs {
+  const T* x;
+  const T* dy;
+  T* y;
+  std::int64_t rows, columns;
+  const T *mean, *a, *b, *c;
+};
+
+// y[c] = x[c] * s[c]^-beta with s[c] = k + alpha * sum of x[j]^2 for c - before <= j <= c + after; with dy the
+// gradient: y[c] = dy[c] * s[c]^-beta - 2 alpha beta x[c] * sum of dy[j] x[j] s[j]^(-beta - 1), c in j's window.
+template <class T>
+struct LocalResponseNormArgs {
+  const T* x;
+  const T* dy;
+  T* y;
+  std::int64_t pixels, channels, before, after;
+  T k, alpha, beta;
+  T* buffer;  // channels + before + after elements, or twice that with dy; all zero, and left zero at the margins
+};
+
+}  // namespace fastconv

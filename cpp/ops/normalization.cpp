@@ -1,0 +1,108 @@
+// Batch normalization and local response normalization. The channel is the last axis.
+#include "graph/graph.hpp"
+
+namespace fastconv {
+namespace {
+
+std::int64_t channels(const InferContext& c) {
+  if (c.shape(0).size() < 2) c.fail("x has shape " + to_string(c.shape(0)) + ", expected rank >= 2");
+  return c.shape(0).back();
+}
+
+void expect_channels(const InferContext& c, std::size_t i, const char* what) {
+  if (c.has(i)) c.expect_shape(i, {c.shape(0).back()}, what);
+}
+
+void check_eps(const InferContext& c) {
+  const double eps = c.attrs().real("eps", 1e-5);
+  if (!(eps >= 0)) c.fail("eps is " + std::to_string(eps) + ", expected >= 0");
+}
+
+// x, gamma?, beta?, mean, var -> y
+std::vector<TensorType> infer_inference(const InferContext& c) {
+  c.expect_same_dtype();
+  check_eps(c);
+  const Shape per_channel{channels(c)};
+  expect_channels(c, 1, "gamma");
+  expect_channels(c, 2, "beta");
+  c.expect_shape(3, per_channel, "mean");
+  c.expect_shape(4, per_channel, "var");
+  return {c.type(0)};
+}
+
+// x, gamma?, beta?, running_mean?, running_var? -> y, mean, inv_std, var
+std::vector<TensorType> infer_training(const InferContext& c) {
+  c.expect_same_dtype();
+  check_eps(c);
+  const TensorType statistic{{channels(c)}, c.type(0).dtype};
+  expect_channels(c, 1, "gamma");
+  expect_channels(c, 2, "beta");
+  expect_channels(c, 3, "running_mean");
+  expect_channels(c, 4, "running_var");
+  if (c.has(3) != c.has(4)) c.fail("expected both running_mean and running_var, or neither");
+  return {c.type(0), statistic, statistic, statistic};
+}
+
+// x, gamma?, mean, inv_std, dy -> dx, dgamma, dbeta
+std::vector<TensorType> infer_training_backward(const InferContext& c) {
+  c.expect_same_dtype();
+  const TensorType statistic{{channels(c)}, c.type(0).dtype};
+  expect_channels(c, 1, "gamma");
+  c.expect_shape(2, statistic.shape, "mean");
+  c.expect_shape(3, statistic.shape, "inv_std");
+  c.expect_shape(4, c.shape(0), "dy");
+  return {c.type(0), statistic, statistic};
+}
+
+// x, gamma?, mean, var, dy -> dx, dgamma, dbeta, dmean, dvar
+std::vector<TensorType> infer_inference_backward(const InferContext& c) {
+  c.expect_same_dtype();
+  const TensorType statistic{{channels(c)}, c.type(0).dtype};
+  expect_channels(c, 1, "gamma");
+  c.expect_shape(2, statistic.shape, "mean");
+  c.expect_shape(3, statistic.shape, "var");
+  c.expect_shape(4, c.shape(0), "dy");
+  return {c.type(0), statistic, statistic, statistic, statistic};
+}
+
+void training_gradient(GradContext& c) {
+  for (std::size_t i = 1; i < 4; ++i)
+    if (c.grad(i) != kNone)
+      throw Error("batch_norm_training: gradients through the outputs mean, inv_std and var are not supported");
+  const auto grads = c.add_all("batch_norm_training_backward", {c.in(0), c.in(1), c.out(1), c.out(2), c.grad()});
+  for (std::size_t i = 0; i < 3; ++i)
+    if (c.needs(i)) c.set(i, grads[i]);
+}
+
+void inference_gradient(GradContext& c) {
+  const auto grads = c.add_all("batch_norm_inference_backward", {c.in(0), c.in(1), c.in(3), c.in(4), c.grad()},
+                               {{"eps", c.node.attrs.real("eps", 1e-5)}});
+  for (std::size_t i = 0; i < 5; ++i)
+    if (c.needs(i)) c.set(i, grads[i]);
+}
+
+std::vector<TensorType> infer_local_response(const InferContext& c) {
+  c.expect_same_dtype();
+  channels(c);
+  const std::int64_t size = c.attrs().integer("size");
+  if (size < 1) c.fail("size is " + std::to_string(size) + ", expected >= 1");
+  if (c.has(1)) c.expect_shape(1, c.shape(0), "dy");
+  return {c.type(0)};
+}
+
+void local_response_gradient(GradContext& c) {
+  c.set(0, c.add("local_response_norm_backward", {c.in(0), c.grad()}, c.node.attrs));
+}
+
+const RegisterOp inference{{"batch_norm_inference", infer_inference, inference_gradient, {}, {0}, false}};
+const RegisterOp training{{"batch_norm_training", infer_training, training_gradient, {3, 4}, {0}, false}};
+const RegisterOp training_backward{
+    {"batch_norm_training_backward", infer_training_backward, nullptr, {}, {4, 0}, false}};
+const RegisterOp inference_backward{
+    {"batch_norm_inference_backward", infer_inference_backward, nullptr, {}, {4, 0}, false}};
+const RegisterOp local_response{{"local_response_norm", infer_local_response, local_response_gradient, {}, {}, false}};
+const RegisterOp local_response_backward{
+    {"local_response_norm_backward", infer_local_response, nullptr, {}, {}, false}};
+
+}  // namespace
+}  // namespace fastconv

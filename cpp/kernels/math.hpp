@@ -4,8 +4,8 @@
 
 namespace fastconv::FASTCONV_ISA {
 
-// erf(x) = x P(x^2) for |x| < 1; erfc(x) = exp(-x^2) Q(2 / (2 + x) - centre) for x >= 1. Chebyshev interpolants,
-// computed with mpmath.
+// erf(x) = x P(x^2) for |x| < 1; erfc(x) = exp(-x^2) Q(scale / (scale + x) - centre) for x >= 0. Chebyshev
+// interpolants, computed with mpmath.
 template <class T>
 struct Erf;
 
@@ -13,9 +13,10 @@ template <>
 struct Erf<float> {
   static constexpr float near[7] = {1.12837917f,    -0.376126267f,    0.112835947f,    -0.026854212f,
                                     0.00518908742f, -0.000801686429f, 7.87587506e-5f};
-  static constexpr float centre = 0.5f;
-  static constexpr float far[8] = {0.255395676f,  0.854371697f,  0.966632881f,   0.631827571f,
-                                   0.0597102078f, -0.223782996f, -0.0534341285f, 0.119635708f};
+  static constexpr float scale = 3, centre = 0.6875;
+  static constexpr float far[10] = {
+      0.345402048f, 1.18293315f, 1.95569833f, 2.36543582f, 1.98837856f, 0.965123558f, 0.00868047333f, -0.292410044f,
+      -0.0729570848f, 0.0882840942f};
 };
 
 template <>
@@ -24,40 +25,35 @@ struct Erf<double> {
                                       -0.0268661706432377704,   0.00522397760711642273,   -0.000854832597538969208,
                                       0.000120552949048397079,  -0.0000149247369074196603, 1.64474247033173624e-6,
                                       -1.62084838018717059e-7,  1.37200645467776856e-8,   -7.79589882700214224e-10};
-  static constexpr double centre = 0.4375;
-  static constexpr double far[19] = {0.205620220828102339,  0.740871791739751464,   0.850096521024346703,
-                                     0.608481058227387174,  0.125472985281782394,   -0.19360571520022245,
-                                     -0.106095133168953546, 0.107063794543198237,   0.0636392797280914921,
-                                     -0.0919339252115301279, -0.0235620361935316714, 0.0897878953029052232,
-                                     -0.0228826989486102204, -0.0749534013891985997, 0.0729288312215943438,
-                                     0.0282901256094410607,  -0.0984689204838531045, 0.0375612910846598718,
-                                     0.0427648085555623921};
+  static constexpr double scale = 4, centre = 0.6875;
+  static constexpr double far[21] = {
+      0.276294382840337053, 1.04661533961205707, 2.16142577699656312, 3.68170241753508527, 5.17345964273862651,
+      5.92906263701140629, 5.38429879139454587, 3.62301240818246277, 1.47337439359731007, -0.0423899774705430038,
+      -0.479738270069491963, -0.21169291985574261, 0.0880475864024540951, 0.105890051122568453,
+      -0.00966515237495165987, -0.0448340729518236621, -0.000645283974058545329, 0.0193213795961989424,
+      0.000200004383302054829, -0.00729315090171781078, 0.000573367355375924072};
 };
 
-// erfc(a) for a >= 1.
 template <class V>
-FASTCONV_INLINE V erfc_far(V a) {
+FASTCONV_INLINE V erfc_positive(V x) {
   using C = Erf<typename V::Element>;
-  const V w = V::set(2) / (V::set(2) + a) - V::set(C::centre);
-  return exp(V::zero() - a * a) * polynomial(w, C::far);
+  const V scale = V::set(C::scale), w = scale / (scale + x) - V::set(C::centre);
+  return exp(V::zero() - x * x) * polynomial(w, C::far);
 }
 
 template <class V>
 FASTCONV_INLINE V erf(V x) {
   using C = Erf<typename V::Element>;
   const V a = abs(x), one = V::set(1);
-  const V far = one - erfc_far(a);
+  const V far = one - erfc_positive(a);
   return select(less(a, one), x * polynomial(x * x, C::near), select(less(x, V::zero()), V::zero() - far, far));
 }
 
-// The normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2, without cancellation at either end.
+// The normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2, without cancellation at its lower end.
 template <class V>
 FASTCONV_INLINE V normal_cdf(V x) {
-  using C = Erf<typename V::Element>;
-  const V u = x * V::set(0.70710678118654752), a = abs(u), one = V::set(1), half = V::set(0.5);
-  const V tail = half * erfc_far(a);
-  const V near = fma(half * u, polynomial(u * u, C::near), half);
-  return select(less(a, one), near, select(less(x, V::zero()), tail, one - tail));
+  const V tail = V::set(0.5) * erfc_positive(abs(x) * V::set(0.70710678118654752));
+  return select(less(x, V::zero()), tail, V::set(1) - tail);
 }
 
 // exp(x) - 1 for x <= 0.
@@ -72,11 +68,29 @@ FASTCONV_INLINE V expm1_negative(V x) {
   return fma(power, q, power - one);
 }
 
-// log(1 + x) for x >= 0: what is lost in 1 + x is given back by the quotient.
+// 2 artanh(s) = 2 s + s z P(z) with z = s^2 <= 1 / 9.
+template <class T>
+struct Artanh;
+
+template <>
+struct Artanh<float> {
+  static constexpr float c[5] = {
+      0.666666673f, 0.399997063f, 0.28592358f, 0.217065758f, 0.232243292f};
+};
+
+template <>
+struct Artanh<double> {
+  static constexpr double c[11] = {
+      0.666666666666666669, 0.399999999999995225, 0.285714285716000993, 0.222222221982367706, 0.181818198979627144,
+      0.153845439648605493, 0.133351786314492558, 0.117342790613031975, 0.108451783948800148, 0.074921437955507673,
+      0.156305778009228504};
+};
+
+// log(1 + x) for 0 <= x <= 1.
 template <class V>
-FASTCONV_INLINE V log1p_positive(V x) {
-  const V one = V::set(1), w = one + x, d = w - one;
-  return select(equal(d, V::zero()), x, log(w) * (x / d));
+FASTCONV_INLINE V log1p_unit(V x) {
+  const V s = x / (x + V::set(2)), z = s * s;
+  return fma(s * z, polynomial(z, Artanh<typename V::Element>::c), s + s);
 }
 
 template <class V>
@@ -93,7 +107,7 @@ FASTCONV_INLINE V sigmoid(V x) {
 // log(1 + exp(x))
 template <class V>
 FASTCONV_INLINE V softplus(V x) {
-  return max(V::zero(), x) + log1p_positive(exp(V::zero() - abs(x)));
+  return max(V::zero(), x) + log1p_unit(exp(V::zero() - abs(x)));
 }
 
 }  // namespace fastconv::FASTCONV_ISA

@@ -1,5 +1,5 @@
 // Separable linear maps of NHWC images, described by the taps of each output row and column: resize and the
-// gradients of resize and of padding.
+// gradients of resize and of padding. First rows are combined into one, then its pixels.
 #include "kernels/isa.hpp"
 #include "kernels/shape_args.hpp"
 
@@ -7,42 +7,62 @@ namespace fastconv::FASTCONV_ISA {
 namespace {
 
 template <class T, int N>
-FASTCONV_INLINE void pixel(const ResampleRowArgs<T>& a, std::int64_t w, std::int64_t c, int tail) {
-  using V = Vec<T>;
-  constexpr int W = V::width;
-  V acc[N];
-  FASTCONV_UNROLL for (int v = 0; v < N; ++v) acc[v] = V::zero();
-  for (std::int32_t i = a.h.start[a.row]; i < a.h.start[a.row + 1]; ++i) {
-    const T* x = a.x + a.h.index[i] * a.x_row + c;
-    for (std::int32_t j = a.w.start[w]; j < a.w.start[w + 1]; ++j) {
-      const T* p = x + a.w.index[j] * a.channels;
-      const V weight = V::set(a.h.weight[i] * a.w.weight[j]);
-      FASTCONV_UNROLL for (int v = 0; v < N; ++v)
-        acc[v] = fma(weight, tail == W ? V::load(p + v * W) : V::load(p + v * W, tail), acc[v]);
-    }
+FASTCONV_INLINE void combine(const T* x, std::int64_t step, const TapsView<T>& taps, std::int64_t i, Vec<T> (&acc)[N]) {
+  FASTCONV_UNROLL for (int v = 0; v < N; ++v) acc[v] = Vec<T>::zero();
+  for (std::int32_t k = taps.start[i]; k < taps.start[i + 1]; ++k) {
+    const T* p = x + taps.index[k] * step;
+    const Vec<T> weight = Vec<T>::set(taps.weight[k]);
+    FASTCONV_UNROLL for (int v = 0; v < N; ++v) acc[v] = fma(weight, Vec<T>::load(p + v * Vec<T>::width), acc[v]);
   }
-  T* y = a.y + w * a.channels + c;
-  if (tail == W) {
-    FASTCONV_UNROLL for (int v = 0; v < N; ++v) acc[v].store(y + v * W);
-  } else {
-    acc[0].store(y, tail);
-  }
+}
+
+template <class T, int N>
+FASTCONV_INLINE void combine_and_store(const T* x, std::int64_t step, const TapsView<T>& taps, std::int64_t i, T* y) {
+  Vec<T> acc[N];
+  combine<T, N>(x, step, taps, i, acc);
+  FASTCONV_UNROLL for (int v = 0; v < N; ++v) acc[v].store(y + v * Vec<T>::width);
 }
 
 }  // namespace
 
 template <class T>
-void resample_row(const ResampleRowArgs<T>& a) {
-  constexpr int W = Vec<T>::width;
-  for (std::int64_t w = 0; w < a.width; ++w) {
-    std::int64_t c = 0;
-    for (; c + 4 * W <= a.channels; c += 4 * W) pixel<T, 4>(a, w, c, W);
-    for (; c + W <= a.channels; c += W) pixel<T, 1>(a, w, c, W);
-    if (c < a.channels) pixel<T, 1>(a, w, c, static_cast<int>(a.channels - c));
+void combine_rows(const CombineRowsArgs<T>& a) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  std::int64_t i = 0;
+  for (; i + 4 * W <= a.n; i += 4 * W) combine_and_store<T, 4>(a.x + i, a.x_row, a.taps, a.row, a.y + i);
+  for (; i + W <= a.n; i += W) combine_and_store<T, 1>(a.x + i, a.x_row, a.taps, a.row, a.y + i);
+  if (const int rest = static_cast<int>(a.n - i)) {
+    V acc = V::zero();
+    for (std::int32_t k = a.taps.start[a.row]; k < a.taps.start[a.row + 1]; ++k)
+      acc = fma(V::set(a.taps.weight[k]), V::load(a.x + a.taps.index[k] * a.x_row + i, rest), acc);
+    acc.store(a.y + i, rest);
   }
 }
 
-template void resample_row<float>(const ResampleRowArgs<float>&);
-template void resample_row<double>(const ResampleRowArgs<double>&);
+template <class T>
+void combine_pixels(const CombinePixelsArgs<T>& a) {
+  constexpr int W = Vec<T>::width;
+  const std::int64_t channels = a.channels, end = a.width * channels;
+  for (std::int64_t w = 0; w < a.width; ++w) {
+    T* y = a.y + w * channels;
+    std::int64_t c = 0;
+    for (; c + 4 * W <= channels; c += 4 * W) combine_and_store<T, 4>(a.x + c, channels, a.taps, w, y + c);
+    for (; c + W <= channels; c += W) combine_and_store<T, 1>(a.x + c, channels, a.taps, w, y + c);
+    if (c == channels) continue;
+    Vec<T> acc[1];
+    combine<T, 1>(a.x + c, channels, a.taps, w, acc);
+    // What is written past the pixel is the next pixel's, which comes later.
+    if (w * channels + c + W <= end)
+      acc[0].store(y + c);
+    else
+      acc[0].store(y + c, static_cast<int>(channels - c));
+  }
+}
+
+template void combine_rows<float>(const CombineRowsArgs<float>&);
+template void combine_rows<double>(const CombineRowsArgs<double>&);
+template void combine_pixels<float>(const CombinePixelsArgs<float>&);
+template void combine_pixels<double>(const CombinePixelsArgs<double>&);
 
 }  // namespace fastconv::FASTCONV_ISA

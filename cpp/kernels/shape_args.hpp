@@ -20,15 +20,22 @@ struct TapsView {
   const T* weight;
 };
 
-// One row of pixels: y[w][c] = sum over the taps h of `row` and the taps of w of the weights times x[h][w'][c].
+// y[i] = the sum over the taps of output row `row` of weight * x[index * x_row + i].
 template <class T>
-struct ResampleRowArgs {
+struct CombineRowsArgs {
   const T* x;
   T* y;
-  std::int64_t row;  // which output row
+  std::int64_t row, n, x_row;
+  TapsView<T> taps;
+};
+
+// y[w][c] = the sum over the taps of w of weight * x[index][c]. x may be read up to a vector past its end.
+template <class T>
+struct CombinePixelsArgs {
+  const T* x;
+  T* y;
   std::int64_t width, channels;
-  std::int64_t x_row;
-  TapsView<T> h, w;
+  TapsView<T> taps;
 };
 
 }  // namespace fastconv

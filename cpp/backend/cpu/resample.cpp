@@ -9,6 +9,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr std::int64_t kGrain = 16384;
+constexpr std::size_t kOverread = 16;  // elements of the widest vector
 
 // Output position i is the sum of weight * input[index] over its taps.
 struct Taps {
@@ -71,30 +72,47 @@ struct Images {
   std::int64_t n, in_h, in_w, out_h, out_w, channels;
 };
 
+std::size_t count(const Taps& taps) {
+  std::size_t n = 0;
+  for (const auto& list : taps.of) n += list.size();
+  return n;
+}
+
 Step resample(PlanContext& context, const Images& s, const Taps& h, const Taps& w, const char* algorithm) {
   const int in = context.in(0), out = context.out();
-  std::size_t taps = 0;
-  for (const auto& list : w.of) taps += list.size();
-  const double a_row = static_cast<double>(taps) * static_cast<double>(s.channels);
-  std::size_t rows = 0;
-  for (const auto& list : h.of) rows += list.size();
+  const std::int64_t in_row = s.in_w * s.channels, out_row = s.out_w * s.channels;
   return by_dtype(context.dtype(), [&](auto t) {
     using T = decltype(t);
     Step step;
     step.algorithm = algorithm;
-    step.flops = 2 * a_row * static_cast<double>(rows) * static_cast<double>(s.n);
+    step.flops = 2.0 * static_cast<double>(s.n) *
+                 (static_cast<double>(count(h)) * static_cast<double>(in_row) +
+                  static_cast<double>(s.out_h * s.channels) * static_cast<double>(count(w)));
+    if (context.out_type().size() == 0) {
+      step.run = [](const RunContext&) {};
+      return step;
+    }
+    step.scratch = (static_cast<std::size_t>(in_row) + kOverread) * sizeof(T);
     const FlatTaps<T> flat_h(h), flat_w(w);
+    // Rows that are one input row are read where they lie, unless reading past the end of the input were possible.
+    const bool in_place = s.channels % kernels<T>().width == 0 &&
+                          std::all_of(h.of.begin(), h.of.end(), [](const std::vector<Taps::Tap>& list) {
+                            return list.size() == 1 && list[0].weight == 1;
+                          });
     step.run = [=](const RunContext& run) {
       const T* x = run.data<T>(in);
       T* y = run.data<T>(out);
-      const std::int64_t row = s.out_w * s.channels;
-      if (row == 0) return;
-      parallel_range(s.n * s.out_h, std::max<std::int64_t>(1, kGrain / row),
-                     [&](std::int64_t begin, std::int64_t end, int) {
-                       for (std::int64_t r = begin; r < end; ++r)
-                         kernels<T>().resample_row({x + r / s.out_h * s.in_h * s.in_w * s.channels, y + r * row,
-                                                    r % s.out_h, s.out_w, s.channels, s.in_w * s.channels,
-                                                    flat_h.view(), flat_w.view()});
+      const KernelTable<T>& k = kernels<T>();
+      parallel_range(s.n * s.out_h, std::max<std::int64_t>(1, kGrain / std::max(in_row, out_row)),
+                     [&](std::int64_t begin, std::int64_t end, int thread) {
+                       T* row = reinterpret_cast<T*>(run.scratch(thread));
+                       for (std::int64_t r = begin; r < end; ++r) {
+                         const T* image = x + r / s.out_h * s.in_h * in_row;
+                         const std::int64_t i = r % s.out_h;
+                         if (!in_place) k.combine_rows({image, row, i, in_row, in_row, flat_h.view()});
+                         const T* from = in_place ? image + flat_h.index[static_cast<std::size_t>(i)] * in_row : row;
+                         k.combine_pixels({from, y + r * out_row, s.out_w, s.channels, flat_w.view()});
+                       }
                      });
     };
     return step;

@@ -59,8 +59,10 @@ void row_gradient(const CrossEntropyArgs<T>& a, std::int64_t r) {
     return;
   }
   const V scale = V::set(1 / exponentials);
+  const std::int64_t label = a.labels[r];
+  const T probability = dx[label] / exponentials;
   for_row<V>(n, [&](auto part) { part.store((part.load(dx) * scale - part_of_all) * d, dx); });
-  dx[a.labels[r]] -= keep * dloss;
+  dx[label] = (probability - (keep + spread)) * dloss;
 }
 
 template <class T, class Fn>
@@ -97,7 +99,7 @@ void sigmoid_cross_entropy(const SigmoidCrossEntropyArgs<T>& a) {
     const V e = exp(V::zero() - abs(x)), u = one + e;
     // log(1 + e) with the bits that 1 + e has lost
     const V log1p = select(equal(u, one), e, log(u) * e / (u - one));
-    return (max(x, V::zero()) - x * target) + log1p;
+    return x * select(less(V::zero(), x), one - target, V::zero() - target) + log1p;
   });
 }
 

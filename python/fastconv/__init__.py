@@ -7,8 +7,7 @@ Submodules load when they are first used, so `import fastconv` costs little more
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.util
+import importlib.machinery
 import sys
 
 from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
@@ -102,7 +101,7 @@ def __dir__():
     return sorted({*globals(), *_SUBMODULES, *_NAMES, "__version__"})
 
 
-class _KerasAlias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _KerasAlias:
     """Finds `fastconv.keras.layers` and the like as `fastconv.layers`, not as second copies."""
 
     _prefix = "fastconv.keras"
@@ -111,9 +110,11 @@ class _KerasAlias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if fullname != self._prefix and not fullname.startswith(self._prefix + "."):
             return None
         real = "fastconv" + fullname[len(self._prefix) :]
+        import importlib.util  # not at the top: it would make up half of the import time
+
         if real != "fastconv" and importlib.util.find_spec(real) is None:
             return None
-        return importlib.util.spec_from_loader(fullname, self)
+        return importlib.machinery.ModuleSpec(fullname, self)
 
     def create_module(self, spec):
         module = importlib.import_module("fastconv" + spec.name[len(self._prefix) :])

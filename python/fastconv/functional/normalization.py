@@ -224,16 +224,11 @@ def _build_training(fn: str, kinds: tuple, training: bool, eps: float) -> tuple[
     net = Network(fn)
     x, weight, bias = _inputs(net, kinds[:3])
     h = _channels_last(net, x)
-    y, mean, _ = net.add_many(
+    y, mean, _, var = net.add_many(
         "batch_norm_training", [h, weight, bias, None, None], eps=eps, momentum=0.0
     )
-    outputs = [_channels_second(net, y, kinds[0][0])]
-    if kinds[3] is not None:
-        # The variance from inv_std would lose precision wherever it is far below eps.
-        squares = net.add("square", [net.add("sub", [h, mean])])
-        axes = list(range(len(net.shape(h)) - 1))
-        outputs += [mean, net.add("reduce_mean", [squares], axes=axes)]
-    return net.compile(outputs)
+    y = _channels_second(net, y, kinds[0][0])
+    return net.compile([y] if kinds[3] is None else [y, mean, var])
 
 
 def _build_norm_backward(

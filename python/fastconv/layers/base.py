@@ -426,7 +426,12 @@ class Layer:
         def to_slot(leaf):
             if leaf is None or isinstance(leaf, (bool, str)):
                 return leaf
-            array = np.ascontiguousarray(leaf, dtype=self.dtype).reshape(np.shape(leaf))
+            try:
+                array = np.ascontiguousarray(leaf, dtype=self.dtype).reshape(np.shape(leaf))
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f'layer "{self.name}" expects arrays of numbers, received: {leaf!r}'
+                ) from None
             arrays.append(array)
             return _Slot(len(arrays) - 1)
 

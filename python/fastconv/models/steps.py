@@ -40,6 +40,7 @@ class Step:
 
     def __init__(self, model, mode, x_shapes, y_shapes, w_shapes):
         self.mode = mode
+        self.name = model.name
         g = StepBuilder(training=mode == "train")
         dtype = model._compute_dtype(model.dtype)
         xs = [g.input(f"x{i}:{dtype}", shape, dtype) for i, shape in enumerate(x_shapes)]
@@ -136,11 +137,16 @@ class Step:
                 base = _ZERO_SEED if dtype == "fixed" else seed
                 step = optimizer.iterations if optimizer is not None else 0
                 feeds.append(step_seed(base, step))
-        results = self.plan.run(feeds)
+        try:
+            results = self.plan.run(feeds)
+        except ValueError as error:
+            raise ValueError(f"model '{self.name}': {error}") from error
         return results[: self.loss_count], results[self.loss_count :]
 
 
 def _feed(array, dtype):
+    if dtype == "int64" and array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("class indices must be finite numbers, the targets hold NaN or infinity")
     return np.ascontiguousarray(array, dtype=dtype)
 
 

@@ -118,6 +118,7 @@ def run_reference(case, arrays, g=None):
     return function(x, *a.values()) if g is None else g * slope(x, *a.values())
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 def test_against_torch(case):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -31,6 +31,7 @@ def _torch_function(name):
     return getattr(TF, name)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 def test_operator(case, dtype):
@@ -146,7 +147,7 @@ def test_cross_entropy(shape, kind, weighted, reduction, smoothing, dtype):
 def test_cross_entropy_of_nothing():
     x, target = np.zeros((2, 3), np.float32), np.full(2, -100)
     assert np.isnan(F.cross_entropy(x, target))
-    assert np.isnan(TF.cross_entropy(torch.tensor(x), torch.tensor(target)))
+    assert TF.cross_entropy(torch.tensor(x), torch.tensor(target)).isnan()
     empty = np.zeros((0, 3), np.float32)
     assert np.isnan(F.cross_entropy(empty, target[:0]))
     assert F.cross_entropy(empty, target[:0], reduction="sum") == 0

@@ -93,10 +93,27 @@ CASES = [
     ("Rescaling", {"scale": 0.5, "offset": -1.0}, IMAGE),
     *(
         ("Activation", {"activation": name}, (3, 5))
-        for name in (
-            "relu relu6 sigmoid tanh softmax elu selu gelu silu swish softplus softsign "
-            "hard_sigmoid hard_silu exponential linear leaky_relu mish log_softmax"
-        ).split()
+        for name in [
+            "relu",
+            "relu6",
+            "sigmoid",
+            "tanh",
+            "softmax",
+            "elu",
+            "selu",
+            "gelu",
+            "silu",
+            "swish",
+            "softplus",
+            "softsign",
+            "hard_sigmoid",
+            "hard_silu",
+            "exponential",
+            "linear",
+            "leaky_relu",
+            "mish",
+            "log_softmax",
+        ]
     ),
 ]
 

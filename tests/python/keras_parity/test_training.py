@@ -197,9 +197,7 @@ def test_penalties_constraints_and_validation_match_keras(keras):
                     activity_regularizer=k.regularizers.L2(0.001),
                     kernel_constraint=k.constraints.MaxNorm(0.7),
                 ),
-                k.layers.Dense(
-                    4, kernel_constraint=k.constraints.NonNeg(), bias_regularizer="l2"
-                ),
+                k.layers.Dense(4, kernel_constraint=k.constraints.NonNeg(), bias_regularizer="l2"),
                 k.layers.Softmax(),
             ]
         )

@@ -198,7 +198,7 @@ def test_float64():
     layer = layers.Dense(2, dtype="float64")
     assert layer(np.ones((1, 3))).dtype == np.float64
     assert layer.kernel.dtype == "float64"
-    with pytest.raises(TypeError, match="float64.*float32"):
+    with pytest.raises(TypeError, match=r"float64.*float32"):
         x = fastconv.Input((3,))
         model = fastconv.Model(x, layers.Dense(2, dtype="float64")(x))
         model.predict(np.ones((1, 3)), verbose=0)

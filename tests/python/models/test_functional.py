@@ -32,7 +32,7 @@ def test_structure():
     assert model.get_layer("shared").output.shape == (None, 3)
     assert model.get_layer(index=0) is model.layers[0]
     assert model.count_params() == 15 + 7 + 14
-    with pytest.raises(ValueError, match="no such layer: z.*shared"):
+    with pytest.raises(ValueError, match=r"no such layer: z.*shared"):
         model.get_layer("z")
 
 
@@ -85,9 +85,7 @@ def test_models_inside_models():
     np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-4, atol=1e-5)
     again = fastconv.Model.from_config(model.get_config())
     again.set_weights(model.get_weights())
-    np.testing.assert_array_equal(
-        again.predict(data, verbose=0), model.predict(data, verbose=0)
-    )
+    np.testing.assert_array_equal(again.predict(data, verbose=0), model.predict(data, verbose=0))
     json_model = fastconv.models.model_from_json(model.to_json())
     assert [layer.name for layer in json_model.layers] == [layer.name for layer in model.layers]
     inner.trainable = False
@@ -160,9 +158,7 @@ def test_a_missing_or_surplus_last_axis_is_forgiven():
     np.testing.assert_array_equal(model.predict(data, verbose=0), data.reshape(2, 16))
     y = fastconv.Input((4, 4))
     model = fastconv.Model(y, layers.Flatten()(y))
-    np.testing.assert_array_equal(
-        model.predict(data[..., None], verbose=0), data.reshape(2, 16)
-    )
+    np.testing.assert_array_equal(model.predict(data[..., None], verbose=0), data.reshape(2, 16))
 
 
 def test_deep_models_do_not_recurse():

@@ -27,7 +27,9 @@ def _network(dropout=0.3):
             layers.BatchNormalization(),
             layers.Flatten(),
             layers.Dropout(dropout),
-            layers.Dense(3, activation="softmax", kernel_constraint=fastconv.constraints.MaxNorm(3)),
+            layers.Dense(
+                3, activation="softmax", kernel_constraint=fastconv.constraints.MaxNorm(3)
+            ),
         ]
     )
 
@@ -158,9 +160,9 @@ def test_custom_objects(tmp_path):
     x = np.ones((8, 4))
     model.fit(x, np.zeros(8), verbose=0)
     model.save(tmp_path / "m")
-    with pytest.raises(ValueError, match="unknown class 'Doubled'.*custom_objects"):
+    with pytest.raises(ValueError, match=r"unknown class 'Doubled'.*custom_objects"):
         fastconv.models.load_model(tmp_path / "m")
-    with pytest.raises(ValueError, match="own_loss.*compile=False"):
+    with pytest.raises(ValueError, match=r"own_loss.*compile=False"):
         fastconv.models.load_model(tmp_path / "m", custom_objects={"Doubled": Doubled})
     loaded = fastconv.models.load_model(
         tmp_path / "m", custom_objects={"Doubled": Doubled, "own_loss": own_loss}
@@ -186,10 +188,10 @@ def test_refusals(tmp_path):
         load(tmp_path)
     with zipfile.ZipFile(tmp_path / "real.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(ValueError, match="real.keras is a zip archive, probably a Keras model"):
+    with pytest.raises(ValueError, match=r"real.keras is a zip archive, probably a Keras model"):
         load(tmp_path / "real.keras")
     (tmp_path / "x.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100)
-    with pytest.raises(ValueError, match="x.h5 is an HDF5 file"):
+    with pytest.raises(ValueError, match=r"x.h5 is an HDF5 file"):
         load(tmp_path / "x.h5")
     (tmp_path / "noise").write_bytes(b"not a model at all, just text" * 10)
     with pytest.raises(ValueError, match="noise is not a fastconv file or is damaged"):
@@ -198,7 +200,7 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="empty is not a fastconv file"):
         load(tmp_path / "empty")
     save_file({"a": np.zeros(3)}, tmp_path / "foreign")
-    with pytest.raises(ValueError, match="foreign.*did not write it"):
+    with pytest.raises(ValueError, match=r"foreign.*did not write it"):
         load(tmp_path / "foreign")
     meta = {"format": "fastconv", "version": "99", "kind": "model", "content": "{}"}
     save_file({"a": np.zeros(3)}, tmp_path / "newer", metadata=meta)

@@ -36,14 +36,23 @@ FASTCONV_NOINLINE void rows(const ReduceRowsArgs<T>& a) {
     const T* x = a.x + r * a.x_row;
     T result;
     if (a.n >= W) {
-      V acc = V::load(x);
-      std::int64_t i = W;
+      V acc;
+      std::int64_t i = 0;
       if (a.n >= U * W) {
-        V v[U];
-        FASTCONV_UNROLL for (int u = 0; u < U; ++u) v[u] = V::load(x + u * W);
-        for (i = U * W; i + U * W <= a.n; i += U * W)
-          FASTCONV_UNROLL for (int u = 0; u < U; ++u) v[u] = combine<op>(v[u], V::load(x + i + u * W));
-        acc = combine<op>(combine<op>(v[0], v[1]), combine<op>(v[2], v[3]));
+        // Blocks bound how many roundings a sum's element goes through.
+        while (i + U * W <= a.n) {
+          const bool first = i == 0;
+          V v[U];
+          FASTCONV_UNROLL for (int u = 0; u < U; ++u) v[u] = V::load(x + i + u * W);
+          i += U * W;
+          for (int turn = 1; turn < 64 && i + U * W <= a.n; ++turn, i += U * W)
+            FASTCONV_UNROLL for (int u = 0; u < U; ++u) v[u] = combine<op>(v[u], V::load(x + i + u * W));
+          const V block = combine<op>(combine<op>(v[0], v[1]), combine<op>(v[2], v[3]));
+          acc = first ? block : combine<op>(acc, block);
+        }
+      } else {
+        acc = V::load(x);
+        i = W;
       }
       for (; i + W <= a.n; i += W) acc = combine<op>(acc, V::load(x + i));
       if (i < a.n) {
@@ -67,7 +76,9 @@ FASTCONV_INLINE void narrow(const ReduceColumnsArgs<T>& a, std::int64_t c, int t
   using V = Vec<T>;
   constexpr int W = V::width;
   const T* x = a.x + c;
-  const auto load = [&](const T* p, int v) { return v + 1 < N || tail == W ? V::load(p + v * W) : V::load(p + v * W, tail); };
+  const auto load = [&](const T* p, int v) {
+    return v + 1 < N || tail == W ? V::load(p + v * W) : V::load(p + v * W, tail);
+  };
   V acc[N];
   FASTCONV_UNROLL for (int v = 0; v < N; ++v) acc[v] = load(x, v);
   for (std::int64_t r = 1; r < a.rows; ++r) {
@@ -99,7 +110,8 @@ FASTCONV_NOINLINE void wide(const ReduceColumnsArgs<T>& a) {
       const int n = a.columns - c < W ? static_cast<int>(a.columns - c) : W;
       const auto load = [&](const T* p) { return n == W ? V::load(p) : V::load(p, n); };
       V acc = load(x + c);
-      if (group == 4) acc = combine<op>(combine<op>(acc, load(x + s + c)), combine<op>(load(x + 2 * s + c), load(x + 3 * s + c)));
+      if (group == 4)
+        acc = combine<op>(combine<op>(acc, load(x + s + c)), combine<op>(load(x + 2 * s + c), load(x + 3 * s + c)));
       if (!first) acc = combine<op>(load(a.y + c), acc);
       if (last) acc = acc * scale;
       if (n == W)

@@ -55,7 +55,8 @@ std::vector<TensorType> infer_transpose(const InferContext& c) {
 void gradient_transpose(GradContext& c) {
   const Ints& perm = c.node.attrs.ints("perm");
   Ints inverse(perm.size());
-  for (std::size_t i = 0; i < perm.size(); ++i) inverse[static_cast<std::size_t>(perm[i])] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < perm.size(); ++i)
+    inverse[static_cast<std::size_t>(perm[i])] = static_cast<std::int64_t>(i);
   c.set(0, c.add("transpose", {c.grad()}, {{"perm", inverse}}));
 }
 

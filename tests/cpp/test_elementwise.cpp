@@ -67,7 +67,8 @@ struct Case {
 std::vector<Case> cases() {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   std::vector<Case> all = {
-#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default) {Unary::name, #reads[0], #name, {a_default, b_default, false}},
+#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default) \
+  {Unary::name, #reads[0], #name, {a_default, b_default, false}},
 #define FASTCONV_UNARY_PLAIN(name, a, a_default, b, b_default) {Unary::name, '-', #name, {a_default, b_default, false}},
 #include "kernels/unary.inc"
 #undef FASTCONV_UNARY

@@ -83,7 +83,8 @@ struct Reduction {
     const std::int64_t blocks = ceil_div(p.inner, kColumns);
     const std::int64_t work = std::max<std::int64_t>(1, chunk * std::min(p.inner, kColumns));
     parallel_range(
-        p.outer * chunks * blocks, std::max<std::int64_t>(1, kGrain / work), [&](std::int64_t begin, std::int64_t end, int) {
+        p.outer * chunks * blocks, std::max<std::int64_t>(1, kGrain / work),
+        [&](std::int64_t begin, std::int64_t end, int) {
           if (p.inner == 1 && chunks == 1) {
             kernels<T>().reduce_rows({op, x + begin * p.reduced, y + begin, end - begin, p.reduced, p.reduced, factor});
             return;

@@ -70,7 +70,8 @@ Step plan_as(PlanContext& context) {
     step.algorithm = "copy";
     step.run = [=](const RunContext& run) {
       parallel_range(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-        std::memcpy(run.data<T>(out) + begin, run.data<T>(in) + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
+        std::memcpy(run.data<T>(out) + begin, run.data<T>(in) + begin,
+                    static_cast<std::size_t>(end - begin) * sizeof(T));
       });
     };
     return step;

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <cstring>
 #include <new>
 
@@ -42,7 +43,7 @@ py::array dense(const py::array& a) {
   return out;
 }
 
-Attr to_attr(const std::string& key, const py::handle& v) {
+Attr to_attr_or_throw(const py::handle& v) {
   if (py::isinstance<py::bool_>(v)) return v.cast<bool>();
   if (py::isinstance<py::int_>(v)) return v.cast<std::int64_t>();
   if (py::isinstance<py::float_>(v)) return v.cast<double>();
@@ -55,8 +56,16 @@ Attr to_attr(const std::string& key, const py::handle& v) {
     return v.cast<Ints>();
   }
   if (PyNumber_Check(v.ptr())) return py::float_(py::reinterpret_borrow<py::object>(v)).cast<double>();
-  throw py::type_error("attribute " + key + ": " + py::str(py::type::of(v)).cast<std::string>() +
-                       " cannot be an attribute of an operator");
+  throw py::cast_error();
+}
+
+Attr to_attr(const std::string& key, const py::handle& v) {
+  try {
+    return to_attr_or_throw(v);
+  } catch (const py::cast_error&) {  // another type, or an integer past 64 bits
+    throw Error("attribute " + key + ": " + py::repr(v).cast<std::string>() +
+                " is not a boolean, 64-bit integer, number, string or list of such numbers");
+  }
 }
 
 std::vector<int> to_ids(const std::vector<std::optional<int>>& ids) {
@@ -173,6 +182,21 @@ void assign(Variable& v, const py::array& array) {
   v.touch();
 }
 
+// GFLOP/s of one thread; the best of a few short runs.
+double fma_peak(double seconds) {
+  py::gil_scoped_release release;
+  double best = 0, flops = 0;
+  float sum = 0;
+  PeakArgs<float> args{1000000, 0.5f, 1.0f, &sum, &flops};
+  const auto begin = std::chrono::steady_clock::now();
+  do {
+    const auto start = std::chrono::steady_clock::now();
+    kernels<float>().fma_peak(args);
+    best = std::max(best, flops / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  } while (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() < seconds);
+  return best / 1e9;
+}
+
 py::dict config() {
   py::dict d;
   py::list compiled, usable;
@@ -254,6 +278,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);
+  m.def("fma_peak", &fma_peak, py::arg("seconds") = 0.05);
   active_isa();   // a wrong FASTCONV_ISA or FASTCONV_NUM_THREADS is told at import
   num_threads();
 }

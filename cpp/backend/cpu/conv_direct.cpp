@@ -31,7 +31,7 @@ std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int m
 struct PhasePlan {
   Phase phase;
   bool flat;         // 1x1 over dense pixels: the whole input is one row
-  bool copy;         // taps reach outside the input: blocks are copied with zeros around
+  bool copy;         // taps reach outside the input's columns: blocks are copied with zeros beside them
   std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
   std::int64_t images;
   std::int64_t block;         // output rows (flat: pixels) of a piece
@@ -45,6 +45,9 @@ struct PhasePlan {
 constexpr std::int64_t kBlockBytes = 192 << 10;  // input of a piece: stays in L2 beside the weights in use
 constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
 
+// ceil(a / b) for any sign of a.
+std::int64_t ceil_div_any(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
+
 bool reaches_outside(const AxisPhase& a, std::int64_t in) {
   return a.i0 < 0 || a.i0 + (a.outputs - 1) * a.is + (a.taps - 1) * a.tap_step >= in;
 }
@@ -53,8 +56,8 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   const AxisPhase &h = phase.h, &w = phase.w;
   PhasePlan q{};
   q.phase = phase;
-  q.copy = h.taps > 0 && w.taps > 0 && (reaches_outside(h, p.in_h) || reaches_outside(w, p.in_w));
-  q.flat = !q.copy && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 && h.os == 1 && w.os == 1 &&
+  q.copy = h.taps > 0 && w.taps > 0 && reaches_outside(w, p.in_w);
+  q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 && h.os == 1 && w.os == 1 &&
            p.in_h == p.out_h && p.in_w == p.out_w;
   q.images = q.flat ? 1 : p.n;
   q.rows = q.flat ? 1 : h.outputs;
@@ -167,26 +170,27 @@ class Direct {
     const std::int64_t first = block * q.block;
     const std::int64_t rows = q.flat ? 1 : std::min(q.block, q.rows - first);
 
-    // The input as the block sees it: where its first tap lies, and its row length.
-    const T* in;
-    std::int64_t in_row = p_.in_w * p_.in_c;
-    const T* plane = x + image * p_.in_h * in_row;
+    // Where the block reads: its first row's number and its row length.
+    const T* in = x + image * p_.in_h * p_.in_w * p_.in_c;
+    std::int64_t in_row = p_.in_w * p_.in_c, in_first = 0;
     if (q.flat) {
       in = x + first * p_.in_c;
     } else if (q.copy) {
-      copy_padded(plane, p_.in_h, p_.in_w, p_.in_c, h.i0 + first * h.is, (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1,
+      const std::int64_t begin = h.i0 + first * h.is;
+      const std::int64_t end = begin + (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
+      in_first = std::clamp<std::int64_t>(begin, 0, p_.in_h);
+      copy_padded(in, p_.in_h, p_.in_w, p_.in_c, in_first, std::clamp<std::int64_t>(end, in_first, p_.in_h) - in_first,
                   w.i0, q.in_cols, 1, scratch);
       in = scratch;
       in_row = q.in_cols * p_.in_c;
     } else {
-      in = plane + (h.i0 + first * h.is) * in_row + w.i0 * p_.in_c;
+      in += w.i0 * p_.in_c;
     }
 
     ConvRowArgs<T> a{};
     a.x_pixel = w.is * p_.in_c;
     a.x_tap_h = h.tap_step * in_row;
     a.x_tap_w = q.x_tap_w;
-    a.taps_h = q.taps_w ? h.taps : 0;
     a.taps_w = q.taps_w;
     a.run = q.run;
     a.y_pixel = w.os * p_.out_c;
@@ -195,10 +199,11 @@ class Direct {
     a.lo = static_cast<T>(p_.lo), a.hi = static_cast<T>(p_.hi);
 
     const auto n = static_cast<std::int64_t>(blocks_.size()), all = n * p_.groups;
+    const std::int64_t taps_h = q.taps_w ? h.taps : 0;
     for (std::int64_t i = all * split / q.splits; i < all * (split + 1) / q.splits; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
-      a.w = packed + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_;
+      const T* weights = packed + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_;
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
@@ -206,7 +211,15 @@ class Direct {
       out += q.flat ? first * p_.out_c
                     : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
       for (std::int64_t r = 0; r < rows; ++r) {
-        a.x = in + r * h.is * in_row + group * in_;
+        // Only the taps whose input row exists.
+        const std::int64_t top = h.i0 + (first + r) * h.is;
+        const std::int64_t begin = q.flat ? 0 : std::clamp<std::int64_t>(ceil_div_any(-top, h.tap_step), 0, taps_h);
+        const std::int64_t end =
+            q.flat ? taps_h : std::clamp<std::int64_t>(ceil_div_any(p_.in_h - top, h.tap_step), begin, taps_h);
+        a.taps_h = end - begin;
+        a.w = weights + begin * q.phase.w.taps * in_ * b.vectors * table_.width;
+        a.x = in + group * in_;
+        if (!q.flat && a.taps_h > 0) a.x += (top + begin * h.tap_step - in_first) * in_row;
         a.y = out + r * h.os * p_.out_w * p_.out_c;
         table_.conv_row(a);
       }

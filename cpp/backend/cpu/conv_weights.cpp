@@ -139,12 +139,14 @@ class DirectWeights {
         dys = dy_scratch;
         a.dy_pixel = vectors * width, a.dy_row = pixels * a.dy_pixel, a.dy_image = rows * a.dy_row;
       }
-      run_unit(a, xs + group * in_ + from, dys, images, rows, pixels, vectors, in_row, taps_w, dw + from * padded_);
+      run_unit(a, xs + group * in_ + from, dys, images, row0, rows, pixels, vectors, in_row, taps_w,
+               dw + from * padded_);
     }
   }
 
-  void run_unit(ConvWeightsArgs<T>& a, const T* x, const T* dy, std::int64_t images, std::int64_t rows,
-                std::int64_t pixels, std::int64_t vectors, std::int64_t in_row, std::int64_t taps_w, T* dw) const {
+  void run_unit(ConvWeightsArgs<T>& a, const T* x, const T* dy, std::int64_t images, std::int64_t row0,
+                std::int64_t rows, std::int64_t pixels, std::int64_t vectors, std::int64_t in_row, std::int64_t taps_w,
+                T* dw) const {
     const std::int64_t width = table_.width, full_run = merge_ ? g_.kw * in_ : in_;
     // The gradient's block of a kernel call stays in L1 while every tile of the weights reads it.
     const std::int64_t l1_pixels = std::max<std::int64_t>(kGradientBytes / bytes(vectors * width), 1);
@@ -155,20 +157,28 @@ class DirectWeights {
       for (std::int64_t row = 0; row < rows; row += sub_rows)
         for (std::int64_t p = 0; p < pixels; p += sub_pixels) {
           a.images = std::min(sub_images, images - n);
-          a.rows = std::min(sub_rows, rows - row);
           a.pixels = std::min(sub_pixels, pixels - p);
           const T* xs = x + n * a.x_image + row * a.x_row + p * a.x_pixel;
           for (std::int64_t v = 0; v < vectors;) {
             int take = table_.tile_vectors;
             while (take > vectors - v) take /= 2;
             a.vectors = take;
-            a.dy = dy + n * a.dy_image + row * a.dy_row + p * a.dy_pixel + v * width;
-            for (std::int64_t i = 0; i < g_.kh; ++i)
+            const T* dys = dy + n * a.dy_image + row * a.dy_row + p * a.dy_pixel + v * width;
+            for (std::int64_t i = 0; i < g_.kh; ++i) {
+              // Rows of zeros around the input add nothing.
+              const std::int64_t top = i * g_.dilation_h - g_.top + (row0 + row) * g_.stride_h;
+              const std::int64_t all = std::min(sub_rows, rows - row);
+              const std::int64_t begin = top < 0 ? std::min(all, ceil_div(-top, g_.stride_h)) : 0;
+              const std::int64_t end = top < g_.h ? std::min(all, ceil_div(g_.h - top, g_.stride_h)) : 0;
+              a.rows = end - begin;
+              if (a.rows <= 0) continue;
+              a.dy = dys + begin * a.dy_row;
               for (std::int64_t j = 0; j < taps_w; ++j) {
-                a.x = xs + i * g_.dilation_h * in_row + j * g_.dilation_w * g_.c;
+                a.x = xs + begin * a.x_row + i * g_.dilation_h * in_row + j * g_.dilation_w * g_.c;
                 a.dw = dw + (i * taps_w + j) * full_run * padded_ + v * width;
                 table_.conv_weights(a);
               }
+            }
             v += take;
           }
         }

@@ -82,6 +82,25 @@ struct Vec<float> {
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
   }
 
+  // Element j of r[i] and element i of r[j] change places.
+  static void transpose(Vec (&r)[8]) {
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm256_unpacklo_ps(r[i].v, r[i + 1].v);
+      a[i + 1] = _mm256_unpackhi_ps(r[i].v, r[i + 1].v);
+    }
+    for (int i = 0; i < 8; i += 4) {
+      b[i] = _mm256_shuffle_ps(a[i], a[i + 2], 0x44);
+      b[i + 1] = _mm256_shuffle_ps(a[i], a[i + 2], 0xee);
+      b[i + 2] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0x44);
+      b[i + 3] = _mm256_shuffle_ps(a[i + 1], a[i + 3], 0xee);
+    }
+    for (int j = 0; j < 4; ++j) {
+      r[j].v = _mm256_permute2f128_ps(b[j], b[4 + j], 0x20);
+      r[4 + j].v = _mm256_permute2f128_ps(b[j], b[4 + j], 0x31);
+    }
+  }
+
   using Broadcast = Vec;
   static Broadcast broadcast(const float* p) {
     Vec b{_mm256_broadcast_ss(p)};
@@ -170,6 +189,15 @@ struct Vec<double> {
   friend double sum(Vec a) {
     const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
+  }
+
+  static void transpose(Vec (&r)[4]) {
+    const __m256d a0 = _mm256_unpacklo_pd(r[0].v, r[1].v), a1 = _mm256_unpackhi_pd(r[0].v, r[1].v);
+    const __m256d a2 = _mm256_unpacklo_pd(r[2].v, r[3].v), a3 = _mm256_unpackhi_pd(r[2].v, r[3].v);
+    r[0].v = _mm256_permute2f128_pd(a0, a2, 0x20);
+    r[1].v = _mm256_permute2f128_pd(a1, a3, 0x20);
+    r[2].v = _mm256_permute2f128_pd(a0, a2, 0x31);
+    r[3].v = _mm256_permute2f128_pd(a1, a3, 0x31);
   }
 
   using Broadcast = Vec;

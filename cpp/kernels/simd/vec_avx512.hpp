@@ -58,6 +58,35 @@ struct Vec<float> {
   }
   friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
+  // Element j of r[i] and element i of r[j] change places.
+  static void transpose(Vec (&r)[16]) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i += 2) {
+      a[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+      a[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+    }
+    const auto low = [](__m512 x, __m512 y) {
+      return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)));
+    };
+    const auto high = [](__m512 x, __m512 y) {
+      return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)));
+    };
+    for (int i = 0; i < 16; i += 4) {  // b[i + j]: column j of every 4 x 4 block of four rows
+      b[i] = low(a[i], a[i + 2]);
+      b[i + 1] = high(a[i], a[i + 2]);
+      b[i + 2] = low(a[i + 1], a[i + 3]);
+      b[i + 3] = high(a[i + 1], a[i + 3]);
+    }
+    for (int j = 0; j < 4; ++j) {
+      const __m512 p = _mm512_shuffle_f32x4(b[j], b[4 + j], 0x88), q = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0x88);
+      const __m512 s = _mm512_shuffle_f32x4(b[j], b[4 + j], 0xdd), t = _mm512_shuffle_f32x4(b[8 + j], b[12 + j], 0xdd);
+      r[j].v = _mm512_shuffle_f32x4(p, q, 0x88);
+      r[8 + j].v = _mm512_shuffle_f32x4(p, q, 0xdd);
+      r[4 + j].v = _mm512_shuffle_f32x4(s, t, 0x88);
+      r[12 + j].v = _mm512_shuffle_f32x4(s, t, 0xdd);
+    }
+  }
+
   // A factor for accumulate: stays in memory, the FMA broadcasts it.
   struct Broadcast {
     const float* p;
@@ -116,6 +145,22 @@ struct Vec<double> {
                                                  _mm_set1_epi8(static_cast<char>(x))));
   }
   friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
+
+  static void transpose(Vec (&r)[8]) {
+    __m512d a[8];
+    for (int i = 0; i < 8; i += 2) {
+      a[i] = _mm512_unpacklo_pd(r[i].v, r[i + 1].v);
+      a[i + 1] = _mm512_unpackhi_pd(r[i].v, r[i + 1].v);
+    }
+    for (int j = 0; j < 2; ++j) {
+      const __m512d p = _mm512_shuffle_f64x2(a[j], a[2 + j], 0x88), q = _mm512_shuffle_f64x2(a[4 + j], a[6 + j], 0x88);
+      const __m512d s = _mm512_shuffle_f64x2(a[j], a[2 + j], 0xdd), t = _mm512_shuffle_f64x2(a[4 + j], a[6 + j], 0xdd);
+      r[j].v = _mm512_shuffle_f64x2(p, q, 0x88);
+      r[4 + j].v = _mm512_shuffle_f64x2(p, q, 0xdd);
+      r[2 + j].v = _mm512_shuffle_f64x2(s, t, 0x88);
+      r[6 + j].v = _mm512_shuffle_f64x2(s, t, 0xdd);
+    }
+  }
 
   struct Broadcast {
     const double* p;

@@ -145,6 +145,13 @@ struct Vec {
     return s;
   }
 
+  // Element j of r[i] and element i of r[j] change places.
+  static void transpose(Vec (&r)[width]) {
+    Vec t[width];
+    for (int j = 0; j < width; ++j) t[j] = each([&](int i) { return r[i].v[j]; });
+    for (int i = 0; i < width; ++i) r[i] = t[i];
+  }
+
   using Broadcast = Vec;
   static Broadcast broadcast(const T* p) { return set(*p); }
   static void accumulate(Vec& acc, Vec w, Broadcast b) { acc = fma(w, b, acc); }

@@ -1,0 +1,139 @@
+// transpose: axes that stay neighbours are merged; what is left is a copy of runs when the last axis stays last, and
+// otherwise a batch of matrix transpositions, cut into blocks that fit the caches.
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/cpu.hpp"
+
+namespace fastconv::cpu {
+namespace {
+
+constexpr std::int64_t kGrain = 32768;
+constexpr std::int64_t kRows = 256, kColumns = 64;  // of a block: 64 KiB of float32 read and as many written
+
+struct Axis {
+  std::int64_t size, from, to;  // strides in elements
+};
+
+// In the output's order.
+std::vector<Axis> merged_axes(const Shape& in, const Ints& perm) {
+  std::vector<std::int64_t> stride(in.size(), 1);
+  for (std::size_t i = in.size(); i-- > 1;) stride[i - 1] = stride[i] * in[i];
+  std::vector<Axis> axes;
+  for (auto p : perm) {
+    const auto i = static_cast<std::size_t>(p);
+    if (in[i] == 1) continue;
+    if (!axes.empty() && axes.back().from == in[i] * stride[i]) {
+      axes.back().size *= in[i];
+      axes.back().from = stride[i];
+    } else {
+      axes.push_back({in[i], stride[i], 0});
+    }
+  }
+  std::int64_t to = 1;
+  for (std::size_t i = axes.size(); i-- > 0; to *= axes[i].size) axes[i].to = to;
+  return axes;
+}
+
+// Offsets of the i-th combination of all but the two axes of a matrix.
+struct Batch {
+  std::vector<Axis> axes;  // innermost last
+  std::int64_t count = 1;
+  explicit Batch(std::vector<Axis> all, std::size_t skip_a, std::size_t skip_b) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (i == skip_a || i == skip_b) continue;
+      axes.push_back(all[i]);
+      count *= all[i].size;
+    }
+  }
+  void offsets(std::int64_t i, std::int64_t& from, std::int64_t& to) const {
+    from = to = 0;
+    for (std::size_t a = axes.size(); a-- > 0; i /= axes[a].size) {
+      from += i % axes[a].size * axes[a].from;
+      to += i % axes[a].size * axes[a].to;
+    }
+  }
+};
+
+template <class T>
+Step plan_as(PlanContext& context) {
+  const int in = context.in(0), out = context.out();
+  const std::int64_t size = context.out_type().size();
+  const std::vector<Axis> axes = merged_axes(context.in_shape(0), context.attrs().ints("perm"));
+  Step step;
+  if (size == 0) {
+    step.algorithm = "copy";
+    step.run = [](const RunContext&) {};
+    return step;
+  }
+  if (axes.size() < 2) {
+    step.algorithm = "copy";
+    step.run = [=](const RunContext& run) {
+      parallel_range(size, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+        std::memcpy(run.data<T>(out) + begin, run.data<T>(in) + begin, static_cast<std::size_t>(end - begin) * sizeof(T));
+      });
+    };
+    return step;
+  }
+  const std::size_t last = axes.size() - 1;
+  if (axes[last].from == 1) {
+    const Axis run_axis = axes[last], rows = axes[last - 1];
+    const Batch batch(axes, last, last - 1);
+    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (run_axis.size * rows.size));
+    step.algorithm = "runs";
+    step.run = [=](const RunContext& run) {
+      const std::int64_t row_block = std::min(rows.size, std::max<std::int64_t>(1, kGrain / run_axis.size));
+      const std::int64_t blocks = ceil_div(rows.size, row_block);
+      parallel_range(batch.count * blocks, grain, [&](std::int64_t begin, std::int64_t end, int) {
+        for (std::int64_t u = begin; u < end; ++u) {
+          std::int64_t from, to;
+          batch.offsets(u / blocks, from, to);
+          const std::int64_t first = u % blocks * row_block;
+          const T* x = run.data<T>(in) + from + first * rows.from;
+          T* y = run.data<T>(out) + to + first * rows.to;
+          const std::int64_t n = std::min(row_block, rows.size - first);
+          if (run_axis.size < 8) {
+            for (std::int64_t r = 0; r < n; ++r)
+              for (std::int64_t i = 0; i < run_axis.size; ++i) y[r * rows.to + i] = x[r * rows.from + i];
+          } else {
+            for (std::int64_t r = 0; r < n; ++r)
+              std::memcpy(y + r * rows.to, x + r * rows.from, static_cast<std::size_t>(run_axis.size) * sizeof(T));
+          }
+        }
+      });
+    };
+    return step;
+  }
+  // Rows of the matrix lie along the output's last axis, columns along the input's.
+  std::size_t inner = 0;
+  while (axes[inner].from != 1) ++inner;
+  const Axis rows = axes[last], columns = axes[inner];
+  const Batch batch(axes, last, inner);
+  step.algorithm = "blocks";
+  step.run = [=](const RunContext& run) {
+    const std::int64_t row_blocks = ceil_div(rows.size, kRows), column_blocks = ceil_div(columns.size, kColumns);
+    const std::int64_t block = std::min(rows.size, kRows) * std::min(columns.size, kColumns);
+    parallel_range(batch.count * row_blocks * column_blocks, std::max<std::int64_t>(1, kGrain / block),
+                   [&](std::int64_t begin, std::int64_t end, int) {
+                     for (std::int64_t u = begin; u < end; ++u) {
+                       const std::int64_t c = u % column_blocks * kColumns, r = u / column_blocks % row_blocks * kRows;
+                       std::int64_t from, to;
+                       batch.offsets(u / column_blocks / row_blocks, from, to);
+                       kernels<T>().transpose({run.data<T>(in) + from + r * rows.from + c,
+                                               run.data<T>(out) + to + c * columns.to + r,
+                                               std::min(kRows, rows.size - r), std::min(kColumns, columns.size - c),
+                                               rows.from, columns.to});
+                     }
+                   });
+  };
+  return step;
+}
+
+// 8 bytes move as doubles, whatever they mean.
+Step plan_transpose(PlanContext& context) {
+  return context.dtype() == DType::f32 ? plan_as<float>(context) : plan_as<double>(context);
+}
+const RegisterCpu transpose_step{"transpose", plan_transpose};
+
+}  // namespace
+}  // namespace fastconv::cpu

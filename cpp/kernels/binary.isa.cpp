@@ -1,0 +1,120 @@
+// Elementwise functions of two inputs, one of which may be broadcast; and dropout.
+#include "kernels/elementwise_args.hpp"
+#include "kernels/isa.hpp"
+
+extern "C" {  // <cmath> would bring inline functions
+double pow(double, double);
+float powf(float, float);
+double log(double);
+}
+
+namespace fastconv::FASTCONV_ISA {
+namespace {
+
+// pow element by element: exp(b log a) would lose digits, and general powers are rare in networks.
+inline double power(double a, double b) { return b == 2 ? a * a : b == 1 ? a : ::pow(a, b); }
+inline float power(float a, float b) { return b == 2 ? a * a : b == 1 ? a : ::powf(a, b); }
+
+template <class V, class Fn>
+FASTCONV_INLINE V each(V a, V b, Fn fn) {
+  typename V::Element x[V::width], y[V::width];
+  a.store(x);
+  b.store(y);
+  for (int i = 0; i < V::width; ++i) x[i] = fn(x[i], y[i]);
+  return V::load(x);
+}
+
+template <Binary f, class V>
+FASTCONV_INLINE V apply(V a, V b) {
+  using T = typename V::Element;
+  const V zero = V::zero(), one = V::set(1), half = V::set(0.5);
+  if constexpr (f == Binary::add) return a + b;
+  if constexpr (f == Binary::sub) return a - b;
+  if constexpr (f == Binary::mul) return a * b;
+  if constexpr (f == Binary::div) return a / b;
+  if constexpr (f == Binary::maximum) return select(is_nan(a), a, max(a, b));
+  if constexpr (f == Binary::minimum) return select(is_nan(a), a, min(a, b));
+  if constexpr (f == Binary::pow) return each(a, b, [](T x, T y) { return power(x, y); });
+  if constexpr (f == Binary::equal) return select(equal(a, b), one, zero);
+  if constexpr (f == Binary::maximum_share) return select(equal(a, b), half, select(less(a, b), zero, one));
+  if constexpr (f == Binary::minimum_share) return select(equal(a, b), half, select(less(b, a), zero, one));
+  if constexpr (f == Binary::pow_base)
+    return each(a, b, [](T x, T y) { return y == 0 ? T(0) : y * power(x, y - 1); });
+  if constexpr (f == Binary::pow_exponent)
+    return each(a, b, [](T x, T y) {
+      return x == 0 && y >= 0 ? T(0) : static_cast<T>(power(x, y) * ::log(static_cast<double>(x)));
+    });
+  return a;
+}
+
+template <class T, Binary f>
+FASTCONV_NOINLINE void rows(const BinaryArgs<T>& args) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  const std::int64_t n = args.n;
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    const T *a = args.a + r * args.a_row, *b = args.b + r * args.b_row;
+    T* y = args.y + r * args.y_row;
+    std::int64_t i = 0;
+    const int tail = static_cast<int>(n % W);
+    if (args.a_step && args.b_step) {
+      for (; i + W <= n; i += W) apply<f>(V::load(a + i), V::load(b + i)).store(y + i);
+      if (tail) apply<f>(V::load(a + i, tail), V::load(b + i, tail)).store(y + i, tail);
+    } else if (args.a_step) {
+      const V vb = V::set(*b);
+      for (; i + W <= n; i += W) apply<f>(V::load(a + i), vb).store(y + i);
+      if (tail) apply<f>(V::load(a + i, tail), vb).store(y + i, tail);
+    } else if (args.b_step) {
+      const V va = V::set(*a);
+      for (; i + W <= n; i += W) apply<f>(va, V::load(b + i)).store(y + i);
+      if (tail) apply<f>(va, V::load(b + i, tail)).store(y + i, tail);
+    } else {
+      const V v = apply<f>(V::set(*a), V::set(*b));
+      for (; i + W <= n; i += W) v.store(y + i);
+      if (tail) v.store(y + i, tail);
+    }
+  }
+}
+
+// A bijection of 32 bits that spreads every input bit over the result: shifts and odd multipliers.
+FASTCONV_INLINE std::uint32_t mix(std::uint32_t h) {
+  h = (h ^ (h >> 16)) * 0x7feb352du;
+  h = (h ^ (h >> 15)) * 0x846ca68bu;
+  return h ^ (h >> 16);
+}
+
+}  // namespace
+
+template <class T>
+void binary(const BinaryArgs<T>& args) {
+  switch (args.function) {
+#define FASTCONV_BINARY(name) \
+  case Binary::name: return rows<T, Binary::name>(args);
+#include "kernels/binary.inc"
+#undef FASTCONV_BINARY
+  }
+}
+
+// Integer work on plain loops, which compilers vectorise: the mask is the same for every instruction set.
+template <class T>
+void dropout(const DropoutArgs<T>& args) {
+  constexpr int block = 512;
+  std::uint32_t hash[block];
+  const std::uint32_t key0 = args.key[0], key1 = args.key[1], threshold = args.threshold;
+  const T scale = args.scale;
+  for (std::int64_t begin = 0; begin < args.n; begin += block) {
+    const int n = args.n - begin < block ? static_cast<int>(args.n - begin) : block;
+    const std::uint32_t counter = args.counter + static_cast<std::uint32_t>(begin);
+    for (int i = 0; i < block; ++i) hash[i] = mix(mix((counter + static_cast<std::uint32_t>(i)) ^ key0) + key1);
+    const T* x = args.x + begin;
+    T* y = args.y + begin;
+    for (int i = 0; i < n; ++i) y[i] = x[i] * (hash[i] >= threshold ? scale : T(0));
+  }
+}
+
+template void binary<float>(const BinaryArgs<float>&);
+template void binary<double>(const BinaryArgs<double>&);
+template void dropout<float>(const DropoutArgs<float>&);
+template void dropout<double>(const DropoutArgs<double>&);
+
+}  // namespace fastconv::FASTCONV_ISA

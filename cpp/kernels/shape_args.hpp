@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+
+namespace fastconv {
+
+// y[c * y_row + r] = x[r * x_row + c]; moves bits only, so doubles stand for any 8 bytes.
+template <class T>
+struct TransposeArgs {
+  const T* x;
+  T* y;
+  std::int64_t rows, columns;
+  std::int64_t x_row, y_row;
+};
+
+// Which inputs one output position along an axis is made of: entries start[i] to start[i + 1] of index and weight.
+template <class T>
+struct TapsView {
+  const std::int32_t* start;
+  const std::int32_t* index;
+  const T* weight;
+};
+
+// y[i] = the sum over the taps of output row `row` of weight * x[index * x_row + i].
+template <class T>
+struct CombineRowsArgs {
+  const T* x;
+  T* y;
+  std::int64_t row, n, x_row;
+  TapsView<T> taps;
+};
+
+// y[w][c] = the sum over the taps of w of weight * x[index][c]. x may be read up to a vector past its end.
+template <class T>
+struct CombinePixelsArgs {
+  const T* x;
+  T* y;
+  std::int64_t width, channels;
+  TapsView<T> taps;
+};
+
+}  // namespace fastconv

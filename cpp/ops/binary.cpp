@@ -1,0 +1,123 @@
+// Elementwise operators of two inputs with NumPy's broadcasting, broadcast_to and dropout.
+#include "ops/elementwise.hpp"
+#include "ops/shapes.hpp"
+
+namespace fastconv {
+namespace {
+
+std::vector<TensorType> infer(const InferContext& c) {
+  c.expect_same_dtype();
+  return {{broadcast_shape(c, c.shape(0), c.shape(1)), c.type(0).dtype}};
+}
+
+// Sets the gradient of input i to `value` summed over what was broadcast.
+void set_reduced(GradContext& c, std::size_t i, int value) { c.set(i, reduce_to(c, value, c.type(c.in(i)).shape)); }
+
+void gradient_add(GradContext& c) {
+  for (std::size_t i = 0; i < 2; ++i)
+    if (c.needs(i)) set_reduced(c, i, c.grad());
+}
+
+void gradient_sub(GradContext& c) {
+  if (c.needs(0)) set_reduced(c, 0, c.grad());
+  if (c.needs(1)) c.set(1, c.add("neg", {reduce_to(c, c.grad(), c.type(c.in(1)).shape)}));
+}
+
+void gradient_mul(GradContext& c) {
+  for (std::size_t i = 0; i < 2; ++i)
+    if (c.needs(i)) set_reduced(c, i, c.add("mul", {c.grad(), c.in(1 - i)}));
+}
+
+void gradient_div(GradContext& c) {
+  const int share = c.add("div", {c.grad(), c.in(1)});
+  if (c.needs(0)) set_reduced(c, 0, share);
+  if (c.needs(1)) c.set(1, c.add("neg", {reduce_to(c, c.add("mul", {share, c.out()}), c.type(c.in(1)).shape)}));
+}
+
+void gradient_extremum(GradContext& c) {
+  const std::string share = c.node.op->name + "_share";
+  for (std::size_t i = 0; i < 2; ++i)
+    if (c.needs(i)) set_reduced(c, i, c.add("mul", {c.grad(), c.add(share, {c.in(i), c.in(1 - i)})}));
+}
+
+void gradient_pow(GradContext& c) {
+  if (c.needs(0)) set_reduced(c, 0, c.add("mul", {c.grad(), c.add("pow_base", {c.in(0), c.in(1)})}));
+  if (c.needs(1)) set_reduced(c, 1, c.add("mul", {c.grad(), c.add("pow_exponent", {c.in(0), c.in(1)})}));
+}
+
+OpDef binary(const char* name, void (*gradient)(GradContext&)) {
+  OpDef def;
+  def.name = name;
+  def.infer = infer;
+  if (gradient) def.gradient = gradient;
+  def.inplace = {0, 1};
+  return def;
+}
+
+const RegisterOp add_op{binary("add", gradient_add)};
+const RegisterOp sub_op{binary("sub", gradient_sub)};
+const RegisterOp mul_op{binary("mul", gradient_mul)};
+const RegisterOp div_op{binary("div", gradient_div)};
+const RegisterOp maximum_op{binary("maximum", gradient_extremum)};
+const RegisterOp minimum_op{binary("minimum", gradient_extremum)};
+const RegisterOp pow_op{binary("pow", gradient_pow)};
+const RegisterOp equal_op{binary("equal", nullptr)};
+const RegisterOp maximum_share_op{binary("maximum_share", nullptr)};
+const RegisterOp minimum_share_op{binary("minimum_share", nullptr)};
+const RegisterOp pow_base_op{binary("pow_base", nullptr)};
+const RegisterOp pow_exponent_op{binary("pow_exponent", nullptr)};
+
+std::vector<TensorType> infer_broadcast_to(const InferContext& c) {
+  c.expect_same_dtype();
+  const Shape& target = c.attrs().ints("shape");
+  num_elements(target);
+  if (broadcast_shape(c, c.shape(0), target) != target)
+    c.fail("shape " + to_string(c.shape(0)) + " cannot be broadcast to " + to_string(target));
+  return {{target, c.type(0).dtype}};
+}
+
+OpDef broadcast_to_def() {
+  OpDef def;
+  def.name = "broadcast_to";
+  def.infer = infer_broadcast_to;
+  def.gradient = [](GradContext& c) { set_reduced(c, 0, c.grad()); };
+  return def;
+}
+const RegisterOp broadcast_to_op{broadcast_to_def()};
+
+std::vector<TensorType> infer_dropout(const InferContext& c) {
+  if (c.type(0).dtype == DType::i64) c.fail("input 0 is int64, expected float32 or float64");
+  if (c.type(1).dtype != DType::i64 || c.type(1).size() != 1)
+    c.fail("seed has shape " + to_string(c.shape(1)) + " and dtype " + name_of(c.type(1).dtype) +
+           ", expected one int64");
+  const double rate = c.attrs().real("rate", -1);
+  if (!(rate >= 0 && rate <= 1)) c.fail("rate is " + std::to_string(rate) + ", expected a number from 0 to 1");
+  c.attrs().integer("salt", 0);
+  return {c.type(0)};
+}
+
+OpDef dropout_def() {
+  OpDef def;
+  def.name = "dropout";
+  def.infer = infer_dropout;
+  // The mask is computed again from the same seed, never stored.
+  def.gradient = [](GradContext& c) {
+    if (c.needs(0)) c.set(0, c.add("dropout", {c.grad(), c.in(1)}, c.node.attrs));
+  };
+  def.inplace = {0};
+  return def;
+}
+const RegisterOp dropout_op{dropout_def()};
+
+}  // namespace
+
+const char* name_of(Binary function) {
+  static const char* const names[] = {
+#define FASTCONV_BINARY(name) #name,
+#include "kernels/binary.inc"
+#undef FASTCONV_BINARY
+  };
+  return names[static_cast<std::size_t>(function)];
+}
+
+}  // namespace fastconv

@@ -1,0 +1,77 @@
+// reduce_sum, reduce_mean, reduce_max, reduce_min over any axes.
+#include "ops/shapes.hpp"
+
+namespace fastconv {
+namespace {
+
+// The input's shape with 1 for what was reduced.
+Shape kept_shape(const Shape& shape, const std::vector<bool>& flags) {
+  Shape kept = shape;
+  for (std::size_t i = 0; i < kept.size(); ++i)
+    if (flags[i]) kept[i] = 1;
+  return kept;
+}
+
+std::int64_t reduced_count(const Shape& shape, const std::vector<bool>& flags) {
+  std::int64_t n = 1;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (flags[i]) n *= shape[i];
+  return n;
+}
+
+std::vector<TensorType> infer(const InferContext& c) {
+  c.expect_same_dtype();
+  const Shape& shape = c.shape(0);
+  const std::vector<bool> flags = axis_flags(c, shape.size());
+  const bool keepdims = c.attrs().boolean("keepdims", false);
+  Shape out;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (!flags[i]) out.push_back(shape[i]);
+    else if (keepdims) out.push_back(1);
+  }
+  return {{out, c.type(0).dtype}};
+}
+
+std::vector<TensorType> infer_extremum(const InferContext& c) {
+  auto types = infer(c);
+  if (reduced_count(c.shape(0), axis_flags(c, c.shape(0).size())) == 0 && types[0].size() != 0)
+    c.fail("input of shape " + to_string(c.shape(0)) + " has no elements to reduce");
+  return types;
+}
+
+void gradient_sum(GradContext& c) {
+  const Shape shape = c.type(c.in(0)).shape;
+  const auto flags = axis_flags(c.node.attrs, shape.size());
+  const int dy = reshape_to(c, c.grad(), kept_shape(shape, flags));
+  c.set(0, c.add("broadcast_to", {dy}, {{"shape", shape}}));
+}
+
+void gradient_mean(GradContext& c) {
+  const Shape shape = c.type(c.in(0)).shape;
+  const auto flags = axis_flags(c.node.attrs, shape.size());
+  const double count = static_cast<double>(reduced_count(shape, flags));
+  int dy = reshape_to(c, c.grad(), kept_shape(shape, flags));
+  if (count > 0) dy = c.add("scale", {dy}, {{"alpha", 1 / count}});
+  c.set(0, c.add("broadcast_to", {dy}, {{"shape", shape}}));
+}
+
+// Elements equal to the extremum share the gradient evenly.
+void gradient_extremum(GradContext& c) {
+  const Shape shape = c.type(c.in(0)).shape;
+  const auto flags = axis_flags(c.node.attrs, shape.size());
+  const Shape kept = kept_shape(shape, flags);
+  Ints axes;
+  for (std::size_t i = 0; i < flags.size(); ++i)
+    if (flags[i]) axes.push_back(static_cast<std::int64_t>(i));
+  const int equal = c.add("equal", {c.in(0), reshape_to(c, c.out(), kept)});
+  const int ties = c.add("reduce_sum", {equal}, {{"axes", axes}, {"keepdims", true}});
+  c.set(0, c.add("mul", {equal, c.add("div", {reshape_to(c, c.grad(), kept), ties})}));
+}
+
+const RegisterOp sum_op{{"reduce_sum", infer, gradient_sum, {}, {}, false}};
+const RegisterOp mean_op{{"reduce_mean", infer, gradient_mean, {}, {}, false}};
+const RegisterOp max_op{{"reduce_max", infer_extremum, gradient_extremum, {}, {}, false}};
+const RegisterOp min_op{{"reduce_min", infer_extremum, gradient_extremum, {}, {}, false}};
+
+}  // namespace
+}  // namespace fastconv

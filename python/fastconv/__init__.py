@@ -1,0 +1,137 @@
+"""fastconv: convolutional networks on the CPU, with Keras's names, from a small package.
+
+Submodules load when they are first used, so `import fastconv` costs little more than NumPy.
+`fastconv.keras` is another name of this package: `from fastconv.keras.layers import Conv2D`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+
+from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
+from fastconv._runtime import get_num_threads, set_num_threads, show_config
+
+_SUBMODULES = (
+    "activations",
+    "applications",
+    "backend",
+    "callbacks",
+    "config",
+    "constraints",
+    "datasets",
+    "filters",
+    "functional",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "onnx",
+    "ops",
+    "optimizers",
+    "preprocessing",
+    "regularizers",
+    "saving",
+    "session",
+    "testing",
+    "utils",
+    "visualize",
+)
+
+# Names of the package itself and the modules that define them.
+_NAMES = {
+    "Input": "fastconv.layers",
+    "Layer": "fastconv.layers",
+    "Model": "fastconv.models",
+    "Sequential": "fastconv.models",
+    "Variable": "fastconv._graph",
+    "KerasTensor": "fastconv._graph",
+    "InferenceSession": "fastconv.session",
+    "SessionOptions": "fastconv.session",
+}
+
+__all__ = [
+    "InferenceSession",
+    "Input",
+    "Layer",
+    "Model",
+    "Sequential",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    *_SUBMODULES,
+]
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fastconv")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def __getattr__(name: str):
+    if name == "__version__":
+        value = _version()
+    elif name in _SUBMODULES:
+        try:
+            value = importlib.import_module(f"fastconv.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"fastconv.{name}":
+                raise
+            raise AttributeError(f"module 'fastconv' has no attribute {name!r}") from None
+    elif name in _NAMES:
+        try:
+            value = getattr(importlib.import_module(_NAMES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != _NAMES[name]:
+                raise
+            raise AttributeError(f"module 'fastconv' has no attribute {name!r}") from None
+    else:
+        raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_SUBMODULES, *_NAMES, "__version__"})
+
+
+class _KerasAlias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `fastconv.keras.layers` and the like as `fastconv.layers`, not as second copies."""
+
+    _prefix = "fastconv.keras"
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != self._prefix and not fullname.startswith(self._prefix + "."):
+            return None
+        real = "fastconv" + fullname[len(self._prefix) :]
+        if real != "fastconv" and importlib.util.find_spec(real) is None:
+            return None
+        return importlib.util.spec_from_loader(fullname, self)
+
+    def create_module(self, spec):
+        module = importlib.import_module("fastconv" + spec.name[len(self._prefix) :])
+        self._specs[spec.name] = (module.__spec__, module.__loader__)
+        return module
+
+    def exec_module(self, module):
+        # The import system has just written the alias into the module: put its own back.
+        for name, (spec, loader) in list(self._specs.items()):
+            if sys.modules.get(spec.name) is module:
+                module.__spec__, module.__loader__ = spec, loader
+                del self._specs[name]
+
+    def __init__(self):
+        self._specs = {}
+
+
+keras = sys.modules[__name__]
+sys.modules["fastconv.keras"] = keras
+if not any(type(finder).__name__ == "_KerasAlias" for finder in sys.meta_path):
+    sys.meta_path.insert(0, _KerasAlias())

@@ -1,0 +1,136 @@
+"""The two kinds of tensors that a layer can be called on while a model is described or compiled."""
+
+from __future__ import annotations
+
+from fastconv._graph.tree import flatten
+
+
+class Arithmetic:
+    """Python operators, written once for tensors, symbolic tensors and variables."""
+
+    __slots__ = ()
+    __array_priority__ = 100  # makes NumPy arrays on the left side give way
+
+    def __add__(self, other):
+        return _ops().add(self, other)
+
+    def __radd__(self, other):
+        return _ops().add(other, self)
+
+    def __sub__(self, other):
+        return _ops().subtract(self, other)
+
+    def __rsub__(self, other):
+        return _ops().subtract(other, self)
+
+    def __mul__(self, other):
+        return _ops().multiply(self, other)
+
+    def __rmul__(self, other):
+        return _ops().multiply(other, self)
+
+    def __truediv__(self, other):
+        return _ops().divide(self, other)
+
+    def __rtruediv__(self, other):
+        return _ops().divide(other, self)
+
+    def __pow__(self, other):
+        return _ops().power(self, other)
+
+    def __rpow__(self, other):
+        return _ops().power(other, self)
+
+    def __matmul__(self, other):
+        return _ops().matmul(self, other)
+
+    def __neg__(self):
+        return _ops().negative(self)
+
+    def __abs__(self):
+        return _ops().absolute(self)
+
+
+def _ops():
+    from fastconv import ops
+
+    return ops
+
+
+class Tensor(Arithmetic):
+    """A value of a graph under construction; its shape is fully known.
+
+    `origin` is `(activation, logits)` for the result of a softmax or sigmoid, so that losses can
+    be computed from the logits, which is both faster and free of overflow.
+    """
+
+    __slots__ = ("dtype", "g", "id", "origin", "shape")
+
+    def __init__(self, g, value_id: int, origin=None):
+        self.g = g
+        self.id = value_id
+        self.shape = tuple(g.graph.shape(value_id))
+        self.dtype = g.graph.dtype(value_id)
+        self.origin = origin
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, key):
+        return _ops().get_item(self, key)
+
+    def __bool__(self):
+        raise TypeError(
+            "a tensor of a graph has no truth value: layers, losses and metrics are compiled once, "
+            "so Python conditions on their values are not possible"
+        )
+
+    def __repr__(self):
+        return f"<Tensor shape={self.shape}, dtype={self.dtype}>"
+
+
+class Node:
+    """One call of a layer on symbolic tensors."""
+
+    __slots__ = ("args", "inputs", "kwargs", "layer", "outputs")
+
+    def __init__(self, layer, args, kwargs, outputs):
+        self.layer = layer
+        self.args = args
+        self.kwargs = kwargs
+        self.outputs = outputs
+        self.inputs = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
+        for index, tensor in enumerate(flatten(outputs)):
+            tensor.history = (self, index)
+
+
+class KerasTensor(Arithmetic):
+    """A symbolic tensor of a model being described: shape (None = any size), dtype and origin."""
+
+    __slots__ = ("dtype", "history", "name", "shape")
+
+    def __init__(self, shape, dtype="float32", name=None):
+        self.shape = tuple(shape)
+        self.dtype = dtype
+        self.name = name
+        self.history = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __getitem__(self, key):
+        return _ops().get_item(self, key)
+
+    def __array__(self, *args, **kwargs):
+        raise ValueError(
+            f"{self!r} is symbolic and has no values yet; "
+            "build a Model from it and call predict() on data"
+        )
+
+    def __bool__(self):
+        raise TypeError(f"{self!r} is symbolic and has no truth value")
+
+    def __repr__(self):
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

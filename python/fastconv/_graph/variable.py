@@ -1,0 +1,105 @@
+"""Weights and states of layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import _core, config
+from fastconv._graph.tensor import Arithmetic
+from fastconv.utils.naming import auto_name
+
+
+class Variable(Arithmetic):
+    """A weight or state: an array owned by the C++ core, with Keras's attributes.
+
+    Args:
+        initializer: an array, an initializer, or a callable `(shape, dtype) -> array`.
+        shape: shape where `initializer` is callable.
+        dtype: "float32" or "float64"; None takes the array's or `floatx()`.
+        trainable: whether an optimizer may change it.
+        name: name without slashes.
+        path: the name with its layer's in front, for example "conv2d/kernel".
+
+    Raises:
+        ValueError: shape missing, or the initializer returned another shape.
+    """
+
+    def __init__(
+        self,
+        initializer,
+        shape=None,
+        dtype=None,
+        trainable=True,
+        name=None,
+        regularizer=None,
+        constraint=None,
+        path=None,
+    ):
+        if callable(initializer):
+            if shape is None:
+                raise ValueError("Variable needs `shape` when its initializer is callable")
+            dtype = config.standardize_dtype(dtype)
+            value = np.asarray(initializer(tuple(shape), dtype=dtype), dtype=dtype)
+            if value.shape != tuple(shape):
+                raise ValueError(
+                    f"the initializer of variable {name!r} returned shape {value.shape}, "
+                    f"expected {tuple(shape)}"
+                )
+        else:
+            value = np.asarray(initializer)
+            if dtype is None and value.dtype.name not in ("float32", "float64"):
+                dtype = config.floatx()
+            if dtype is not None:
+                value = value.astype(config.standardize_dtype(dtype))
+        self.name = name or auto_name("variable")
+        self.path = path or self.name
+        self.core = _core.Variable(np.ascontiguousarray(value), self.path)
+        self.shape = tuple(value.shape)
+        self.dtype = value.dtype.name
+        self.trainable = trainable
+        self.regularizer = regularizer
+        self.constraint = constraint
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def value(self) -> np.ndarray:
+        return self.numpy()
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the values."""
+        return self.core.numpy()
+
+    def assign(self, value):
+        """Replace the values; `value` must have this variable's shape."""
+        array = np.asarray(value.numpy() if isinstance(value, Variable) else value)
+        if array.shape != self.shape:
+            raise ValueError(
+                f"cannot assign an array of shape {array.shape} to variable {self.path!r} "
+                f"of shape {self.shape}"
+            )
+        self.core.assign(np.ascontiguousarray(array, dtype=self.dtype))
+        return self
+
+    def assign_add(self, value):
+        """Add `value` to the values."""
+        return self.assign(self.numpy() + np.asarray(value))
+
+    def assign_sub(self, value):
+        """Subtract `value` from the values."""
+        return self.assign(self.numpy() - np.asarray(value))
+
+    def __array__(self, dtype=None, copy=None):
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+    def __float__(self):
+        return float(self.numpy())
+
+    def __repr__(self):
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"

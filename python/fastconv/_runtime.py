@@ -1,0 +1,58 @@
+"""Loads the C++ core and the process-wide settings that belong to it."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+# After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. A few ten microseconds are
+# enough to bridge the gap between the steps of a plan. The runtime reads this when it is loaded, so it is set for
+# that moment only and neither this process's environment nor its children keep it.
+_SPIN = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
+
+
+def _load() -> ModuleType:
+    user_decided = "OMP_WAIT_POLICY" in os.environ
+    added = [k for k in _SPIN if k not in os.environ and not user_decided]
+    os.environ.update((k, _SPIN[k]) for k in added)
+    try:
+        from fastconv import _core
+    except ValueError as error:  # FASTCONV_ISA, FASTCONV_NUM_THREADS
+        raise ImportError(str(error)) from error
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+    return _core
+
+
+core = _load()
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads every later call of this process uses.
+
+    Results do not depend on it. The default is the smaller of the processors this process may run on and its
+    control group's quota (rounded up), unless ``FASTCONV_NUM_THREADS`` says otherwise.
+
+    Raises:
+        ValueError: ``n`` is not an integer from 1 to 4096.
+        TypeError: ``n`` is not an integer.
+    """
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"set_num_threads: n is {n!r}, expected an integer")
+    n = n.__index__()
+    if not 1 <= n <= 4096:
+        raise ValueError(f"set_num_threads: n is {n}, expected an integer from 1 to 4096")
+    core.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call uses at most."""
+    return core.get_num_threads()
+
+
+def show_config() -> dict:
+    """Return version, instruction sets (in use, compiled in, supported), OpenMP runtime, threads and why, CUDA."""
+    from fastconv import __version__
+
+    return {"version": __version__, **core.config()}

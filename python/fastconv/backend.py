@@ -1,0 +1,41 @@
+"""Names that Keras code reads from `keras.backend`."""
+
+from __future__ import annotations
+
+from fastconv.config import (
+    epsilon,
+    floatx,
+    image_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+)
+from fastconv.utils.naming import clear_session
+
+__all__ = [
+    "backend",
+    "clear_session",
+    "epsilon",
+    "floatx",
+    "get_value",
+    "image_data_format",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+    "set_value",
+]
+
+
+def backend() -> str:
+    """Return the name of the engine, "fastconv"."""
+    return "fastconv"
+
+
+def get_value(x):
+    """Return the NumPy value of a variable, or a number unchanged."""
+    return x.numpy() if hasattr(x, "numpy") else x
+
+
+def set_value(x, value) -> None:
+    """Assign `value` to a variable or to `optimizer.learning_rate`."""
+    x.assign(value)

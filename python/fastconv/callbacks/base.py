@@ -1,0 +1,157 @@
+"""`Callback` and the list that calls them."""
+
+from __future__ import annotations
+
+
+class Callback:
+    """Base class: every hook does nothing. `self.model` and `self.params` are set by `fit`.
+
+    `logs` hold the loss and metrics so far; `batch` and `epoch` count from 0.
+    """
+
+    def __init__(self):
+        self.params = None
+        self._model = None
+
+    @property
+    def model(self):
+        """The model in training."""
+        return self._model
+
+    def set_params(self, params):
+        """Receive {"epochs", "steps", "verbose"}."""
+        self.params = params
+
+    def set_model(self, model):
+        """Receive the model."""
+        self._model = model
+
+    def on_batch_begin(self, batch, logs=None):
+        """Called before each training batch (older name)."""
+
+    def on_batch_end(self, batch, logs=None):
+        """Called after each training batch (older name)."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Called before each epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Called after each epoch and its validation."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Called before each training batch."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Called after each training batch."""
+        self.on_batch_end(batch, logs)
+
+    def on_test_batch_begin(self, batch, logs=None):
+        """Called before each batch of `evaluate` or validation."""
+
+    def on_test_batch_end(self, batch, logs=None):
+        """Called after each batch of `evaluate` or validation."""
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        """Called before each batch of `predict`."""
+
+    def on_predict_batch_end(self, batch, logs=None):
+        """Called after each batch of `predict`."""
+
+    def on_train_begin(self, logs=None):
+        """Called at the start of `fit`."""
+
+    def on_train_end(self, logs=None):
+        """Called at the end of `fit`, also when it is interrupted."""
+
+    def on_test_begin(self, logs=None):
+        """Called at the start of `evaluate` or validation."""
+
+    def on_test_end(self, logs=None):
+        """Called at the end of `evaluate` or validation."""
+
+    def on_predict_begin(self, logs=None):
+        """Called at the start of `predict`."""
+
+    def on_predict_end(self, logs=None):
+        """Called at the end of `predict`."""
+
+
+def _overrides(callback, *names) -> bool:
+    return any(
+        name in callback.__dict__ or getattr(type(callback), name) is not getattr(Callback, name)
+        for name in names
+    )
+
+
+class CallbackList:
+    """Calls a hook of many callbacks. Hooks that nobody defines cost nothing.
+
+    `logs` of batch hooks may be given as a callable, which is only called if someone listens.
+    """
+
+    def __init__(self, callbacks=None, add_history=False, add_progbar=False, model=None, **params):
+        from fastconv.callbacks.history import History
+        from fastconv.callbacks.progress import ProgbarLogger
+
+        callbacks = [] if callbacks is None else callbacks
+        if isinstance(callbacks, Callback):
+            callbacks = [callbacks]
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not hasattr(callback, "on_epoch_end"):
+                raise TypeError(
+                    "`callbacks` must be Callback objects, "
+                    f"received: {callback!r} of type {type(callback).__name__}"
+                )
+        if add_progbar and not any(isinstance(c, ProgbarLogger) for c in self.callbacks):
+            self.callbacks.append(ProgbarLogger())
+        self.history = next((c for c in self.callbacks if isinstance(c, History)), None)
+        if add_history and self.history is None:
+            self.history = History()
+            self.callbacks.append(self.history)
+        if model is not None:
+            for callback in self.callbacks:
+                callback.set_model(model)
+        for callback in self.callbacks:
+            callback.set_params(params)
+        self._listeners = {
+            "on_train_batch_begin": self._who("on_train_batch_begin", "on_batch_begin"),
+            "on_train_batch_end": self._who("on_train_batch_end", "on_batch_end"),
+            **{
+                f"on_{phase}_batch_{moment}": self._who(f"on_{phase}_batch_{moment}")
+                for phase in ("test", "predict")
+                for moment in ("begin", "end")
+            },
+        }
+
+    def _who(self, *names):
+        return [c for c in self.callbacks if _overrides(c, *names)]
+
+    def batch(self, hook: str, index: int, logs=None) -> None:
+        """Call a batch hook."""
+        listeners = self._listeners[hook]
+        if not listeners:
+            return
+        values = None
+        for callback in listeners:
+            if logs is not None and values is None and not getattr(callback, "lazy_logs", False):
+                values = logs()
+            given = logs if getattr(callback, "lazy_logs", False) else values
+            getattr(callback, hook)(index, given)
+
+    def call(self, hook: str, *args) -> None:
+        """Call any other hook."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+    def close(self) -> None:
+        """Call `on_train_end` everywhere, even if one of them fails: files get closed."""
+        error = None
+        for callback in self.callbacks:
+            try:
+                callback.on_train_end(None)
+            except Exception as e:  # the first failure is raised after all had their turn
+                error = error or e
+        if error is not None:
+            raise error

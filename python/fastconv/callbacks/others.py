@@ -1,0 +1,121 @@
+"""Logging to files, functions as callbacks, and learning-rate functions."""
+
+from __future__ import annotations
+
+import csv
+import os
+
+import numpy as np
+
+from fastconv.callbacks.base import Callback
+
+
+class CSVLogger(Callback):
+    """Writes one line an epoch: its number and all logged values.
+
+    Args:
+        filename: path of the file.
+        separator: between columns.
+        append: add to an existing file instead of replacing it.
+    """
+
+    def __init__(self, filename, separator=",", append=False):
+        super().__init__()
+        self.filename = os.fspath(filename)
+        self.sep = separator
+        self.append = append
+        self.keys = None
+        self._file = None
+
+    def on_train_begin(self, logs=None):
+        exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
+        self._header = not (self.append and exists)
+        self._file = open(  # noqa: SIM115 - closed in on_train_end
+            self.filename, "a" if self.append else "w", newline="", encoding="utf-8"
+        )
+        self.keys = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if self.keys is None:
+            self.keys = sorted(logs)
+            # Validation may come later only; its columns are there from the start.
+            if not any(k.startswith("val_") for k in self.keys):
+                self.keys += [f"val_{k}" for k in self.keys if k != "learning_rate"]
+        writer = csv.writer(self._file, delimiter=self.sep)
+        if self._header:
+            writer.writerow(["epoch", *self.keys])
+            self._header = False
+        writer.writerow([epoch, *(self._cell(logs.get(key)) for key in self.keys)])
+        self._file.flush()
+
+    @staticmethod
+    def _cell(value):
+        if value is None:
+            return "NA"
+        array = np.asarray(value)
+        return value if array.ndim == 0 else "[" + ", ".join(map(str, array.ravel())) + "]"
+
+    def on_train_end(self, logs=None):
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions, given by the names of the hooks."""
+
+    def __init__(
+        self,
+        on_epoch_begin=None,
+        on_epoch_end=None,
+        on_train_begin=None,
+        on_train_end=None,
+        on_train_batch_begin=None,
+        on_train_batch_end=None,
+        **kwargs,
+    ):
+        super().__init__()
+        hooks = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **kwargs,
+        }
+        for name, function in hooks.items():
+            if function is not None:
+                setattr(self, name, function)
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate of each epoch to `schedule(epoch, learning_rate)`.
+
+    Raises:
+        ValueError: the function does not return a number.
+    """
+
+    def __init__(self, schedule, verbose=0):
+        super().__init__()
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch, logs=None):
+        current = float(self.model.optimizer.learning_rate)
+        try:
+            rate = self.schedule(epoch, current)
+        except TypeError:  # older functions take the epoch only
+            rate = self.schedule(epoch)
+        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
+            raise ValueError(
+                f"the function given to LearningRateScheduler must return a number, got: {rate!r}"
+            )
+        self.model.optimizer.learning_rate = float(rate)
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)

@@ -1,0 +1,149 @@
+"""``fastconv predict``, ``summary`` and ``info``: what works on a trained model, or on none."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ._labels import read_class_names
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    predict = commands.add_parser(
+        "predict",
+        help="classify image files",
+        description="Classifies image files with a model that `fastconv train` wrote. Images are "
+        "turned into grey levels or RGB and resized, as the model's input asks. Needs pillow: "
+        "pip install 'fastconv[image]'.",
+        epilog="example: fastconv predict fastconv-digits/model.fastconv three.png --top 2",
+    )
+    predict.add_argument("model", type=Path, metavar="MODEL", help="a .fastconv file")
+    predict.add_argument("images", type=Path, metavar="IMAGE", nargs="+")
+    predict.add_argument(
+        "--top",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how many classes to print for each image (default: %(default)s)",
+    )
+    predict.add_argument(
+        "--invert",
+        choices=["auto", "yes", "no"],
+        default="auto",
+        help="swap dark and light before classifying; auto does so for grey models when the "
+        "image's border is light, because the data sets have a dark background (default: "
+        "%(default)s)",
+    )
+    predict.set_defaults(run=_predict)
+
+    summary = commands.add_parser(
+        "summary",
+        help="print a model's layers",
+        description="Prints a model's layers, output shapes and numbers of parameters.",
+        epilog="example: fastconv summary fastconv-digits/model.fastconv",
+    )
+    summary.add_argument("model", type=Path, metavar="MODEL", help="a .fastconv file")
+    summary.set_defaults(run=_summary)
+
+    info = commands.add_parser(
+        "info",
+        help="print the version and what the computation uses",
+        description="Prints the version, the instruction set in use, OpenMP and the threads.",
+        epilog="example: FASTCONV_NUM_THREADS=1 fastconv info",
+    )
+    info.set_defaults(run=_info)
+
+
+def _load(path: Path):
+    from fastconv import models
+
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file {path}")
+    return models.load_model(str(path))
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    _load(arguments.model).summary()
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    import fastconv
+
+    config = fastconv.show_config()
+    width = max(map(len, config))
+    for key, value in config.items():
+        if isinstance(value, dict):
+            value = [f"{name} {v}" for name, v in value.items()]
+        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        print(f"{key:{width}}  {shown}")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    model = _load(arguments.model)
+    shape = model.input_shape
+    if len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
+        raise ValueError(
+            f"{arguments.model} takes inputs {shape}, not images (batch, height, width, 1 or 3)"
+        )
+    white = _white(model)
+    read = [_read_image(path, shape[1:], arguments.invert) for path in arguments.images]
+    batch = np.stack([pixels for pixels, _ in read]) * np.float32(white / 255)
+    probabilities = np.asarray(model.predict(batch, verbose=0))
+    if probabilities.ndim != 2:
+        raise ValueError(f"{arguments.model} does not classify: it returns {probabilities.shape}")
+    names = read_class_names(arguments.model, probabilities.shape[1])
+    width = max(map(len, names))
+    for path, (_, inverted), row in zip(arguments.images, read, probabilities, strict=True):
+        print(f"{path}{' (inverted)' if inverted else ''}")
+        for index in np.argsort(-row, kind="stable")[: max(1, arguments.top)]:
+            print(f"  {names[index]:{width}}  {100 * row[index]:6.2f} %")
+    return 0
+
+
+def _white(model) -> float:
+    """The pixel value that the model takes as white, told by its first Rescaling layer.
+
+    The digits have 17 grey levels, so their model scales by 1 / 16 where others do by 1 / 255.
+    """
+    from fastconv import layers
+
+    for layer in model.layers:
+        if isinstance(layer, layers.Rescaling):
+            # Rescaling maps 0..white to 0..1, or with an offset of -1 to -1..1.
+            return float((1 - layer.offset) / layer.scale)
+        if layer.weights:
+            break
+    return 255.0
+
+
+def _read_image(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[np.ndarray, bool]:
+    """Pixels 0..255 as float32 of the shape (height, width, channels); whether it was inverted."""
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise ImportError("reading images needs pillow: pip install 'fastconv[image]'") from error
+    height, width, channels = shape
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I"):  # 16 bits, which convert() would cut off at 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.has_transparency_data:
+                # What lies under transparent pixels is arbitrary; paper is what a viewer shows.
+                paper = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(paper, image.convert("RGBA"))
+            image = image.convert("L" if channels == 1 else "RGB")
+            image = image.resize((width, height), Image.Resampling.BOX)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no image file {path}") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+    pixels = np.asarray(image, np.float32).reshape(shape)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    light = channels == 1 and border.mean() > 127.5
+    inverted = invert == "yes" or (invert == "auto" and light)
+    return (255 - pixels if inverted else pixels), inverted

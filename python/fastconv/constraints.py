@@ -1,0 +1,125 @@
+"""Projections of weights after each training step, with Keras 3's names and defaults."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+
+from fastconv.config import epsilon
+from fastconv.utils.naming import snake_case
+from fastconv.utils.serialization import lookup, serialize_keras_object
+
+
+class Constraint:
+    """Base class: `__call__(w)` takes and returns a NumPy array."""
+
+    def __call__(self, w):
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a constraint from `get_config()`."""
+        return cls(**config)
+
+
+def _norm(w, axis):
+    axis = tuple(axis) if isinstance(axis, list) else axis
+    return np.sqrt(np.sum(np.square(w), axis=axis, keepdims=True))
+
+
+class NonNeg(Constraint):
+    """Negative weights become 0."""
+
+    def __call__(self, w):
+        return w * (w >= 0)
+
+
+class MaxNorm(Constraint):
+    """Norms along `axis` of at most `max_value` (Srivastava et al. 2014).
+
+    `axis`: 0 for a Dense kernel (its inputs), [0, 1, 2] for a Conv2D kernel.
+    """
+
+    def __init__(self, max_value=2, axis=0):
+        self.max_value = max_value
+        self.axis = axis
+
+    def __call__(self, w):
+        norm = _norm(w, self.axis)
+        return w * (np.clip(norm, 0, self.max_value) / (epsilon() + norm))
+
+    def get_config(self):
+        return {"max_value": self.max_value, "axis": self.axis}
+
+
+class UnitNorm(Constraint):
+    """Norms along `axis` of 1."""
+
+    def __init__(self, axis=0):
+        self.axis = axis
+
+    def __call__(self, w):
+        return w / (epsilon() + _norm(w, self.axis))
+
+    def get_config(self):
+        return {"axis": self.axis}
+
+
+class MinMaxNorm(Constraint):
+    """Norms along `axis` moved towards [min_value, max_value] by the share `rate`."""
+
+    def __init__(self, min_value=0.0, max_value=1.0, rate=1.0, axis=0):
+        self.min_value = min_value
+        self.max_value = max_value
+        self.rate = rate
+        self.axis = axis
+
+    def __call__(self, w):
+        norm = _norm(w, self.axis)
+        target = self.rate * np.clip(norm, self.min_value, self.max_value) + (1 - self.rate) * norm
+        return w * (target / (epsilon() + norm))
+
+    def get_config(self):
+        return {
+            "min_value": self.min_value,
+            "max_value": self.max_value,
+            "rate": self.rate,
+            "axis": self.axis,
+        }
+
+
+max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
+_ALL = {cls.__name__: cls for cls in (MaxNorm, NonNeg, UnitNorm, MinMaxNorm)}
+_ALL.update({snake_case(name): cls for name, cls in list(_ALL.items())})
+
+
+def serialize(constraint):
+    """Return {"class_name", "config"}."""
+    return serialize_keras_object(constraint)
+
+
+def deserialize(config, custom_objects=None):
+    """Make a constraint from `serialize()`."""
+    return get(lookup(config, _ALL, custom_objects, "constraint"))
+
+
+def get(identifier):
+    """Return a constraint from None, a name, a class, an instance, a callable or a config.
+
+    Raises:
+        ValueError: the name is unknown or the identifier is of another kind.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, (str, dict)):
+        return deserialize(identifier)
+    if inspect.isclass(identifier):
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise ValueError(f"could not interpret constraint identifier: {identifier!r}")

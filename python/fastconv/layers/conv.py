@@ -1,0 +1,435 @@
+"""Convolutions. Kernels are HWIO as in Keras; 1-D convolution runs as 2-D with a height of 1."""
+
+from __future__ import annotations
+
+from fastconv import activations, config, constraints, initializers, regularizers
+from fastconv.layers.arguments import (
+    enter_channels_last,
+    from_channels_last,
+    int_tuple,
+    leave_channels_last,
+    output_size,
+    padding_mode,
+    positive_int,
+    to_channels_last,
+    window_pads,
+)
+from fastconv.layers.base import InputSpec, Layer
+
+
+class BaseConv(Layer):
+    """What all convolutions share: arguments, checks, data format, bias and activation."""
+
+    rank = 2
+    paddings = ("valid", "same")
+    # Names of the kernels: each has its own initializer, regularizer and constraint.
+    kernels = ("kernel",)
+
+    def __init__(
+        self,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        bias_initializer="zeros",
+        bias_regularizer=None,
+        activity_regularizer=None,
+        bias_constraint=None,
+        parts=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        n, name = self.rank, f'layer "{self.name}"'
+        self.kernel_size = int_tuple(kernel_size, n, "kernel_size", name)
+        self.strides = int_tuple(strides, n, "strides", name)
+        self.dilation_rate = int_tuple(dilation_rate, n, "dilation_rate", name)
+        self.padding = padding_mode(padding, name, self.paddings)
+        self.data_format = config.standardize_data_format(data_format)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.bias_constraint = constraints.get(bias_constraint)
+        for kernel, (initializer, regularizer, constraint) in (parts or {}).items():
+            setattr(self, f"{kernel}_initializer", initializers.get(initializer))
+            setattr(self, f"{kernel}_regularizer", regularizers.get(regularizer))
+            setattr(self, f"{kernel}_constraint", constraints.get(constraint))
+        self.bias = None
+        self.input_spec = InputSpec(ndim=n + 2)
+
+    def _channels(self, input_shape) -> int:
+        """Return the number of input channels, which must be known."""
+        channels = to_channels_last(input_shape, self.data_format)[-1]
+        if channels is None:
+            raise ValueError(
+                f'layer "{self.name}": the channel axis of the input must be known, '
+                f"received shape {tuple(input_shape)}"
+            )
+        axis = -1 if self.data_format == "channels_last" else 1
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        return channels
+
+    def _add_kernel(self, kernel: str, shape, weight_name: str | None = None):
+        return self.add_weight(
+            name=weight_name or kernel,
+            shape=shape,
+            initializer=getattr(self, f"{kernel}_initializer"),
+            regularizer=getattr(self, f"{kernel}_regularizer"),
+            constraint=getattr(self, f"{kernel}_constraint"),
+        )
+
+    def _add_bias(self, size: int):
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(size,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def _enter(self, inputs):
+        """Return the input as NHWC, a 1-D one with a height of 1."""
+        x = enter_channels_last(inputs, self.data_format)
+        if self.rank == 1:
+            n, length, channels = x.shape
+            x = x.g.reshape(x, shape=[n, 1, length, channels])
+        return x
+
+    def _leave(self, x):
+        if self.rank == 1:
+            n, _, length, channels = x.shape
+            x = x.g.reshape(x, shape=[n, length, channels])
+        return leave_channels_last(x, self.data_format)
+
+    def _attributes(self, x) -> dict:
+        """Return the attributes of the graph's conv2d for an NHWC input."""
+        lead = (1,) * (2 - self.rank)
+        kernel, strides = lead + self.kernel_size, lead + self.strides
+        dilations = lead + self.dilation_rate
+        if self.padding == "causal":
+            pads = [0, (kernel[1] - 1) * dilations[1], 0, 0]
+        else:
+            pads = window_pads(x.shape[1:3], kernel, strides, dilations, self.padding)
+        return {"strides": list(strides), "pads": pads, "dilations": list(dilations)}
+
+    def _graph_bias(self, g):
+        return g.variable(self.bias) if self.use_bias else None
+
+    def _output_channels(self, input_channels: int) -> int:
+        return self.filters
+
+    def compute_output_shape(self, input_shape):
+        n, *sizes, channels = to_channels_last(input_shape, self.data_format)
+        sizes = [
+            output_size(*axis, self.padding, f'layer "{self.name}"')
+            for axis in zip(sizes, self.kernel_size, self.strides, self.dilation_rate, strict=True)
+        ]
+        shape = (n, *sizes, self._output_channels(channels))
+        return from_channels_last(shape, self.data_format)
+
+    def get_config(self):
+        found = {
+            **super().get_config(),
+            "kernel_size": list(self.kernel_size),
+            "strides": list(self.strides),
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": list(self.dilation_rate),
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+        }
+        for kernel in self.kernels:
+            for part, module in (
+                ("initializer", initializers),
+                ("regularizer", regularizers),
+                ("constraint", constraints),
+            ):
+                found[f"{kernel}_{part}"] = module.serialize(getattr(self, f"{kernel}_{part}"))
+        return found
+
+
+class _Conv(BaseConv):
+    """Plain convolution of one or two spatial axes."""
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        dilation_rate=1,
+        groups=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
+            activity_regularizer,
+            bias_constraint,
+            {"kernel": (kernel_initializer, kernel_regularizer, kernel_constraint)},
+            **kwargs,
+        )
+        name = f'layer "{self.name}"'
+        self.filters = positive_int(filters, "filters", name)
+        self.groups = positive_int(groups, "groups", name)
+        if self.filters % self.groups:
+            raise ValueError(
+                f"{name}: `filters` must be divisible by `groups`, "
+                f"received: filters={filters}, groups={groups}"
+            )
+        self.kernel = None
+
+    def build(self, input_shape):
+        channels = self._channels(input_shape)
+        if channels % self.groups:
+            raise ValueError(
+                f'layer "{self.name}": the {channels} input channels are not divisible by '
+                f"groups={self.groups}; input shape {tuple(input_shape)}"
+            )
+        self.compute_output_shape(input_shape)
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = self._add_kernel("kernel", shape)
+        self._add_bias(self.filters)
+        self.built = True
+
+    def call(self, inputs):
+        x = self._enter(inputs)
+        g = x.g
+        w = g.variable(self.kernel)
+        if self.rank == 1:
+            w = g.reshape(w, shape=[1, *self.kernel.shape])
+        y = g.conv2d(x, w, self._graph_bias(g), groups=self.groups, **self._attributes(x))
+        return self.activation(self._leave(y))
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters, "groups": self.groups}
+
+
+class Conv2D(_Conv):
+    """2-D convolution: (N, H, W, C) -> (N, H', W', filters).
+
+    H' is ceil(H / stride) with padding="same" and
+    (H - dilation * (kernel - 1) - 1) // stride + 1 with "valid". Kernel (kh, kw, C / groups,
+    filters).
+
+    Raises:
+        ValueError: sizes that are not positive, `groups` that does not divide the channels and
+            filters, or a kernel larger than the input.
+    """
+
+
+class Conv1D(_Conv):
+    """1-D convolution: (N, L, C) -> (N, L', filters).
+
+    padding="causal" pads at the front only, so that no output depends on later inputs.
+    """
+
+    rank = 1
+    paddings = ("valid", "same", "causal")
+
+
+class _Depthwise(BaseConv):
+    """Depthwise convolution of one or two spatial axes."""
+
+    kernels = ("depthwise",)
+
+    def __init__(
+        self,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        depth_multiplier=1,
+        data_format=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
+            activity_regularizer,
+            bias_constraint,
+            {"depthwise": (depthwise_initializer, depthwise_regularizer, depthwise_constraint)},
+            **kwargs,
+        )
+        self.depth_multiplier = positive_int(
+            depth_multiplier, "depth_multiplier", f'layer "{self.name}"'
+        )
+        self.kernel = None
+
+    def build(self, input_shape):
+        channels = self._channels(input_shape)
+        self.compute_output_shape(input_shape)
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = self._add_kernel("depthwise", shape, "kernel")
+        self._add_bias(channels * self.depth_multiplier)
+        self.built = True
+
+    def call(self, inputs):
+        x = self._enter(inputs)
+        y = depthwise(self, x, self.kernel, self._graph_bias(x.g))
+        return self.activation(self._leave(y))
+
+    def _output_channels(self, input_channels):
+        return None if input_channels is None else input_channels * self.depth_multiplier
+
+    def get_config(self):
+        return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
+
+
+def depthwise(layer, x, kernel, bias):
+    """Convolve each channel with its own filters; kernel (..., C, multiplier)."""
+    g, channels = x.g, x.shape[-1]
+    lead = (1,) * (2 - layer.rank) + layer.kernel_size
+    w = g.reshape(g.variable(kernel), shape=[*lead, 1, channels * layer.depth_multiplier])
+    return g.conv2d(x, w, bias, groups=channels, **layer._attributes(x))
+
+
+class DepthwiseConv2D(_Depthwise):
+    """Each channel convolved with `depth_multiplier` filters of its own.
+
+    (N, H, W, C) -> (N, H', W', C * depth_multiplier); kernel (kh, kw, C, depth_multiplier).
+    """
+
+
+class DepthwiseConv1D(_Depthwise):
+    """Each channel of (N, L, C) convolved with `depth_multiplier` filters of its own."""
+
+    rank = 1
+
+
+class _Separable(BaseConv):
+    """Depthwise convolution followed by a 1x1 convolution."""
+
+    kernels = ("depthwise", "pointwise")
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        dilation_rate=1,
+        depth_multiplier=1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        pointwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        pointwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        pointwise_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
+            activity_regularizer,
+            bias_constraint,
+            {
+                "depthwise": (depthwise_initializer, depthwise_regularizer, depthwise_constraint),
+                "pointwise": (pointwise_initializer, pointwise_regularizer, pointwise_constraint),
+            },
+            **kwargs,
+        )
+        name = f'layer "{self.name}"'
+        self.filters = positive_int(filters, "filters", name)
+        self.depth_multiplier = positive_int(depth_multiplier, "depth_multiplier", name)
+        self.depthwise_kernel = None
+        self.pointwise_kernel = None
+
+    def build(self, input_shape):
+        channels = self._channels(input_shape)
+        self.compute_output_shape(input_shape)
+        inner = channels * self.depth_multiplier
+        self.depthwise_kernel = self._add_kernel(
+            "depthwise", (*self.kernel_size, channels, self.depth_multiplier), "depthwise_kernel"
+        )
+        self.pointwise_kernel = self._add_kernel(
+            "pointwise", (*(1,) * self.rank, inner, self.filters), "pointwise_kernel"
+        )
+        self._add_bias(self.filters)
+        self.built = True
+
+    def call(self, inputs):
+        x = self._enter(inputs)
+        g = x.g
+        x = depthwise(self, x, self.depthwise_kernel, None)
+        w = g.variable(self.pointwise_kernel)
+        if self.rank == 1:
+            w = g.reshape(w, shape=[1, *self.pointwise_kernel.shape])
+        one = {"strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1], "groups": 1}
+        return self.activation(self._leave(g.conv2d(x, w, self._graph_bias(g), **one)))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "depth_multiplier": self.depth_multiplier,
+        }
+
+
+class SeparableConv2D(_Separable):
+    """Depthwise convolution followed by a 1x1 convolution (Chollet 2017).
+
+    (N, H, W, C) -> (N, H', W', filters); kernels (kh, kw, C, depth_multiplier) and
+    (1, 1, C * depth_multiplier, filters).
+    """
+
+
+class SeparableConv1D(_Separable):
+    """Depthwise convolution of (N, L, C) followed by a convolution of size 1."""
+
+    rank = 1
+    paddings = ("valid", "same", "causal")

@@ -1,0 +1,450 @@
+"""Inputs, dense layers, and layers that reshape, drop out or scale."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastconv import activations, config, constraints, initializers, ops, regularizers
+from fastconv._graph import KerasTensor, Node
+from fastconv.layers.arguments import enter_channels_last, positive_int
+from fastconv.layers.base import InputSpec, Layer
+
+
+class InputLayer(Layer):
+    """The entry of a model; usually made by `Input`.
+
+    Args:
+        shape: shape of one sample, None for axes of any size.
+        batch_size: fixed number of samples, or None.
+        dtype: type of the data given to the model; images may be "uint8" and are converted.
+        batch_shape: shape with the batch axis, instead of `shape`.
+    """
+
+    _any_dtype = True
+
+    def __init__(
+        self,
+        shape=None,
+        batch_size=None,
+        dtype=None,
+        sparse=None,
+        ragged=None,
+        batch_shape=None,
+        input_tensor=None,
+        optional=False,
+        name=None,
+        **kwargs,
+    ):
+        if "input_shape" in kwargs:  # Keras 2's name
+            shape = kwargs.pop("input_shape")
+        if "batch_input_shape" in kwargs:
+            batch_shape = kwargs.pop("batch_input_shape")
+        if sparse or ragged or input_tensor is not None:
+            raise ValueError("Input: sparse, ragged and existing tensors are not supported")
+        if (shape is None) == (batch_shape is None):
+            raise ValueError(
+                "Input needs either `shape` or `batch_shape`, "
+                f"received: shape={shape!r}, batch_shape={batch_shape!r}"
+            )
+        if batch_shape is None:
+            if isinstance(shape, (int, np.integer)) or not hasattr(shape, "__iter__"):
+                raise ValueError(f"Input: `shape` must be a tuple, received: shape={shape!r}")
+            batch_shape = (batch_size, *shape)
+        for size in batch_shape:
+            ok = size is None or (isinstance(size, (int, np.integer)) and size > 0)
+            if not ok or isinstance(size, bool):
+                raise ValueError(
+                    "Input: sizes must be positive integers or None, "
+                    f"received shape {tuple(batch_shape)}"
+                )
+        self.data_dtype = str(np.dtype(dtype)) if dtype is not None else None
+        compute = self.data_dtype if self.data_dtype in ("float32", "float64") else None
+        super().__init__(name=name, dtype=compute, **kwargs)
+        self.batch_shape = tuple(None if d is None else int(d) for d in batch_shape)
+        self.built = True
+        tensor = KerasTensor(self.batch_shape, self.data_dtype or self.dtype, self.name)
+        self._nodes.append(Node(self, (), {}, tensor))
+
+    def call(self, inputs=None):
+        return inputs
+
+    def compute_output_shape(self, input_shape=None):
+        return self.batch_shape
+
+    def get_config(self):
+        return {
+            "batch_shape": list(self.batch_shape),
+            "dtype": self.data_dtype or self.dtype,
+            "name": self.name,
+        }
+
+
+def Input(
+    shape=None,
+    batch_size=None,
+    dtype=None,
+    sparse=None,
+    ragged=None,
+    batch_shape=None,
+    name=None,
+    tensor=None,
+    optional=False,
+) -> KerasTensor:
+    """Return the symbolic input of a functional model.
+
+    Args:
+        shape: shape of one sample without the batch axis; None for axes of any size.
+        batch_size: fixed number of samples, or None.
+        dtype: type of the data, `floatx()` by default.
+        batch_shape: shape with the batch axis, instead of `shape`.
+        name: name of the input, used when data is given as a dict.
+
+    Raises:
+        ValueError: no shape, both shapes, or sizes that are not positive.
+    """
+    layer = InputLayer(
+        shape=shape,
+        batch_size=batch_size,
+        dtype=dtype,
+        sparse=sparse,
+        ragged=ragged,
+        batch_shape=batch_shape,
+        input_tensor=tensor,
+        name=name,
+    )
+    return layer.output
+
+
+class Dense(Layer):
+    """activation(inputs @ kernel + bias) along the last axis.
+
+    Input (..., K), output (..., units); kernel (K, units), bias (units,).
+
+    Raises:
+        ValueError: `units` is not a positive integer, or the last axis of the input is unknown.
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        if lora_rank is not None or quantization_config is not None:
+            raise ValueError(f"{self.name}: LoRA and quantization are not supported")
+        self.units = positive_int(units, "units", self.name)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.kernel = None
+        self.bias = None
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        if size is None:
+            raise ValueError(
+                f'layer "{self.name}": the last axis of the input must be known, '
+                f"received shape {tuple(input_shape)}"
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(size, self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: size})
+        self.built = True
+
+    def call(self, inputs):
+        g = inputs.g
+        bias = g.variable(self.bias) if self.use_bias else None
+        return self.activation(g.dense(inputs, g.variable(self.kernel), bias))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+        }
+
+
+class Activation(Layer):
+    """Applies an activation function, given by name or as a callable."""
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+        self.built = True
+
+    def call(self, inputs):
+        return self.activation(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": activations.serialize(self.activation)}
+
+
+class Identity(Layer):
+    """Returns its input."""
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class Flatten(Layer):
+    """All axes but the first as one, (N, H, W, C) -> (N, H * W * C).
+
+    With data_format="channels_first" the channels are moved to the end first, as in Keras.
+    """
+
+    def __init__(self, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.data_format = config.standardize_data_format(data_format)
+        self.input_spec = InputSpec(min_ndim=1)
+
+    def call(self, inputs):
+        if self.data_format == "channels_first" and inputs.ndim > 2:
+            inputs = enter_channels_last(inputs, self.data_format)
+        return ops.reshape(inputs, (inputs.shape[0], math.prod(inputs.shape[1:])))
+
+    def compute_output_shape(self, input_shape):
+        rest = input_shape[1:]
+        return (input_shape[0], None if None in rest else math.prod(rest))
+
+    def get_config(self):
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+class Reshape(Layer):
+    """Each sample in another shape; one entry of `target_shape` may be -1.
+
+    Raises:
+        ValueError: the number of elements differs.
+    """
+
+    def __init__(self, target_shape, **kwargs):
+        super().__init__(**kwargs)
+        self.target_shape = tuple(int(d) for d in target_shape)
+        if self.target_shape.count(-1) > 1:
+            raise ValueError(
+                f"{self.name}: at most one entry of `target_shape` may be -1, "
+                f"received: {self.target_shape}"
+            )
+
+    def _resolve(self, sample):
+        count = math.prod(sample)
+        known = math.prod(d for d in self.target_shape if d != -1)
+        if -1 in self.target_shape:
+            if known == 0 or count % known:
+                raise ValueError(
+                    f'layer "{self.name}": cannot reshape a sample of shape {tuple(sample)} '
+                    f"into {self.target_shape}"
+                )
+            return tuple(count // known if d == -1 else d for d in self.target_shape)
+        if count != known:
+            raise ValueError(
+                f'layer "{self.name}": a sample of shape {tuple(sample)} has {count} elements, '
+                f"target_shape {self.target_shape} has {known}"
+            )
+        return self.target_shape
+
+    def call(self, inputs):
+        return ops.reshape(inputs, (inputs.shape[0], *self._resolve(inputs.shape[1:])))
+
+    def compute_output_shape(self, input_shape):
+        if None in input_shape[1:]:
+            return (input_shape[0], *(None if d == -1 else d for d in self.target_shape))
+        return (input_shape[0], *self._resolve(input_shape[1:]))
+
+    def get_config(self):
+        return {**super().get_config(), "target_shape": list(self.target_shape)}
+
+
+class Permute(Layer):
+    """The axes of each sample in another order; `dims` counts from 1."""
+
+    def __init__(self, dims, **kwargs):
+        super().__init__(**kwargs)
+        self.dims = tuple(int(d) for d in dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(
+                f"{self.name}: `dims` must be a permutation of 1..{len(self.dims)}, "
+                f"received: dims={dims!r}"
+            )
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
+
+    def call(self, inputs):
+        return ops.transpose(inputs, (0, *self.dims))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *(input_shape[d] for d in self.dims))
+
+    def get_config(self):
+        return {**super().get_config(), "dims": list(self.dims)}
+
+
+class Dropout(Layer):
+    """Sets a share `rate` of the input to 0 while training and scales the rest by 1 / (1 - rate).
+
+    Args:
+        rate: share in [0, 1].
+        noise_shape: shape of the mask, with 1 or None: 1 shares the mask along that axis.
+        seed: masks are then the same in every run, whatever the process-wide seed is.
+
+    Source: Srivastava et al. 2014.
+    """
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
+            raise ValueError(f"{self.name}: `rate` must be a number, received: rate={rate!r}")
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{self.name}: `rate` must be in [0, 1], received: rate={rate!r}")
+        self.rate = float(rate)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.seed = seed
+
+    def _mask_shape(self, inputs):
+        if self.noise_shape is None:
+            return None
+        if len(self.noise_shape) != inputs.ndim:
+            raise ValueError(
+                f'layer "{self.name}": noise_shape {self.noise_shape} and input {inputs.shape} '
+                "have different ranks"
+            )
+        return tuple(
+            d if n is None else n for n, d in zip(self.noise_shape, inputs.shape, strict=True)
+        )
+
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0:
+            return inputs
+        if self.rate == 1:
+            return inputs * 0.0
+        g = inputs.g
+        seed = g.seed(fixed=self.seed is not None)
+        salt = g.next_salt() + (0 if self.seed is None else int(self.seed) * 65537)
+        shape = self._mask_shape(inputs)
+        if shape is None:
+            return g.dropout(inputs, seed, rate=self.rate, salt=salt)
+        ones = g.constant(np.ones(shape), inputs.dtype)
+        return inputs * g.dropout(ones, seed, rate=self.rate, salt=salt)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        noise = None if self.noise_shape is None else list(self.noise_shape)
+        base = super().get_config()
+        return {**base, "rate": self.rate, "seed": self.seed, "noise_shape": noise}
+
+
+class SpatialDropout2D(Dropout):
+    """Drops whole feature maps (Tompson et al. 2015)."""
+
+    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None, **kwargs):
+        super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
+        self.data_format = config.standardize_data_format(data_format)
+        self.input_spec = InputSpec(ndim=4)
+
+    def _mask_shape(self, inputs):
+        n, a, _, c = inputs.shape
+        return (n, 1, 1, c) if self.data_format == "channels_last" else (n, a, 1, 1)
+
+    def get_config(self):
+        config_ = super().get_config()
+        config_.pop("noise_shape")
+        return {**config_, "data_format": self.data_format}
+
+
+class Rescaling(Layer):
+    """inputs * scale + offset; both numbers, or arrays that broadcast."""
+
+    def __init__(self, scale, offset=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.offset = offset
+
+    def call(self, inputs):
+        if np.ndim(self.scale) == 0 and np.ndim(self.offset) == 0:
+            return inputs.g.scale(inputs, alpha=float(self.scale), beta=float(self.offset))
+        return inputs * np.asarray(self.scale) + np.asarray(self.offset)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "offset": self.offset}
+
+
+class Lambda(Layer):
+    """Applies a function written with `fastconv.ops`. It is saved by name only, never as code:
+    to load such a model, pass the function in `custom_objects`.
+    """
+
+    def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
+        super().__init__(**kwargs)
+        from fastconv.utils.serialization import find_custom
+
+        if isinstance(function, str):
+            found = find_custom(function)
+            if found is None:
+                raise ValueError(f"{self.name}: pass the function {function!r} in custom_objects")
+            function = found
+        if not callable(function):
+            raise TypeError(f"{self.name}: `function` must be callable, received: {function!r}")
+        self.function = function
+        self.arguments = dict(arguments or {})
+
+    def call(self, inputs):
+        return self.function(inputs, **self.arguments)
+
+    def get_config(self):
+        from fastconv.utils.serialization import get_registered_name
+
+        name = get_registered_name(self.function)
+        return {**super().get_config(), "function": name, "arguments": self.arguments}

@@ -1,0 +1,172 @@
+"""Layers that combine several inputs, and their functional forms."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv import ops
+from fastconv.layers.base import Layer, is_shape
+
+
+def _broadcast(name, first, second):
+    """Shape of two broadcast together; None is an unknown size."""
+    rank = max(len(first), len(second))
+    a = (1,) * (rank - len(first)) + tuple(first)
+    b = (1,) * (rank - len(second)) + tuple(second)
+    shape = []
+    for x, y in zip(a, b, strict=True):
+        if x == 1 or x == y:
+            shape.append(y)
+        elif y == 1 or y is None:
+            shape.append(x)
+        elif x is None:
+            shape.append(y)
+        else:
+            raise ValueError(
+                f'layer "{name}": inputs of shapes {tuple(first)} and {tuple(second)} '
+                "cannot be broadcast together"
+            )
+    return tuple(shape)
+
+
+class _Merge(Layer):
+    inputs_wanted: int | None = None
+
+    def _check_shapes(self, shapes):
+        if is_shape(shapes) or not isinstance(shapes, (list, tuple)) or not shapes:
+            raise ValueError(f'layer "{self.name}" must be called on a list of inputs')
+        if self.inputs_wanted is not None and len(shapes) != self.inputs_wanted:
+            raise ValueError(
+                f'layer "{self.name}" must be called on exactly {self.inputs_wanted} inputs, '
+                f"received {len(shapes)}"
+            )
+
+    def build(self, input_shape):
+        self._check_shapes(input_shape)
+        self.compute_output_shape(input_shape)
+        self.built = True
+
+    def call(self, inputs):
+        self._check_shapes([t.shape for t in inputs])
+        return self._finish(functools.reduce(self._combine, inputs), len(inputs))
+
+    def _finish(self, total, count):
+        return total
+
+    def compute_output_shape(self, input_shape):
+        self._check_shapes(input_shape)
+        return functools.reduce(lambda a, b: _broadcast(self.name, a, b), map(tuple, input_shape))
+
+
+class Add(_Merge):
+    """Sum of a list of inputs."""
+
+    _combine = staticmethod(ops.add)
+
+
+class Subtract(_Merge):
+    """First input minus the second."""
+
+    inputs_wanted = 2
+    _combine = staticmethod(ops.subtract)
+
+
+class Multiply(_Merge):
+    """Product of a list of inputs, element by element."""
+
+    _combine = staticmethod(ops.multiply)
+
+
+class Average(_Merge):
+    """Mean of a list of inputs."""
+
+    _combine = staticmethod(ops.add)
+
+    def _finish(self, total, count):
+        return total * (1.0 / count)
+
+
+class Maximum(_Merge):
+    """Largest of a list of inputs, element by element."""
+
+    _combine = staticmethod(ops.maximum)
+
+
+class Minimum(_Merge):
+    """Smallest of a list of inputs, element by element."""
+
+    _combine = staticmethod(ops.minimum)
+
+
+class Concatenate(_Merge):
+    """A list of inputs joined along `axis`; all other sizes must be equal."""
+
+    def __init__(self, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+
+    def call(self, inputs):
+        self._check_shapes([t.shape for t in inputs])
+        return ops.concatenate(inputs, axis=self.axis)
+
+    def compute_output_shape(self, input_shape):
+        self._check_shapes(input_shape)
+        shapes = [tuple(s) for s in input_shape]
+        rank = len(shapes[0])
+        if any(len(s) != rank for s in shapes) or not -rank <= self.axis < rank:
+            raise ValueError(
+                f'layer "{self.name}": cannot concatenate shapes {shapes} along axis {self.axis}'
+            )
+        axis = self.axis % rank
+        out = []
+        for i in range(rank):
+            sizes = [s[i] for s in shapes]
+            if i == axis:
+                out.append(None if None in sizes else sum(sizes))
+                continue
+            known = {d for d in sizes if d is not None}
+            if len(known) > 1:
+                raise ValueError(
+                    f'layer "{self.name}" needs inputs of equal shapes except along axis '
+                    f"{self.axis}, received shapes {shapes}"
+                )
+            out.append(known.pop() if known else None)
+        return tuple(out)
+
+    def get_config(self):
+        return {**super().get_config(), "axis": self.axis}
+
+
+def add(inputs, **kwargs):
+    """Functional form of Add."""
+    return Add(**kwargs)(inputs)
+
+
+def subtract(inputs, **kwargs):
+    """Functional form of Subtract."""
+    return Subtract(**kwargs)(inputs)
+
+
+def multiply(inputs, **kwargs):
+    """Functional form of Multiply."""
+    return Multiply(**kwargs)(inputs)
+
+
+def average(inputs, **kwargs):
+    """Functional form of Average."""
+    return Average(**kwargs)(inputs)
+
+
+def maximum(inputs, **kwargs):
+    """Functional form of Maximum."""
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs, **kwargs):
+    """Functional form of Minimum."""
+    return Minimum(**kwargs)(inputs)
+
+
+def concatenate(inputs, axis=-1, **kwargs):
+    """Functional form of Concatenate."""
+    return Concatenate(axis=axis, **kwargs)(inputs)

@@ -1,0 +1,275 @@
+"""Normalization layers."""
+
+from __future__ import annotations
+
+from fastconv import constraints, initializers, ops, regularizers
+from fastconv.layers.arguments import positive_int
+from fastconv.layers.base import InputSpec, Layer
+
+
+class BatchNormalization(Layer):
+    """Zero mean and unit variance of each channel over the batch (Ioffe and Szegedy 2015).
+
+    y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. While training, mean and (biased)
+    variance are the batch's and the moving ones follow: moving = moving * momentum +
+    batch * (1 - momentum). Otherwise, and always when `trainable` is False, the moving ones are
+    used. Any rank >= 2.
+
+    Args:
+        axis: the channel axis.
+        momentum: share of the old value in the moving statistics.
+        epsilon: added to the variance.
+        center, scale: whether beta and gamma exist.
+    """
+
+    def __init__(
+        self,
+        axis=-1,
+        momentum=0.99,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        moving_mean_initializer="zeros",
+        moving_variance_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        renorm=False,
+        renorm_clipping=None,
+        renorm_momentum=0.99,
+        synchronized=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if renorm or synchronized:
+            raise ValueError(f"{self.name}: renorm and synchronized are not supported")
+        if isinstance(axis, (list, tuple)):
+            if len(axis) != 1:
+                raise ValueError(f"{self.name}: one `axis` is supported, received: axis={axis!r}")
+            axis = axis[0]
+        self.axis = int(axis)
+        self.momentum = float(momentum)
+        self.epsilon = float(epsilon)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.gamma = self.beta = self.moving_mean = self.moving_variance = None
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def build(self, input_shape):
+        if not -len(input_shape) <= self.axis < len(input_shape) or self.axis == 0:
+            raise ValueError(
+                f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
+            )
+        size = input_shape[self.axis]
+        if size is None:
+            raise ValueError(
+                f'layer "{self.name}": axis {self.axis} of the input must be known, '
+                f"received shape {tuple(input_shape)}"
+            )
+        if self.scale:
+            self.gamma = self.add_weight(
+                name="gamma",
+                shape=(size,),
+                initializer=self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                name="beta",
+                shape=(size,),
+                initializer=self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+            )
+        self.moving_mean = self.add_weight(
+            name="moving_mean",
+            shape=(size,),
+            initializer=self.moving_mean_initializer,
+            trainable=False,
+        )
+        self.moving_variance = self.add_weight(
+            name="moving_variance",
+            shape=(size,),
+            initializer=self.moving_variance_initializer,
+            trainable=False,
+        )
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: size})
+        self.built = True
+
+    def call(self, inputs, training=False):
+        g, rank = inputs.g, inputs.ndim
+        axis = self.axis % rank
+        order = [i for i in range(rank) if i != axis] + [axis]
+        x = inputs if axis == rank - 1 else g.transpose(inputs, perm=order)
+        gamma = g.variable(self.gamma) if self.scale else None
+        beta = g.variable(self.beta) if self.center else None
+        mean, variance = g.variable(self.moving_mean), g.variable(self.moving_variance)
+        if training and self.trainable:
+            momentum = 1.0 - self.momentum
+            y = g.batch_norm_training(
+                x, gamma, beta, mean, variance, eps=self.epsilon, momentum=momentum, unbiased=False
+            )[0]
+        else:
+            y = g.batch_norm_inference(x, gamma, beta, mean, variance, eps=self.epsilon)
+        if axis == rank - 1:
+            return y
+        return g.transpose(y, perm=[order.index(i) for i in range(rank)])
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
+            "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
+            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": constraints.serialize(self.beta_constraint),
+            "gamma_constraint": constraints.serialize(self.gamma_constraint),
+        }
+
+
+class LayerNormalization(Layer):
+    """Zero mean and unit variance of each sample along the last axis (Ba et al. 2016)."""
+
+    def __init__(
+        self,
+        axis=-1,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.axis = [int(a) for a in (axis if isinstance(axis, (list, tuple)) else [axis])]
+        self.epsilon = float(epsilon)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.gamma = self.beta = None
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        axes = sorted(a % rank for a in self.axis)
+        shape = [input_shape[a] for a in axes]
+        if None in shape or 0 in axes:
+            raise ValueError(
+                f'layer "{self.name}": axes {self.axis} of input {tuple(input_shape)} '
+                "must be known and not the batch"
+            )
+        # Weights of axes that are not the last ones are spread over the axes between them.
+        self._spread = [input_shape[i] if i in axes else 1 for i in range(1, rank)]
+        if self.scale:
+            self.gamma = self.add_weight(
+                name="gamma",
+                shape=shape,
+                initializer=self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                name="beta",
+                shape=shape,
+                initializer=self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+            )
+        self.built = True
+
+    def call(self, inputs):
+        axes = [a % inputs.ndim for a in self.axis]
+        centred = inputs - ops.mean(inputs, axis=axes, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
+        y = centred * ops.rsqrt(variance + self.epsilon)
+        if self.scale:
+            y = y * ops.reshape(inputs.g.variable(self.gamma), self._spread)
+        if self.center:
+            y = y + ops.reshape(inputs.g.variable(self.beta), self._spread)
+        return y
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": constraints.serialize(self.beta_constraint),
+            "gamma_constraint": constraints.serialize(self.gamma_constraint),
+        }
+
+
+class LocalResponseNormalization(Layer):
+    """Normalization across neighbouring channels (Krizhevsky et al. 2012).
+
+    y = x / (k + alpha / size * sum of x**2 over `size` channels around) ** beta, channels last.
+
+    Args:
+        size: channels in the window.
+        alpha, beta, k: constants of the formula.
+    """
+
+    def __init__(self, size=5, alpha=1e-4, beta=0.75, k=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.size = positive_int(size, "size", f'layer "{self.name}"')
+        self.alpha = float(alpha)
+        self.beta = float(beta)
+        self.k = float(k)
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def call(self, inputs):
+        return inputs.g.local_response_norm(
+            inputs, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k
+        )
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": self.size,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "k": self.k,
+        }

@@ -1,0 +1,188 @@
+"""Padding, cropping and enlarging of feature maps."""
+
+from __future__ import annotations
+
+from fastconv import config, ops
+from fastconv.layers.arguments import (
+    enter_channels_last,
+    from_channels_last,
+    int_tuple,
+    leave_channels_last,
+    side_pairs,
+    to_channels_last,
+)
+from fastconv.layers.base import InputSpec, Layer
+
+
+class _Sides(Layer):
+    """Base of layers that change a number of elements at both ends of each spatial axis."""
+
+    rank = 2
+    argument = "padding"
+
+    def __init__(self, value, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.data_format = config.standardize_data_format(data_format)
+        if self.rank == 1 and isinstance(value, (tuple, list)) and len(value) == 2:
+            value = (tuple(value),)
+        self.sides = side_pairs(value, self.rank, self.argument, f'layer "{self.name}"')
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+    def _spatial(self, x_shape, change):
+        n, *sizes, channels = to_channels_last(x_shape, self.data_format)
+        sizes = [
+            None if size is None else change(size, *pair)
+            for size, pair in zip(sizes, self.sides, strict=True)
+        ]
+        return from_channels_last((n, *sizes, channels), self.data_format)
+
+    def _first_axis(self):
+        return 1 if self.data_format == "channels_last" else 2
+
+    def get_config(self):
+        sides = [list(pair) for pair in self.sides]
+        value = sides[0] if self.rank == 1 else sides
+        return {**super().get_config(), self.argument: value, "data_format": self.data_format}
+
+
+class _ZeroPadding(_Sides):
+    def call(self, inputs):
+        pads = [[0, 0] for _ in inputs.shape]
+        pads[self._first_axis() : self._first_axis() + self.rank] = self.sides
+        begins, ends = zip(*pads, strict=True)
+        return inputs.g.pad(inputs, pads=[*begins, *ends], mode="constant", value=0.0)
+
+    def compute_output_shape(self, input_shape):
+        return self._spatial(input_shape, lambda size, before, after: size + before + after)
+
+
+class ZeroPadding2D(_ZeroPadding):
+    """Zeros around feature maps: an integer, (h, w) or ((top, bottom), (left, right))."""
+
+    def __init__(self, padding=(1, 1), data_format=None, **kwargs):
+        super().__init__(padding, data_format, **kwargs)
+
+    @property
+    def padding(self):
+        return self.sides
+
+
+class ZeroPadding1D(_ZeroPadding):
+    """Zeros before and after: padding is an integer or (before, after)."""
+
+    rank = 1
+
+    def __init__(self, padding=1, data_format=None, **kwargs):
+        super().__init__(padding, data_format, **kwargs)
+
+    @property
+    def padding(self):
+        return self.sides[0]
+
+
+class _Cropping(_Sides):
+    argument = "cropping"
+
+    def _cut(self, size, before, after):
+        if size - before - after <= 0:
+            raise ValueError(
+                f'layer "{self.name}": cropping {before} + {after} leaves nothing of size {size}'
+            )
+        return size - before - after
+
+    def call(self, inputs):
+        self.compute_output_shape(inputs.shape)
+        index = [slice(None)] * inputs.ndim
+        for axis, (before, after) in enumerate(self.sides, self._first_axis()):
+            index[axis] = slice(before, inputs.shape[axis] - after)
+        return ops.get_item(inputs, tuple(index))
+
+    def compute_output_shape(self, input_shape):
+        return self._spatial(input_shape, self._cut)
+
+
+class Cropping2D(_Cropping):
+    """Feature maps without their borders: an integer, (h, w) or ((top, bottom), (left, right))."""
+
+    def __init__(self, cropping=((0, 0), (0, 0)), data_format=None, **kwargs):
+        super().__init__(cropping, data_format, **kwargs)
+
+    @property
+    def cropping(self):
+        return self.sides
+
+
+class Cropping1D(_Cropping):
+    """Sequences without their ends: an integer or (before, after)."""
+
+    rank = 1
+
+    def __init__(self, cropping=(1, 1), data_format=None, **kwargs):
+        super().__init__(cropping, data_format, **kwargs)
+
+    @property
+    def cropping(self):
+        return self.sides[0]
+
+
+class UpSampling2D(Layer):
+    """Feature maps enlarged by whole factors.
+
+    Args:
+        size: factors of height and width.
+        interpolation: "nearest" repeats pixels, "bilinear" interpolates with half-pixel centres.
+    """
+
+    def __init__(self, size=(2, 2), data_format=None, interpolation="nearest", **kwargs):
+        super().__init__(**kwargs)
+        self.size = int_tuple(size, 2, "size", f'layer "{self.name}"')
+        self.data_format = config.standardize_data_format(data_format)
+        self.interpolation = str(interpolation).lower()
+        if self.interpolation not in ("nearest", "bilinear"):
+            raise ValueError(
+                f'layer "{self.name}": `interpolation` must be "nearest" or "bilinear", '
+                f"received: interpolation={interpolation!r}"
+            )
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs):
+        x = enter_channels_last(inputs, self.data_format)
+        size = [x.shape[1] * self.size[0], x.shape[2] * self.size[1]]
+        y = x.g.resize(x, size=size, mode=self.interpolation)
+        return leave_channels_last(y, self.data_format)
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, channels = to_channels_last(input_shape, self.data_format)
+        h = None if h is None else h * self.size[0]
+        w = None if w is None else w * self.size[1]
+        return from_channels_last((n, h, w, channels), self.data_format)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "size": list(self.size),
+            "data_format": self.data_format,
+            "interpolation": self.interpolation,
+        }
+
+
+class UpSampling1D(Layer):
+    """Each step repeated `size` times: (N, L, C) -> (N, L * size, C)."""
+
+    def __init__(self, size=2, **kwargs):
+        super().__init__(**kwargs)
+        self.size = int_tuple(size, 1, "size", f'layer "{self.name}"')[0]
+        self.input_spec = InputSpec(ndim=3)
+
+    def call(self, inputs):
+        n, length, channels = inputs.shape
+        x = inputs.g.reshape(inputs, shape=[n, 1, length, channels])
+        y = x.g.resize(x, size=[1, length * self.size], mode="nearest")
+        return y.g.reshape(y, shape=[n, length * self.size, channels])
+
+    def compute_output_shape(self, input_shape):
+        n, length, channels = input_shape
+        return (n, None if length is None else length * self.size, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

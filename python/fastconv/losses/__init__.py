@@ -1,0 +1,147 @@
+"""Losses as classes, functions and names, as in Keras 3."""
+
+from __future__ import annotations
+
+import inspect
+
+from fastconv.losses.classes import (
+    BinaryCrossentropy,
+    BinaryFocalCrossentropy,
+    CategoricalCrossentropy,
+    CategoricalFocalCrossentropy,
+    CategoricalHinge,
+    CosineSimilarity,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    Loss,
+    LossFunctionWrapper,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    Poisson,
+    SparseCategoricalCrossentropy,
+    SquaredHinge,
+)
+from fastconv.losses.functions import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    cosine_similarity,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
+
+mse = MSE = mean_squared_error
+mae = MAE = mean_absolute_error
+mape = MAPE = mean_absolute_percentage_error
+msle = MSLE = mean_squared_logarithmic_error
+kld = KLD = kl_divergence
+logcosh = log_cosh
+
+_CLASS_OF = {
+    binary_crossentropy: BinaryCrossentropy,
+    binary_focal_crossentropy: BinaryFocalCrossentropy,
+    categorical_crossentropy: CategoricalCrossentropy,
+    categorical_focal_crossentropy: CategoricalFocalCrossentropy,
+    categorical_hinge: CategoricalHinge,
+    cosine_similarity: CosineSimilarity,
+    hinge: Hinge,
+    huber: Huber,
+    kl_divergence: KLDivergence,
+    log_cosh: LogCosh,
+    mean_absolute_error: MeanAbsoluteError,
+    mean_absolute_percentage_error: MeanAbsolutePercentageError,
+    mean_squared_error: MeanSquaredError,
+    mean_squared_logarithmic_error: MeanSquaredLogarithmicError,
+    poisson: Poisson,
+    sparse_categorical_crossentropy: SparseCategoricalCrossentropy,
+    squared_hinge: SquaredHinge,
+}
+_FUNCTIONS = {fn.__name__: fn for fn in _CLASS_OF}
+_FUNCTIONS.update(
+    {
+        "mse": mse,
+        "MSE": mse,
+        "mae": mae,
+        "MAE": mae,
+        "mape": mape,
+        "MAPE": mape,
+        "msle": msle,
+        "MSLE": msle,
+        "kld": kld,
+        "KLD": kld,
+        "kullback_leibler_divergence": kld,
+        "logcosh": log_cosh,
+        "bce": binary_crossentropy,
+        "BCE": binary_crossentropy,
+        "huber_loss": huber,
+    }
+)
+_ALL = {**_FUNCTIONS, **{cls.__name__: cls for cls in _CLASS_OF.values()}}
+
+__all__ = [
+    *sorted(cls.__name__ for cls in _CLASS_OF.values()),
+    *sorted(fn.__name__ for fn in _CLASS_OF),
+    "Loss",
+    "LossFunctionWrapper",
+    "deserialize",
+    "get",
+    "serialize",
+]
+
+
+def serialize(loss):
+    """Return a name, or {"class_name", "config"}."""
+    from fastconv.utils.serialization import serialize_callable
+
+    if type(loss) is LossFunctionWrapper:
+        return serialize_callable(loss.fn, _FUNCTIONS)
+    return serialize_callable(loss, _FUNCTIONS)
+
+
+def deserialize(name, custom_objects=None):
+    """Make a loss from `serialize()`."""
+    from fastconv.utils.serialization import lookup
+
+    return get(lookup(name, _ALL, custom_objects, "loss"))
+
+
+def get(identifier):
+    """Return a loss from None, a name, a class, an instance, a callable or a config.
+
+    Raises:
+        ValueError: the name is unknown or the identifier is of another kind.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, (str, dict)):
+        return deserialize(identifier)
+    if inspect.isclass(identifier):
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise ValueError(f"could not interpret loss identifier: {identifier!r}")
+
+
+def as_loss(identifier) -> Loss:
+    """Return a `Loss` for whatever `compile(loss=...)` accepts."""
+    loss = get(identifier)
+    if isinstance(loss, Loss):
+        return loss
+    if loss in _CLASS_OF:
+        return _CLASS_OF[loss]()
+    return LossFunctionWrapper(loss, name=getattr(loss, "__name__", "loss"))

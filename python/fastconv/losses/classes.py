@@ -1,0 +1,360 @@
+"""Loss classes with Keras 3's names, arguments and reductions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import ops
+from fastconv._graph import Tensor
+from fastconv.losses import functions
+from fastconv.utils.naming import auto_name, snake_case
+
+_REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
+
+
+class Loss:
+    """Base class: subclasses define `call(y_true, y_pred)`, one value per sample.
+
+    Args:
+        name: name of the loss.
+        reduction: "sum_over_batch_size" (mean over all values), "mean" (the same), "sum",
+            "mean_with_sample_weight" (divided by the sum of weights), or None.
+
+    Raises:
+        ValueError: an unknown reduction.
+    """
+
+    index_targets = False  # True: targets are class indices and are fed as int64
+    ignore_class: int | None = None
+
+    def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
+        if reduction not in _REDUCTIONS:
+            raise ValueError(
+                f"`reduction` must be one of {_REDUCTIONS}, received: reduction={reduction!r}"
+            )
+        self.name = name or auto_name(snake_case(type(self).__name__))
+        self.reduction = reduction
+        self.dtype = dtype
+
+    def call(self, y_true, y_pred):
+        """Return one value per sample."""
+        raise NotImplementedError(f"{type(self).__name__} does not define call()")
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the reduced loss, a number (or a tensor inside a graph).
+
+        `sample_weight` has one number per sample, or the shape of the unreduced values.
+        """
+        if not isinstance(y_pred, Tensor):
+            y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+            sample_weight = self.merged_weights(y_true, sample_weight)
+        values = self.call(y_true, y_pred)
+        if sample_weight is not None:
+            values = values * _fit(sample_weight, values)
+        if self.reduction in ("none", None):
+            return values
+        if self.reduction == "sum":
+            return ops.sum(values)
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            return ops.sum(values) / ops.sum(sample_weight)
+        return ops.mean(values)
+
+    def prepare(self, y_true: np.ndarray) -> np.ndarray:
+        """Convert targets before they are fed to a graph."""
+        return y_true
+
+    def merged_weights(self, y_true: np.ndarray, sample_weight):
+        """Return the sample weights with ignored samples at 0 and the others scaled up."""
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)
+        if self.ignore_class is None:
+            return sample_weight
+        if y_true.ndim > 1 and y_true.shape[-1] == 1:
+            y_true = y_true[..., 0]
+        valid = y_true != self.ignore_class
+        count = np.count_nonzero(valid)
+        scale = valid.size / count if count and self.reduction != "sum" else 1.0
+        if self.reduction == "mean_with_sample_weight":
+            scale = 1.0
+        weights = valid * scale
+        if sample_weight is None:
+            return weights
+        return weights * sample_weight.reshape(
+            sample_weight.shape + (1,) * (weights.ndim - sample_weight.ndim)
+        )
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"name": self.name, "reduction": self.reduction}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a loss from `get_config()`."""
+        return cls(**config)
+
+
+def _fit(weight, values):
+    """Return weights with axes added or dropped so that they broadcast to `values`."""
+    rank = len(values.shape)
+    shape = tuple(weight.shape)
+    while len(shape) > rank and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) > rank:
+        raise ValueError(
+            f"sample weights of shape {tuple(weight.shape)} do not fit loss values of shape "
+            f"{tuple(values.shape)}"
+        )
+    shape = shape + (1,) * (rank - len(shape))
+    if any(w not in (1, v) for w, v in zip(shape, values.shape, strict=True)):
+        raise ValueError(
+            f"sample weights of shape {tuple(weight.shape)} do not fit loss values of shape "
+            f"{tuple(values.shape)}"
+        )
+    return ops.reshape(weight, shape)
+
+
+class LossFunctionWrapper(Loss):
+    """A loss made of a function `(y_true, y_pred, **kwargs)`."""
+
+    def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
+        super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
+        self.fn = fn
+        self._fn_kwargs = kwargs
+        self.index_targets = fn is functions.sparse_categorical_crossentropy
+        self.ignore_class = kwargs.get("ignore_class")
+        self._signed = fn in (functions.hinge, functions.squared_hinge)
+
+    def call(self, y_true, y_pred):
+        return self.fn(y_true, y_pred, **self._fn_kwargs)
+
+    def prepare(self, y_true):
+        return functions.signed_labels(y_true) if self._signed else y_true
+
+    def get_config(self):
+        if type(self) is LossFunctionWrapper:
+            return {**super().get_config(), "fn": self.fn, **self._fn_kwargs}
+        return {**super().get_config(), **self._fn_kwargs}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if isinstance(config.get("fn"), str):
+            from fastconv.losses import get
+
+            return get(config["fn"])
+        return cls(**config)
+
+
+class MeanSquaredError(LossFunctionWrapper):
+    """mean((y_true - y_pred)**2)."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="mean_squared_error", dtype=None):
+        super().__init__(functions.mean_squared_error, reduction, name, dtype)
+
+
+class MeanAbsoluteError(LossFunctionWrapper):
+    """mean(|y_true - y_pred|)."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None):
+        super().__init__(functions.mean_absolute_error, reduction, name, dtype)
+
+
+class MeanAbsolutePercentageError(LossFunctionWrapper):
+    """100 * mean(|(y_true - y_pred) / y_true|)."""
+
+    def __init__(
+        self, reduction="sum_over_batch_size", name="mean_absolute_percentage_error", dtype=None
+    ):
+        super().__init__(functions.mean_absolute_percentage_error, reduction, name, dtype)
+
+
+class MeanSquaredLogarithmicError(LossFunctionWrapper):
+    """mean((log(y_true + 1) - log(y_pred + 1))**2)."""
+
+    def __init__(
+        self, reduction="sum_over_batch_size", name="mean_squared_logarithmic_error", dtype=None
+    ):
+        super().__init__(functions.mean_squared_logarithmic_error, reduction, name, dtype)
+
+
+class Huber(LossFunctionWrapper):
+    """Squared error / 2 up to `delta`, linear beyond."""
+
+    def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
+        super().__init__(functions.huber, reduction, name, dtype, delta=delta)
+
+
+class LogCosh(LossFunctionWrapper):
+    """mean(log(cosh(y_pred - y_true)))."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
+        super().__init__(functions.log_cosh, reduction, name, dtype)
+
+
+class Hinge(LossFunctionWrapper):
+    """mean(max(1 - y_true * y_pred, 0))."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
+        super().__init__(functions.hinge, reduction, name, dtype)
+
+
+class SquaredHinge(LossFunctionWrapper):
+    """mean(max(1 - y_true * y_pred, 0)**2)."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None):
+        super().__init__(functions.squared_hinge, reduction, name, dtype)
+
+
+class CategoricalHinge(LossFunctionWrapper):
+    """max(neg - pos + 1, 0) of one-hot targets."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None):
+        super().__init__(functions.categorical_hinge, reduction, name, dtype)
+
+
+class KLDivergence(LossFunctionWrapper):
+    """sum(y_true * log(y_true / y_pred))."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None):
+        super().__init__(functions.kl_divergence, reduction, name, dtype)
+
+
+class Poisson(LossFunctionWrapper):
+    """mean(y_pred - y_true * log(y_pred))."""
+
+    def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
+        super().__init__(functions.poisson, reduction, name, dtype)
+
+
+class CosineSimilarity(LossFunctionWrapper):
+    """Minus the cosine of the angle between targets and predictions."""
+
+    def __init__(
+        self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None
+    ):
+        super().__init__(functions.cosine_similarity, reduction, name, dtype, axis=axis)
+
+
+class CategoricalCrossentropy(LossFunctionWrapper):
+    """Cross-entropy of one-hot targets (N, ..., classes)."""
+
+    def __init__(
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="categorical_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(
+            functions.categorical_crossentropy,
+            reduction,
+            name,
+            dtype,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class SparseCategoricalCrossentropy(LossFunctionWrapper):
+    """Cross-entropy of class indices (N, ...) or (N, ..., 1)."""
+
+    def __init__(
+        self,
+        from_logits=False,
+        ignore_class=None,
+        reduction="sum_over_batch_size",
+        axis=-1,
+        name="sparse_categorical_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(
+            functions.sparse_categorical_crossentropy,
+            reduction,
+            name,
+            dtype,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+        )
+
+
+class BinaryCrossentropy(LossFunctionWrapper):
+    """Cross-entropy of labels 0 and 1, for one or several sigmoid outputs."""
+
+    def __init__(
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="binary_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(
+            functions.binary_crossentropy,
+            reduction,
+            name,
+            dtype,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class BinaryFocalCrossentropy(LossFunctionWrapper):
+    """Binary cross-entropy with less weight on easy samples."""
+
+    def __init__(
+        self,
+        apply_class_balancing=False,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="binary_focal_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(
+            functions.binary_focal_crossentropy,
+            reduction,
+            name,
+            dtype,
+            apply_class_balancing=apply_class_balancing,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )
+
+
+class CategoricalFocalCrossentropy(LossFunctionWrapper):
+    """Categorical cross-entropy with less weight on easy samples."""
+
+    def __init__(
+        self,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="categorical_focal_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(
+            functions.categorical_focal_crossentropy,
+            reduction,
+            name,
+            dtype,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            label_smoothing=label_smoothing,
+            axis=axis,
+        )

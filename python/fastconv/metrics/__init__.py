@@ -1,0 +1,169 @@
+"""Metrics as classes, functions and names, as in Keras 3."""
+
+from __future__ import annotations
+
+import inspect
+
+from fastconv import losses as _losses
+from fastconv.metrics.accuracy import (
+    Accuracy,
+    BinaryAccuracy,
+    CategoricalAccuracy,
+    SparseCategoricalAccuracy,
+    SparseTopKCategoricalAccuracy,
+    TopKCategoricalAccuracy,
+    accuracy,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+from fastconv.metrics.base import Mean, MeanMetricWrapper, Metric, Sum
+from fastconv.metrics.confusion import (
+    AUC,
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    Recall,
+    TrueNegatives,
+    TruePositives,
+)
+from fastconv.metrics.regression import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CosineSimilarity,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    RootMeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
+from fastconv.utils.naming import snake_case
+
+_CLASSES = (
+    AUC,
+    Accuracy,
+    BinaryAccuracy,
+    BinaryCrossentropy,
+    CategoricalAccuracy,
+    CategoricalCrossentropy,
+    CosineSimilarity,
+    F1Score,
+    FalseNegatives,
+    FalsePositives,
+    Hinge,
+    KLDivergence,
+    LogCoshError,
+    Mean,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    Precision,
+    Recall,
+    RootMeanSquaredError,
+    SparseCategoricalAccuracy,
+    SparseCategoricalCrossentropy,
+    SparseTopKCategoricalAccuracy,
+    Sum,
+    TopKCategoricalAccuracy,
+    TrueNegatives,
+    TruePositives,
+)
+_FUNCTIONS = {
+    fn.__name__: fn
+    for fn in (
+        binary_accuracy,
+        categorical_accuracy,
+        sparse_categorical_accuracy,
+        sparse_top_k_categorical_accuracy,
+        top_k_categorical_accuracy,
+    )
+}
+_ALL = {cls.__name__: cls for cls in _CLASSES}
+_ALL.update({snake_case(cls.__name__): cls for cls in _CLASSES})
+_ALL.update(
+    mse=MeanSquaredError,
+    MSE=MeanSquaredError,
+    mae=MeanAbsoluteError,
+    MAE=MeanAbsoluteError,
+    mape=MeanAbsolutePercentageError,
+    MAPE=MeanAbsolutePercentageError,
+    rmse=RootMeanSquaredError,
+    RMSE=RootMeanSquaredError,
+    bce=BinaryCrossentropy,
+    BCE=BinaryCrossentropy,
+    auc=AUC,
+)
+
+__all__ = [
+    *(cls.__name__ for cls in _CLASSES),
+    *_FUNCTIONS,
+    "MeanMetricWrapper",
+    "Metric",
+    "accuracy",
+    "deserialize",
+    "get",
+    "serialize",
+]
+
+
+def serialize(metric):
+    """Return a name, or {"class_name", "config"}."""
+    from fastconv.utils.serialization import serialize_callable
+
+    return serialize_callable(metric, _FUNCTIONS)
+
+
+def deserialize(config, custom_objects=None):
+    """Make a metric from `serialize()`."""
+    from fastconv.utils.serialization import lookup
+
+    known = {**_losses._FUNCTIONS, **_FUNCTIONS, **_ALL}
+    found = lookup(config, known, custom_objects, "metric")
+    return found() if inspect.isclass(found) else found
+
+
+def get(identifier):
+    """Return a metric from None, a name, a class, an instance, a callable or a config.
+
+    Raises:
+        ValueError: the name is unknown or the identifier is of another kind.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, (str, dict)):
+        return deserialize(identifier)
+    if inspect.isclass(identifier):
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise ValueError(f"could not interpret metric identifier: {identifier!r}")
+
+
+def as_metric(identifier, target_shape, output_shape, loss=None) -> Metric:
+    """Return a `Metric` for one entry of `compile(metrics=...)`.
+
+    "accuracy" and "crossentropy" choose their kind by the shapes: one output is binary, labels
+    without a class axis are sparse.
+    """
+    name = str(identifier).lower() if isinstance(identifier, str) else None
+    if name in ("accuracy", "acc", "crossentropy", "ce"):
+        binary = output_shape[-1] == 1
+        sparse = len(target_shape) < len(output_shape) or target_shape[-1] == 1
+        if name in ("accuracy", "acc"):
+            kinds = BinaryAccuracy, SparseCategoricalAccuracy, CategoricalAccuracy
+        else:
+            kinds = BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy
+        cls = kinds[0] if binary else kinds[1] if sparse else kinds[2]
+        return cls(name=identifier)
+    metric = get(identifier)
+    if not isinstance(metric, Metric):
+        metric = MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+    if isinstance(identifier, str):
+        metric.name = identifier
+    return metric

@@ -1,0 +1,189 @@
+"""Base classes of metrics. Metrics run in NumPy on the predictions of each batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import initializers
+from fastconv.utils.naming import auto_name, snake_case
+
+
+class State(np.lib.mixins.NDArrayOperatorsMixin):
+    """A metric's accumulated array, with the methods that custom Keras metrics use."""
+
+    def __init__(self, value, name=None):
+        self.name = name
+        self._start = np.array(value)
+        self._value = self._start.copy()
+
+    def assign(self, value):
+        """Replace the value."""
+        self._value = np.asarray(value, self._start.dtype).reshape(self._start.shape)
+        return self
+
+    def assign_add(self, value):
+        """Add to the value."""
+        return self.assign(self._value + np.asarray(value))
+
+    def reset(self):
+        """Go back to the initial value."""
+        self._value = self._start.copy()
+
+    def numpy(self):
+        """Return the value."""
+        return self._value
+
+    @property
+    def shape(self):
+        return self._value.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self._value if dtype is None else self._value.astype(dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        inputs = [x._value if isinstance(x, State) else x for x in inputs]
+        return getattr(ufunc, method)(*inputs, **kwargs)
+
+    def __float__(self):
+        return float(self._value)
+
+    def __repr__(self):
+        return f"<State {self.name}: {self._value}>"
+
+
+class Metric:
+    """Base class: subclasses define `update_state`, `result` and keep state in `add_weight`."""
+
+    def __init__(self, dtype=None, name=None):
+        self.name = name or auto_name(snake_case(type(self).__name__))
+        self.dtype = dtype or "float32"
+        self._states: list[State] = []
+
+    def add_weight(self, shape=(), initializer="zeros", dtype=None, name=None, **kwargs) -> State:
+        """Create a state that `reset_state` sets back."""
+        value = initializers.get(initializer)(tuple(shape)).astype(np.float64)
+        state = State(value, name)
+        self._states.append(state)
+        return state
+
+    add_variable = add_weight
+
+    @property
+    def variables(self) -> list[State]:
+        """The states."""
+        return list(self._states)
+
+    def update_state(self, *args, **kwargs):
+        """Take in one batch."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update_state()")
+
+    def result(self):
+        """Return the value over all batches since the last reset."""
+        raise NotImplementedError(f"{type(self).__name__} does not define result()")
+
+    def reset_state(self):
+        """Forget all batches."""
+        for state in self._states:
+            state.reset()
+
+    def __call__(self, *args, **kwargs):
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a metric from `get_config()`."""
+        return cls(**config)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+def fit_weights(values: np.ndarray, sample_weight) -> np.ndarray:
+    """Return weights broadcast to the values; extra axes of values are averaged before."""
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    while weights.ndim > values.ndim and weights.shape[-1] == 1:
+        weights = weights[..., 0]
+    if weights.ndim > values.ndim:
+        raise ValueError(
+            f"sample weights of shape {np.shape(sample_weight)} do not fit values of shape "
+            f"{values.shape}"
+        )
+    weights = weights.reshape(weights.shape + (1,) * (values.ndim - weights.ndim))
+    return np.broadcast_to(weights, values.shape)
+
+
+class Mean(Metric):
+    """Weighted mean of all values."""
+
+    def __init__(self, name="mean", dtype=None):
+        super().__init__(dtype, name)
+        self.reset_state()
+
+    def update_state(self, values, sample_weight=None):
+        values = np.asarray(values)
+        if sample_weight is None:
+            self.total += float(values.sum(dtype=np.float64))
+            self.count += values.size
+            return
+        weights = fit_weights(values, sample_weight)
+        self.total += float((values * weights).sum(dtype=np.float64))
+        self.count += float(weights.sum())
+
+    def result(self):
+        return self.total / self.count if self.count else 0.0
+
+    def reset_state(self):
+        self.total = 0.0
+        self.count = 0.0
+
+
+class Sum(Metric):
+    """Weighted sum of all values."""
+
+    def __init__(self, name="sum", dtype=None):
+        super().__init__(dtype, name)
+        self.reset_state()
+
+    def update_state(self, values, sample_weight=None):
+        values = np.asarray(values, dtype=np.float64)
+        if sample_weight is not None:
+            values = values * fit_weights(values, sample_weight)
+        self.total += float(values.sum())
+
+    def result(self):
+        return self.total
+
+    def reset_state(self):
+        self.total = 0.0
+
+
+class MeanMetricWrapper(Mean):
+    """Mean over all samples of a function `(y_true, y_pred, **kwargs)`."""
+
+    def __init__(self, fn, name=None, dtype=None, **kwargs):
+        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
+        self._fn = fn
+        self._fn_kwargs = kwargs
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        values = self._fn(np.asarray(y_true), np.asarray(y_pred), **self._fn_kwargs)
+        super().update_state(values, sample_weight)
+
+    def get_config(self):
+        if type(self) is MeanMetricWrapper:
+            return {"name": self.name, "fn": self._fn, **self._fn_kwargs}
+        return {**super().get_config(), **self._fn_kwargs}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if isinstance(config.get("fn"), str):
+            from fastconv.metrics import get
+
+            config["fn"] = get(config["fn"])
+        return cls(**config)

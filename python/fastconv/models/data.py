@@ -1,0 +1,321 @@
+"""Sources of batches: arrays, generators, and indexable or iterable data sets."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from fastconv._graph.tree import flatten
+
+
+def as_array(value, what: str) -> np.ndarray:
+    """Return a numeric array.
+
+    Raises:
+        TypeError: it holds objects, texts or complex numbers.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"`{what}` must hold real numbers, received an array of dtype {array.dtype} "
+            f"and shape {array.shape}"
+        )
+    return array
+
+
+def _is_array_like(value) -> bool:
+    return hasattr(value, "__array__") or hasattr(value, "shape")
+
+
+def to_list(value, names, what: str) -> list:
+    """Return one entry for each of `names` from an array, a list, a tuple or a dict.
+
+    `names` is None where the number of inputs is not known.
+    """
+    if value is None:
+        return []
+    if isinstance(value, dict):
+        if names is None:
+            return list(value.values())
+        missing = [n for n in names if n not in value]
+        if missing and len(names) == 1 and len(value) == 1:
+            return list(value.values())
+        if missing:
+            raise ValueError(
+                f"`{what}` is missing {missing}; expected {list(names)}, received {list(value)}"
+            )
+        return [value[n] for n in names]
+    if isinstance(value, (list, tuple)):
+        parts = any(_is_array_like(v) for v in value)
+        single = names is not None and len(names) == 1
+        if single and not (parts and len(value) == 1):
+            return [np.asarray(value)]
+        if parts or (names is not None and len(value) == len(names)):
+            flat = flatten(list(value)) if parts else list(value)
+            if names is not None and len(flat) != len(names):
+                raise ValueError(
+                    f"`{what}` must hold {len(names)} arrays for {list(names)}, "
+                    f"received {len(flat)}"
+                )
+            return flat
+        return [np.asarray(value)]
+    return [value]
+
+
+class Batch:
+    """One batch: lists of inputs, targets and sample weights (None where not given)."""
+
+    __slots__ = ("size", "ws", "xs", "ys")
+
+    def __init__(self, xs, ys, ws):
+        self.xs = xs
+        self.ys = ys
+        self.ws = ws
+        self.size = len(xs[0]) if xs and np.ndim(xs[0]) else 0
+
+
+def unpack(item):
+    """Return (x, y, sample_weight) of what a generator or data set gave."""
+    if isinstance(item, (list, tuple)) and not isinstance(item, np.ndarray):
+        if isinstance(item, tuple):
+            if not 1 <= len(item) <= 3:
+                raise ValueError(
+                    "a batch must be x, (x, y) or (x, y, sample_weight), "
+                    f"received a tuple of length {len(item)}"
+                )
+            return (*item, None, None)[:3]
+        if len(item) in (2, 3):  # data sets of other libraries collate into lists
+            return (*item, None)[:3]
+    return item, None, None
+
+
+class Names:
+    """Names of the inputs and outputs of a model, None where unknown."""
+
+    def __init__(self, inputs, outputs):
+        self.inputs = inputs
+        self.outputs = outputs
+
+
+def make_batch(item, names: Names) -> Batch:
+    """Return a `Batch` of what a generator or data set gave, checked."""
+    x, y, w = unpack(item)
+    xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
+    ys = [None if v is None else as_array(v, "y") for v in to_list(y, names.outputs, "y")]
+    ws = [
+        None if v is None else as_array(v, "sample_weight")
+        for v in to_list(w, names.outputs, "sample_weight")
+    ]
+    if not xs:
+        raise ValueError("a batch holds no inputs")
+    check_lengths(xs, ys, ws)
+    if len(xs[0]) == 0:
+        raise ValueError("a batch holds no samples")
+    return Batch(xs, ys, ws)
+
+
+def check_lengths(xs, ys, ws) -> None:
+    """Raise ValueError where the numbers of samples differ."""
+    for kind, arrays in (("x", xs), ("y", ys), ("sample_weight", ws)):
+        for a in arrays:
+            if a is not None and a.ndim == 0:
+                raise ValueError(f"`{kind}` must have a batch axis, received a single number")
+    sizes = {
+        kind: [len(a) for a in arrays if a is not None]
+        for kind, arrays in (("x", xs), ("y", ys), ("sample_weight", ws))
+    }
+    if len({n for ns in sizes.values() for n in ns}) > 1:
+        found = ", ".join(f"{k}: {v}" for k, v in sizes.items() if v)
+        raise ValueError(f"data must have the same number of samples, received {found}")
+
+
+class ArraySource:
+    """Batches cut out of arrays; each is gathered when it is needed."""
+
+    def __init__(self, xs, ys, ws, batch_size=32, shuffle=False, seed=0, steps=None):
+        self.xs, self.ys, self.ws = xs, ys, ws
+        check_lengths(xs, ys, ws)
+        self.samples = len(xs[0])
+        if self.samples == 0:
+            raise ValueError("`x` holds no samples")
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self._rng = np.random.default_rng(seed)
+        self.batches = -(-self.samples // batch_size)
+        self.steps = self.batches if steps is None else steps
+        self._endless = None if steps is None else self._forever()
+
+    def epoch(self):
+        """Yield the batches of one epoch."""
+        if self._endless is None:
+            yield from self._once()
+            return
+        for _ in range(self.steps):
+            yield next(self._endless)
+
+    def _forever(self):
+        while True:
+            yield from self._once()
+
+    def _once(self):
+        size, n = self.batch_size, self.samples
+        order = self._rng.permutation(n) if self.shuffle else None
+        for start in range(0, n, size):
+            if order is None:
+                index = slice(start, min(start + size, n))
+                cut = _slicer(index)
+            else:
+                cut = _taker(order[start : start + size])
+            yield Batch(
+                [cut(a) for a in self.xs],
+                [None if a is None else cut(a) for a in self.ys],
+                [None if a is None else cut(a) for a in self.ws],
+            )
+
+    def close(self):
+        """Nothing to do."""
+
+
+def _slicer(index):
+    return lambda array: array[index]
+
+
+def _taker(index):
+    return lambda array: np.take(array, index, axis=0)
+
+
+class IndexedSource:
+    """Batches from an object with `__len__` and `__getitem__` (PyDataset, Sequence)."""
+
+    def __init__(self, dataset, names, shuffle=False, seed=0, steps=None):
+        self.dataset = dataset
+        self.names = names
+        self.shuffle = shuffle
+        self._rng = np.random.default_rng(seed)
+        length = len(dataset)
+        if length == 0:
+            raise ValueError(f"the data set {type(dataset).__name__} has no batches")
+        self.steps = length if steps is None else steps
+
+    def epoch(self):
+        """Yield the batches of one epoch."""
+        if hasattr(self.dataset, "on_epoch_begin"):
+            self.dataset.on_epoch_begin()
+        done = 0
+        while done < self.steps:
+            length = len(self.dataset)
+            order = self._rng.permutation(length) if self.shuffle else range(length)
+            for index in order:
+                yield make_batch(self.dataset[int(index)], self.names)
+                done += 1
+                if done == self.steps:
+                    break
+        if hasattr(self.dataset, "on_epoch_end"):
+            self.dataset.on_epoch_end()
+
+    def close(self):
+        """Nothing to do."""
+
+
+class IterableSource:
+    """Batches from a generator, or from an iterable that starts again each epoch."""
+
+    def __init__(self, iterable, names, steps=None):
+        self.iterable = iterable
+        self.names = names
+        self.once = hasattr(iterable, "__next__")
+        if steps is None and not self.once:
+            try:
+                steps = len(iterable)
+            except TypeError:
+                steps = None
+        self.steps = steps
+        self._given = steps is not None
+        self._iterator = iter(iterable) if self.once else None
+        self.exhausted = False
+
+    def epoch(self):
+        """Yield the batches of one epoch."""
+        iterator = self._iterator if self.once else iter(self.iterable)
+        done = 0
+        while self.steps is None or done < self.steps:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                self.exhausted = self.once
+                if done == 0 or (self._given and done < self.steps):
+                    if done and not self.once:
+                        return
+                    warnings.warn(
+                        "the data ran out: the generator gave "
+                        f"{done} batches in this epoch, {self.steps or 'some'} were expected; "
+                        "training stops here",
+                        stacklevel=2,
+                    )
+                    self.exhausted = True
+                return
+            yield make_batch(item, self.names)
+            done += 1
+
+    def close(self):
+        """Nothing to do."""
+
+
+def make_source(
+    x,
+    y=None,
+    sample_weight=None,
+    *,
+    names: Names,
+    batch_size=None,
+    shuffle=False,
+    seed=0,
+    steps=None,
+):
+    """Return the source of batches for whatever `fit`, `evaluate` or `predict` accept.
+
+    Raises:
+        ValueError: no data, other arguments than the kind of data takes, sizes that differ.
+        TypeError: data of an unknown kind or dtype.
+    """
+    if x is None:
+        raise ValueError("`x` is None: no data to work on")
+    if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
+        raise ValueError(f"the number of steps must be a positive integer, received: {steps!r}")
+    arrays = isinstance(x, (list, tuple, dict)) or _is_array_like(x)
+    if arrays:
+        if batch_size is None:
+            batch_size = 32
+        if (
+            isinstance(batch_size, bool)
+            or not isinstance(batch_size, (int, np.integer))
+            or batch_size < 1
+        ):
+            raise ValueError(
+                f"`batch_size` must be a positive integer, received: batch_size={batch_size!r}"
+            )
+        xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
+        ys = [None if v is None else as_array(v, "y") for v in to_list(y, names.outputs, "y")]
+        ws = [
+            None if v is None else as_array(v, "sample_weight")
+            for v in to_list(sample_weight, names.outputs, "sample_weight")
+        ]
+        if not xs:
+            raise ValueError("`x` holds no arrays")
+        return ArraySource(xs, ys, ws, int(batch_size), bool(shuffle), seed, steps)
+    kind = type(x).__name__
+    if y is not None or sample_weight is not None:
+        raise ValueError(
+            f"`y` and `sample_weight` cannot be given when `x` is a {kind}: its batches hold them"
+        )
+    if batch_size is not None:
+        raise ValueError(f"`batch_size` cannot be given when `x` is a {kind}: it makes the batches")
+    if hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+        return IndexedSource(x, names, bool(shuffle), seed, steps)
+    if hasattr(x, "__iter__"):
+        return IterableSource(x, names, steps)
+    raise TypeError(
+        "`x` must be arrays, a generator, or a data set with __len__ and __getitem__, "
+        f"received: {kind}"
+    )

@@ -1,0 +1,346 @@
+"""`Model`: a functional or subclassed network."""
+
+from __future__ import annotations
+
+import json
+
+from fastconv._graph import KerasTensor, flatten
+from fastconv._graph.tree import is_nested
+from fastconv.layers.base import Layer, is_shape, shapes_of
+from fastconv.models.function import FunctionGraph
+from fastconv.models.trainer import Trainer
+from fastconv.utils.naming import auto_name
+
+
+class Model(Trainer, Layer):
+    """A network that can be trained, saved and used as a layer.
+
+    Three ways: `Model(inputs, outputs)` from symbolic tensors, `Sequential([...])`, or a subclass
+    that makes layers in `__init__` and calls them in `call(inputs)`.
+
+    Args:
+        inputs: symbolic tensors made by `Input`, also in a list or dict.
+        outputs: symbolic tensors computed from them.
+        name: name of the model.
+
+    Raises:
+        ValueError: an output does not depend on the given inputs only.
+    """
+
+    _any_dtype = True
+
+    def __init__(self, *args, **kwargs):
+        function = None
+        if args and len(args) <= 3 and isinstance(flatten(args[0])[0], KerasTensor):
+            kwargs.update(zip(("inputs", "outputs", "name"), args, strict=False))
+            args = ()
+        if args:
+            raise TypeError(f"{type(self).__name__} takes keyword arguments, received: {args}")
+        if "inputs" in kwargs or "outputs" in kwargs:
+            if "inputs" not in kwargs or "outputs" not in kwargs:
+                raise TypeError("Model needs both `inputs` and `outputs`")
+            function = FunctionGraph(kwargs.pop("inputs"), kwargs.pop("outputs"))
+            if type(self) is Model and kwargs.get("name") is None:
+                kwargs["name"] = auto_name("functional")
+        trainable = kwargs.pop("trainable", True)
+        Layer.__init__(self, **kwargs)
+        self._init_trainer()
+        self._functional = None
+        if function is not None:
+            self._set_function(function)
+        if not trainable:
+            self.trainable = False
+
+    def _set_function(self, function: FunctionGraph) -> None:
+        self._functional = function
+        self.built = True
+        dtypes = [self._compute_dtype(t.dtype) for t in function.flat_inputs]
+        self.dtype = dtypes[0]
+
+    @property
+    def _function(self) -> FunctionGraph | None:
+        return self._functional
+
+    def _require_function(self, what: str) -> FunctionGraph:
+        function = self._function
+        if function is None:
+            raise AttributeError(
+                f"model '{self.name}' has no defined {what}: it has not been built yet, or it is "
+                "a subclass with its own call()"
+            )
+        return function
+
+    # Structure
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without those inside inner models."""
+        if self._function is not None:
+            return list(self._function.layers)
+        return super()._sublayers()
+
+    def _sublayers(self):
+        return self.layers
+
+    def get_layer(self, name=None, index=None) -> Layer:
+        """Return a layer by its name or its index.
+
+        Raises:
+            ValueError: there is none, or both or neither were given.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer needs either a name or an index")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(
+                    f"layer {index} was requested, model '{self.name}' has {len(layers)} layers"
+                )
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(
+            f"no such layer: {name}. Existing layers are: {[layer.name for layer in layers]}"
+        )
+
+    @property
+    def inputs(self) -> list:
+        """Symbolic inputs."""
+        return list(self._require_function("inputs").flat_inputs)
+
+    @property
+    def outputs(self) -> list:
+        """Symbolic outputs."""
+        return list(self._require_function("outputs").flat_outputs)
+
+    @property
+    def input(self):
+        """Symbolic input, in its nesting."""
+        return self._require_function("input").inputs
+
+    @property
+    def output(self):
+        """Symbolic output, in its nesting."""
+        return self._require_function("output").outputs
+
+    @property
+    def input_shape(self):
+        """Shape of `input`."""
+        return shapes_of(self.input)
+
+    @property
+    def output_shape(self):
+        """Shape of `output`."""
+        return shapes_of(self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names by which data can be given as a dict."""
+        return [layer.name for layer in self._require_function("inputs").input_layers]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of outputs for losses, metrics and targets given as dicts."""
+        function = self._require_function("outputs")
+        if isinstance(function.outputs, dict):
+            return list(function.outputs)
+        names = []
+        for tensor in function.flat_outputs:
+            name = tensor.history[0].layer.name
+            names.append(name if name not in names else f"{name}_{len(names)}")
+        return names
+
+    # Calling
+
+    def call(self, inputs, training=None):
+        """Run the layers; subclasses define their own."""
+        function = self._function
+        if function is None:
+            raise NotImplementedError(
+                f"model {type(self).__name__} does not define call() and was not made from "
+                "inputs and outputs"
+            )
+        return function.run(self._match_inputs(inputs))
+
+    def _match_inputs(self, inputs) -> list:
+        """Return inputs in the order of the model, with the rank the model wants."""
+        function = self._function
+        if isinstance(inputs, dict):
+            names = self.input_names
+            keys = list(function.inputs) if isinstance(function.inputs, dict) else names
+            if not all(k in inputs for k in keys):
+                keys = names
+            missing = [k for k in keys if k not in inputs]
+            if missing:
+                raise ValueError(
+                    f"model '{self.name}' has inputs {keys}, missing: {missing}, "
+                    f"received: {list(inputs)}"
+                )
+            flat = [inputs[k] for k in keys]
+        else:
+            flat = flatten(inputs)
+        if len(flat) != len(function.flat_inputs):
+            raise ValueError(
+                f"model '{self.name}' has {len(function.flat_inputs)} inputs "
+                f"({self.input_names}), received {len(flat)}"
+            )
+        return [
+            self._match_one(i, x, t)
+            for i, (x, t) in enumerate(zip(flat, function.flat_inputs, strict=True))
+        ]
+
+    def _match_one(self, index, x, wanted: KerasTensor):
+        from fastconv import ops
+
+        rank = len(wanted.shape)
+        shape = tuple(x.shape)
+        # As in Keras, a missing or surplus last axis of size 1 is forgiven.
+        if len(shape) == rank - 1 and wanted.shape[-1] == 1:
+            x = ops.expand_dims(x, -1)
+        elif len(shape) == rank + 1 and shape[-1] == 1:
+            x = ops.squeeze(x, -1)
+        fits = len(x.shape) == rank and all(
+            w is None or d is None or w == d for w, d in zip(wanted.shape, x.shape, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"input {index} ('{self.input_names[index]}') of model '{self.name}' expects "
+                f"shape {wanted.shape}, received shape {shape}"
+            )
+        return x
+
+    def build(self, input_shape=None):
+        """Create the weights of a model whose input shape was not known, for a shape with batch."""
+        if self.built and self._function is not None:
+            return
+        if input_shape is None:
+            raise ValueError(f"model '{self.name}': build() needs an input_shape")
+        if is_shape(input_shape):
+            inputs = KerasTensor((None, *input_shape[1:]), self.dtype)
+        else:
+            inputs = [KerasTensor((None, *s[1:]), self.dtype) for s in input_shape]
+        if type(self).call is Model.call:
+            raise ValueError(f"model '{self.name}' has no layers to build")
+        if not getattr(self, "_building", False):
+            # Tracing calls build() again through Layer._ensure_built.
+            self._building = True
+            try:
+                self._traced_shapes((inputs,), {})
+            finally:
+                self._building = False
+        self.built = True
+        self._build_shape = input_shape
+
+    def compute_output_shape(self, input_shape):
+        """Return the output shape for an input shape; None stands for any size."""
+        function = self._function
+        if function is not None and is_shape(input_shape) and is_shape(self.input_shape):
+            own = self.input_shape
+            same = len(own) == len(input_shape) and tuple(own[1:]) == tuple(input_shape[1:])
+            if same and is_shape(self.output_shape):
+                return (input_shape[0], *self.output_shape[1:])
+        return super().compute_output_shape(input_shape)
+
+    def _call_symbolic(self, args, kwargs):
+        function = self._function
+        single = function is not None and not is_nested(function.outputs)
+        if single and is_shape(self._first_shapes(args, kwargs)):
+            return super()._call_symbolic(args, kwargs)
+        # Tracing keeps lists and dicts of outputs as they are.
+        return self._call_symbolic_traced(args, kwargs)
+
+    def _call_symbolic_traced(self, args, kwargs):
+        from fastconv._graph import Node
+        from fastconv.layers.base import _tensors_from_shapes
+
+        self._ensure_built(self._first_shapes(args, kwargs))
+        tensors = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
+        shapes = self._traced_shapes(args, kwargs)
+        outputs = _tensors_from_shapes(shapes, self._compute_dtype(tensors[0].dtype))
+        self._nodes.append(Node(self, args, dict(kwargs), outputs))
+        return outputs
+
+    # Configuration and files
+
+    def get_config(self):
+        if type(self).get_config is Model.get_config and self._function is None:
+            return self._recorded_config({"name": self.name, "trainable": self._trainable})
+        base = {"name": self.name, "trainable": self._trainable}
+        return {**base, **self._require_function("configuration").get_config()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make a model from `get_config()`, with new weights."""
+        config = dict(config)
+        if "nodes" not in config:
+            return cls(**config)
+        inputs, outputs = FunctionGraph.tensors_from_config(config, custom_objects)
+        model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
+        model._trainable = config.get("trainable", True)
+        return model
+
+    def to_json(self, **kwargs) -> str:
+        """Return the configuration as JSON text; `kwargs` go to `json.dumps`."""
+        from fastconv.utils.serialization import serialize_keras_object
+
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def save(self, filepath, overwrite=True, zipped=None, include_optimizer=True, **kwargs):
+        """Write configuration, weights and training state into one file.
+
+        The file is safetensors; it is written beside its name and then renamed.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is False.
+        """
+        from fastconv.models.saving import save_model
+
+        save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """Write the weights into a safetensors file."""
+        from fastconv.models.saving import save_weights
+
+        save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Read weights written by `save_weights` or `save`.
+
+        Raises:
+            ValueError: names or shapes do not fit (unless `skip_mismatch`); nothing is changed.
+        """
+        from fastconv.models.saving import load_weights
+
+        load_weights(self, filepath, skip_mismatch)
+
+    def summary(
+        self,
+        line_length=None,
+        positions=None,
+        print_fn=None,
+        expand_nested=False,
+        show_trainable=False,
+        layer_range=None,
+    ):
+        """Print a table of the layers, their output shapes and numbers of parameters."""
+        from fastconv.models.summary import print_summary
+
+        print_summary(
+            self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range
+        )
+
+    def count_params(self) -> int:
+        if not self.built:
+            raise ValueError(
+                f"model '{self.name}' has not been built; call build() or give it data first"
+            )
+        return sum(w.size for w in self.weights)
+
+    @property
+    def losses(self) -> list[float]:
+        """Values of the weight penalties."""
+        return [float(w.regularizer(w.numpy())) for w in self.trainable_weights if w.regularizer]
+
+    def __repr__(self):
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"

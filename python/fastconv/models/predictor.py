@@ -1,0 +1,154 @@
+"""Evaluation, prediction, and work on single batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv._graph.tree import pack_as
+from fastconv.callbacks.base import CallbackList
+from fastconv.models.arguments import verbosity
+from fastconv.models.data import Batch, as_array, check_lengths, make_source, to_list
+
+
+class Predictor:
+    """The part of `Model` that runs without changing weights, and single training steps."""
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """Return loss and metrics on data: a number, a list as `metrics_names`, or a dict.
+
+        Arguments as in `fit`.
+        """
+        self._require_compiled("evaluate")
+        if kwargs:
+            raise ValueError(f"evaluate: arguments not recognized: {sorted(kwargs)}")
+        source = make_source(
+            x, y, sample_weight, names=self._names(), batch_size=batch_size, steps=steps
+        )
+        verbose = verbosity(verbose)
+        self._sign()
+        run = CallbackList(
+            callbacks,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=1,
+            steps=source.steps,
+        )
+        self._loop_test(source, run)
+        return self._returned(return_dict)
+
+    def _returned(self, return_dict: bool):
+        results = self._compiled.results()
+        if return_dict:
+            return results
+        values = list(results.values())
+        return values[0] if len(values) == 1 else values
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Return the outputs for all samples: an array, or a list or dict for several outputs.
+
+        Args:
+            x: as in `fit`, without targets.
+            batch_size: samples a step, 32 by default.
+            verbose: 1 or "auto" a progress bar, 2 one line, 0 silent.
+            steps: number of batches to take.
+        """
+        source = make_source(x, names=self._names(), batch_size=batch_size, steps=steps)
+        verbose = verbosity(verbose)
+        run = CallbackList(
+            callbacks,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=1,
+            steps=source.steps,
+        )
+        total = source.samples if hasattr(source, "samples") and steps is None else None
+        gathered: list = []
+        filled = 0
+        run.call("on_predict_begin", None)
+        for index, batch in enumerate(source.epoch()):
+            run.batch("on_predict_batch_begin", index)
+            outputs = self._predict_batch(batch)
+            if total is None:
+                gathered.append(outputs)
+            else:
+                # Room for everything at once, so that large outputs are not held twice.
+                if not gathered:
+                    gathered = [np.empty((total, *o.shape[1:]), o.dtype) for o in outputs]
+                for array, part in zip(gathered, outputs, strict=True):
+                    array[filled : filled + len(part)] = part
+                filled += batch.size
+            run.batch("on_predict_batch_end", index)
+        run.call("on_predict_end", None)
+        if total is None:
+            if not gathered:
+                raise ValueError("predict: the data gave no batches")
+            gathered = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
+        return self._packed(gathered)
+
+    def _predict_batch(self, batch: Batch) -> list[np.ndarray]:
+        batch.ys, batch.ws = [], []
+        self._prepare_inputs(batch)
+        _, outputs = self._step("predict", batch)(batch.xs)
+        return outputs
+
+    def _prepare_inputs(self, batch: Batch) -> None:
+        if not self.built:
+            shapes = [tuple(x.shape) for x in batch.xs]
+            self._ensure_built(shapes[0] if len(shapes) == 1 else shapes)
+        if self._function is not None:
+            batch.xs = self._match_inputs(batch.xs)
+
+    def _packed(self, arrays):
+        structure = self._structures.get("output")
+        return arrays[0] if structure is None else pack_as(structure, arrays)
+
+    # Single batches
+
+    def _one_batch(self, x, y=None, sample_weight=None) -> Batch:
+        names = self._names()
+        xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
+        ys = [None if v is None else as_array(v, "y") for v in to_list(y, names.outputs, "y")]
+        ws = [
+            None if v is None else as_array(v, "sample_weight")
+            for v in to_list(sample_weight, names.outputs, "sample_weight")
+        ]
+        if not xs:
+            raise ValueError("`x` holds no arrays")
+        check_lengths(xs, ys, ws)
+        if len(xs[0]) == 0:
+            raise ValueError("`x` holds no samples")
+        return Batch(xs, ys, ws)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """Train on one batch; returns the loss, or a list or dict with the metrics.
+
+        As in Keras 3, the values are means over all batches since `reset_metrics()`.
+        """
+        self._require_compiled("train_on_batch")
+        self._sign()
+        self._run_batch("train", self._one_batch(x, y, sample_weight), class_weight)
+        return self._returned(return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Evaluate one batch; returns as `train_on_batch`."""
+        self._require_compiled("test_on_batch")
+        self._sign()
+        self._run_batch("test", self._one_batch(x, y, sample_weight))
+        return self._returned(return_dict)
+
+    def predict_on_batch(self, x):
+        """Return the outputs for one batch."""
+        return self._packed(self._predict_batch(self._one_batch(x)))

@@ -1,0 +1,315 @@
+"""Model files: one safetensors file whose metadata holds the configuration as JSON.
+
+Names of tensors follow the structure of the model ("conv2d/kernel", "block/conv2d/kernel"), so
+automatic numbers of layer names do not matter. Nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+
+import numpy as np
+
+from fastconv.utils.naming import snake_case
+from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
+
+FORMAT = "fastconv"
+VERSION = 1
+_OPTIMIZER = "optimizer/"
+
+
+def tensor_names(layer, prefix="") -> dict[str, object]:
+    """Return the variables of a layer or model by the names they have in files."""
+    from fastconv.models.model import Model
+
+    found: dict[str, object] = {}
+    own = layer._own_weights() if not isinstance(layer, Model) or layer._function is None else []
+    for weight in own:
+        name, n = prefix + weight.name, 1
+        while name in found:
+            name, n = f"{prefix}{weight.name}_{n}", n + 1
+        found[name] = weight
+    counts: dict[str, int] = {}
+    known = {id(v) for v in found.values()}
+    for inner in layer._sublayers():
+        kind = snake_case(type(inner).__name__)
+        # Names given by the user are kept, automatic ones are numbered within their model.
+        if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", inner.name) or _is_automatic(inner):
+            number = counts.get(kind, 0)
+            counts[kind] = number + 1
+            part = f"{kind}_{number}" if number else kind
+        else:
+            part = inner.name
+        for name, weight in tensor_names(inner, f"{prefix}{part}/").items():
+            if id(weight) not in known:
+                known.add(id(weight))
+                found[name] = weight
+    return found
+
+
+def _is_automatic(layer) -> bool:
+    from fastconv.models.model import Model
+
+    return isinstance(layer, Model) and bool(re.fullmatch(r"functional(_\d+)?", layer.name))
+
+
+def write_atomically(path, data: bytes) -> None:
+    """Write a file so that at any moment its name stands for the old or the new content."""
+    path = os.fspath(path)
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"cannot save to {path}: the folder {folder} does not exist")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"cannot save to {path}: it is a folder")
+    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp's files are private; a saved model gets the usual rights.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _write(path, tensors, metadata, overwrite) -> None:
+    from safetensors.numpy import save
+
+    path = os.fspath(path)
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"{path} exists already and overwrite=False")
+    arrays = {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}
+    write_atomically(path, save(arrays, metadata=metadata))
+
+
+def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
+    """Write a model, its weights and its training state into one file.
+
+    Raises:
+        ValueError: the model has not been built.
+        FileExistsError: the file exists and `overwrite` is False.
+    """
+    if not model.built:
+        raise ValueError(
+            f"model '{model.name}' has not been built and has no weights to save; call build() or "
+            "give it data first"
+        )
+    names = tensor_names(model)
+    tensors = dict(names)
+    content = {"model": serialize_keras_object(model), "build_shape": None}
+    if model._function is None:
+        shape = model._build_shape
+        content["build_shape"] = list(shape) if shape is not None else None
+    if include_optimizer and model.compiled:
+        content["compile"] = model.get_compile_config()
+        optimizer = model.optimizer
+        content["optimizer"] = {"iterations": optimizer.iterations}
+        if optimizer.built:
+            for name, weight in names.items():
+                for slot, state in optimizer.slots_of(weight).items():
+                    tensors[f"{_OPTIMIZER}{name}/{slot}"] = state
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "kind": "model",
+        "content": json.dumps(content),
+    }
+    _write(filepath, tensors, metadata, overwrite)
+
+
+def save_weights(model, filepath, overwrite=True) -> None:
+    """Write the weights of a model into a file."""
+    if not model.built:
+        raise ValueError(
+            f"model '{model.name}' has not been built and has no weights to save; call build() or "
+            "give it data first"
+        )
+    metadata = {"format": FORMAT, "version": str(VERSION), "kind": "weights"}
+    _write(filepath, tensor_names(model), metadata, overwrite)
+
+
+def _read(filepath):
+    """Return (tensors, metadata) of a checked file."""
+    from safetensors import SafetensorError, safe_open
+
+    path = os.fspath(filepath)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no such model file: {path}")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder, not a model file")
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head[:2] == b"PK":
+        raise ValueError(
+            f"{path} is a zip archive, probably a Keras model; fastconv reads its own files only. "
+            "Save the weights from Keras and set them with set_weights()"
+        )
+    if head == b"\x89HDF\r\n\x1a\n":
+        raise ValueError(f"{path} is an HDF5 file, fastconv reads its own files only")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            _check_metadata(path, metadata)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a fastconv file or is damaged: {error}") from None
+    return tensors, metadata
+
+
+def _check_metadata(path, metadata) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is a safetensors file, but fastconv did not write it: its metadata has "
+            f"format {metadata.get('format')!r}"
+        )
+    try:
+        version = int(metadata.get("version", ""))
+    except ValueError:
+        raise ValueError(
+            f"{path} is damaged: its format version is {metadata.get('version')!r}"
+        ) from None
+    if version > VERSION:
+        raise ValueError(
+            f"{path} has format version {version}, this fastconv reads up to {VERSION}; "
+            "install a newer fastconv"
+        )
+
+
+def _assign(path, model, tensors, skip_mismatch=False) -> None:
+    """Set the weights from tensors after all names and shapes have been checked."""
+    names = tensor_names(model)
+    given = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
+    pairs, problems = [], []
+    for name, weight in names.items():
+        value = given.get(name)
+        if value is None:
+            problems.append(f"no tensor {name!r} for weight {weight.path!r}")
+        elif tuple(value.shape) != weight.shape:
+            problems.append(
+                f"{name!r} has shape {tuple(value.shape)}, the model expects {weight.shape}"
+            )
+        else:
+            pairs.append((weight, value))
+    problems += [f"unexpected tensor {name!r}" for name in given if name not in names]
+    if problems and not skip_mismatch:
+        shown = "; ".join(problems[:5]) + (" ..." if len(problems) > 5 else "")
+        raise ValueError(f"{path} does not fit model '{model.name}': {shown}")
+    for weight, value in pairs:
+        weight.assign(value)
+
+
+def load_weights(model, filepath, skip_mismatch=False) -> None:
+    """Set the weights of a built model from a file written by `save` or `save_weights`."""
+    if not model.built:
+        raise ValueError(
+            f"model '{model.name}' has not been built; call build() or give it data before "
+            "load_weights()"
+        )
+    tensors, _ = _read(filepath)
+    _assign(os.fspath(filepath), model, tensors, skip_mismatch)
+
+
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+    """Return the model of a file written by `Model.save`.
+
+    Args:
+        filepath: path of the file.
+        custom_objects: own classes and functions by name.
+        compile: restore optimizer, loss and metrics too.
+        safe_mode: accepted for Keras code; loading never runs code from the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, damaged, of a newer version, or of unknown classes.
+    """
+    from fastconv.models.model import Model
+    from fastconv.models.sequential import Sequential
+    from fastconv.utils.serialization import custom_object_scope
+
+    path = os.fspath(filepath)
+    tensors, metadata = _read(path)
+    if metadata.get("kind") != "model":
+        raise ValueError(f"{path} holds weights only; make the model and call load_weights() on it")
+    try:
+        content = json.loads(metadata["content"])
+        config = content["model"]
+        name = config["class_name"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: its configuration cannot be read ({error})") from None
+    with custom_object_scope(custom_objects or {}):
+        try:
+            model = deserialize_keras_object(
+                config, None, {**_all_known(), "Model": Model, "Sequential": Sequential}
+            )
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"{path}: a model of class {name!r} cannot be made from its configuration: {error}"
+            ) from error
+        if not isinstance(model, Model):
+            raise ValueError(f"{path}: {name!r} is not a model class")
+        shape = content.get("build_shape")
+        if not model.built and shape is not None:
+            model.build(_as_shape(shape))
+        _assign(path, model, tensors)
+        if compile and content.get("compile"):
+            _restore_training(path, model, content, tensors)
+    return model
+
+
+def _all_known():
+    from fastconv.utils.serialization import _known_classes
+
+    return _known_classes()
+
+
+def _as_shape(value):
+    if value and isinstance(value[0], list):
+        return [tuple(s) for s in value]
+    return tuple(value)
+
+
+def _restore_training(path, model, content, tensors) -> None:
+    try:
+        model.compile(**content["compile"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: optimizer, loss or metrics cannot be restored: {error}; pass custom_objects, "
+            "or compile=False and call compile() yourself"
+        ) from error
+    optimizer = model.optimizer
+    optimizer.iterations = int((content.get("optimizer") or {}).get("iterations", 0))
+    found = {}
+    for name, weight in tensor_names(model).items():
+        start = f"{_OPTIMIZER}{name}/"
+        slots = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+        if slots:
+            found[id(weight)] = (weight, slots)
+    optimizer.build([weight for weight, _ in found.values()])
+    for weight, slots in found.values():
+        for slot, state in optimizer.slots_of(weight).items():
+            value = slots.get(slot)
+            if value is None or tuple(value.shape) != state.shape:
+                raise ValueError(f"{path} is damaged: optimizer state {slot!r} of {weight.path!r}")
+            state.assign(value)
+
+
+def model_from_json(json_string, custom_objects=None):
+    """Return a model with new weights from `Model.to_json()`."""
+    return deserialize_keras_object(json.loads(json_string), custom_objects)
+
+
+def clone_model(model, input_tensors=None, clone_function=None):
+    """Return a model of the same structure with new weights."""
+    if input_tensors is not None or clone_function is not None:
+        raise ValueError("clone_model: input_tensors and clone_function are not supported")
+    return type(model).from_config(model.get_config())

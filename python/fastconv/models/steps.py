@@ -1,0 +1,151 @@
+"""One compiled plan for a mode and the shapes of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv import _core, ops
+from fastconv._graph import GraphBuilder, flatten
+from fastconv.utils.rng import step_seed
+
+_ZERO_SEED = 0
+
+
+class StepBuilder(GraphBuilder):
+    """A builder that can also offer targets as class indices."""
+
+    def __init__(self, training):
+        super().__init__(training)
+        self.target_names: dict[int, str] = {}
+
+    def target(self, name, shape, dtype):
+        """Return the input of a target."""
+        tensor = self.input(f"{name}:{dtype}", shape, dtype)
+        self.target_names[tensor.id] = name
+        return tensor
+
+    def index_targets(self, tensor):
+        """Return a target again, this time as int64."""
+        name = self.target_names.get(tensor.id)
+        if name is None:
+            raise ValueError(
+                "a loss of class indices needs the targets themselves, not values computed from "
+                "them"
+            )
+        return self.target(name, tensor.shape, "int64")
+
+
+class Step:
+    """A plan and how to feed it."""
+
+    def __init__(self, model, mode, x_shapes, y_shapes, w_shapes):
+        self.mode = mode
+        g = StepBuilder(training=mode == "train")
+        dtype = model._compute_dtype(model.dtype)
+        xs = [g.input(f"x{i}:{dtype}", shape, dtype) for i, shape in enumerate(x_shapes)]
+        with g.tracing():
+            outputs = flatten(model._run_on(g, xs))
+            results = list(outputs)
+            self.loss_count = 0
+            if mode != "predict":
+                results = self._add_losses(g, model, outputs, y_shapes, w_shapes)
+                if mode == "train":
+                    self._add_updates(g, model, results[0])
+                self.loss_count = len(results)
+                self.kept = model._compiled.wanted_outputs
+                results += [outputs[i] for i in self.kept]
+        self.output_shapes = [t.shape for t in outputs]
+        self.plan = _core.Plan(g.graph, [t.id for t in results])
+        self._recipe = [_parse(name) for name in g.feeds]
+
+    def _add_losses(self, g, model, outputs, y_shapes, w_shapes):
+        """Return the total loss and, for several outputs, the loss of each."""
+        compiled = model._compiled
+        values, terms = [], []
+        for i, loss in enumerate(compiled.losses):
+            if loss is None:
+                continue
+            if i >= len(y_shapes) or y_shapes[i] is None:
+                raise ValueError(
+                    f"model '{model.name}': output '{compiled.names[i]}' has a loss and no targets"
+                )
+            dtype = "int64" if loss.index_targets else outputs[i].dtype
+            target = g.target(f"y{i}", y_shapes[i], dtype)
+            weight = None
+            if i < len(w_shapes) and w_shapes[i] is not None:
+                weight = g.input(f"w{i}:{outputs[i].dtype}", w_shapes[i], outputs[i].dtype)
+            with g.scope(f"loss of {compiled.names[i]}"):
+                try:
+                    value = loss(target, outputs[i], weight)
+                except ValueError as error:
+                    raise ValueError(
+                        f"model '{model.name}', output '{compiled.names[i]}': {error}"
+                    ) from error
+                if flatten(value) != [value] or not hasattr(value, "id"):
+                    raise TypeError(
+                        f"loss {loss.name!r} returned {type(value).__name__}; write custom losses "
+                        "with fastconv.ops and operators of their arguments"
+                    )
+                if value.shape:
+                    value = ops.mean(value)
+                values.append(value)
+                w = compiled.loss_weights[i]
+                terms.append(value if w == 1.0 else value * w)
+        terms += g.losses
+        for variable in model.trainable_weights:
+            if variable.regularizer is not None:
+                with g.scope(f"penalty of {variable.path}"):
+                    terms.append(variable.regularizer(g.variable(variable)))
+        terms = [t for t in terms if hasattr(t, "id")]
+        if not terms:
+            raise ValueError(
+                f"model '{model.name}' has no loss: give compile() a `loss`, or use add_loss()"
+            )
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        if total.shape:
+            total = ops.sum(total)
+        return [total, *(values if len(compiled.names) > 1 else ())]
+
+    @staticmethod
+    def _add_updates(g, model, total):
+        variables = model.trainable_weights
+        if not variables:
+            raise ValueError(f"model '{model.name}' has no trainable weights")
+        optimizer = model.optimizer
+        optimizer.build(variables)
+        grads = g.gradients([total], [g.variable(v) for v in variables])
+        optimizer.emit(g, variables, grads)
+
+    def __call__(self, xs, ys=(), ws=(), losses=(), optimizer=None, seed=0):
+        """Run the plan; returns ([losses], [outputs])."""
+        feeds = []
+        for kind, index, dtype in self._recipe:
+            if kind == "x":
+                feeds.append(_feed(xs[index], dtype))
+            elif kind == "y":
+                feeds.append(_feed(losses[index].prepare(ys[index]), dtype))
+            elif kind == "w":
+                feeds.append(_feed(ws[index], dtype))
+            elif kind == "learning_rate":
+                feeds.append(np.array(optimizer.current_learning_rate(), dtype))
+            elif kind == "step":
+                feeds.append(np.array(optimizer.iterations + 1, dtype))
+            else:
+                base = _ZERO_SEED if dtype == "fixed" else seed
+                step = optimizer.iterations if optimizer is not None else 0
+                feeds.append(step_seed(base, step))
+        results = self.plan.run(feeds)
+        return results[: self.loss_count], results[self.loss_count :]
+
+
+def _feed(array, dtype):
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _parse(name: str):
+    kind, _, dtype = name.partition(":")
+    if kind[0] in "xyw" and kind[1:].isdigit():
+        return kind[0], int(kind[1:]), dtype
+    return kind, 0, dtype

@@ -1,0 +1,160 @@
+"""The table of `Model.summary()`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from fastconv._graph import KerasTensor
+from fastconv.layers.base import shapes_of
+
+
+def _size(count_bytes: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count_bytes < 1024 or unit == "GB":
+            return f"{count_bytes:.2f} {unit}"
+        count_bytes /= 1024
+    return ""
+
+
+def _weights_text(weights) -> str:
+    count = sum(w.size for w in weights)
+    total = sum(w.size * (8 if w.dtype == "float64" else 4) for w in weights)
+    return f"{count:,} ({_size(total)})"
+
+
+def _shape_text(layer) -> str:
+    try:
+        shapes = shapes_of(layer.output)
+    except AttributeError:
+        return "?"
+    if isinstance(shapes, (list, dict)):
+        return ", ".join(str(s) for s in flatten_shapes(shapes))
+    return str(shapes)
+
+
+def flatten_shapes(shapes):
+    """Return the shapes of a list or dict of outputs."""
+    return list(shapes.values()) if isinstance(shapes, dict) else list(shapes)
+
+
+def _connected(layer, nodes) -> str:
+    names = []
+    for node in nodes:
+        if node.layer is layer:
+            for tensor in node.inputs:
+                if isinstance(tensor, KerasTensor) and tensor.history is not None:
+                    origin, index = tensor.history
+                    names.append(f"{origin.layer.name}[{index}]")
+    return ", ".join(names) or "-"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _rows(model, layers, connections, nested, trainable, depth=0):
+    from fastconv.models.model import Model
+
+    function = model._function
+    for layer in layers:
+        row = ["  " * depth + f"{layer.name} ({type(layer).__name__})", _shape_text(layer)]
+        row.append(f"{sum(w.size for w in layer.weights):,}" if layer.built else "0 (unbuilt)")
+        if connections:
+            row.append(_connected(layer, function.nodes) if function is not None else "-")
+        if trainable:
+            row.append("Y" if layer.trainable and layer.weights else "N" if layer.weights else "-")
+        yield row
+        if nested and isinstance(layer, Model):
+            yield from _rows(layer, layer.layers, connections, nested, trainable, depth + 1)
+
+
+def print_summary(
+    model,
+    line_length=None,
+    positions=None,
+    print_fn=None,
+    expand_nested=False,
+    show_trainable=False,
+    layer_range=None,
+):
+    """Print the table.
+
+    Args:
+        line_length: width in characters; by default as wide as needed, at most the terminal.
+        positions: accepted for Keras code, no effect.
+        print_fn: called with the whole text instead of printing it.
+        layer_range: names of the first and last layer to show.
+    """
+    from fastconv.models.sequential import Sequential
+
+    layers = model.layers
+    if layer_range is not None:
+        names = [layer.name for layer in layers]
+        for name in layer_range:
+            if name not in names:
+                raise ValueError(f"layer_range: no layer {name!r}; layers are {names}")
+        first, last = sorted(names.index(name) for name in layer_range)
+        layers = layers[first : last + 1]
+    connections = not isinstance(model, Sequential) and model._function is not None
+    header = ["Layer (type)", "Output Shape", "Param #"]
+    header += ["Connected to"] if connections else []
+    header += ["Trai..."] if show_trainable else []
+    rows = list(_rows(model, layers, connections, expand_nested, show_trainable))
+    widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
+    limit = line_length or (shutil.get_terminal_size((100, 24)).columns if print_fn is None else 0)
+    frame = 3 * len(widths) + 1
+    if line_length is not None and sum(widths) + frame < line_length:
+        widths[0] += line_length - sum(widths) - frame
+    while limit and sum(widths) + frame > max(limit, 60) and max(widths) > 12:
+        widths[widths.index(max(widths))] -= 1
+    unicode = print_fn is not None or (sys.stdout.encoding or "").lower().startswith("utf")
+    lines = [f'Model: "{model.name}"', *_table(header, rows, widths, unicode)]
+    lines += _totals(model)
+    text = "\n".join(lines)
+    if print_fn is None:
+        print(text)
+    else:
+        print_fn(text)
+
+
+def _table(header, rows, widths, unicode):
+    if unicode:
+        top, below, between, bottom = "┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘"
+        heavy, light = "┃", "│"
+    else:
+        top = below = "+=++"
+        between = bottom = "+-++"
+        heavy = light = "|"
+
+    def rule(marks):
+        left, fill, middle, right = marks
+        return left + middle.join(fill * (w + 2) for w in widths) + right
+
+    def line(cells, bar):
+        texts = []
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+            cell = _cut(cell, width)
+            texts.append(cell.rjust(width) if i == 2 else cell.ljust(width))
+        return f"{bar} " + f" {bar} ".join(texts) + f" {bar}"
+
+    yield rule(top)
+    yield line(header, heavy)
+    yield rule(below)
+    for i, row in enumerate(rows):
+        if i:
+            yield rule(between)
+        yield line(row, light)
+    yield rule(bottom)
+
+
+def _totals(model):
+    optimizer = model.optimizer
+    states = optimizer.variables if optimizer is not None and optimizer.built else []
+    trained = model.trainable_weights
+    return [
+        f" Total params: {_weights_text([*model.weights, *states])}",
+        f" Trainable params: {_weights_text(trained)}",
+        f" Non-trainable params: {_weights_text(model.non_trainable_weights)}",
+        *([f" Optimizer params: {_weights_text(states)}"] if states else []),
+    ]

@@ -1,0 +1,412 @@
+"""Training, evaluation and prediction of models."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+
+from fastconv._graph import flatten
+from fastconv._graph.tree import is_nested, pack_as
+from fastconv.callbacks.base import CallbackList
+from fastconv.models.arguments import (
+    check_int,
+    class_weights,
+    due,
+    split,
+    unpack_validation,
+    verbosity,
+)
+from fastconv.models.compiled import Compiled
+from fastconv.models.data import Batch, Names, make_source
+from fastconv.models.predictor import Predictor
+from fastconv.models.steps import Step
+from fastconv.utils.rng import draw_seed
+
+_PLANS = 8  # plans kept: a few batch sizes, for training, evaluation and prediction
+
+
+class Trainer(Predictor):
+    """The part of `Model` that knows data, losses and optimizers."""
+
+    def _init_trainer(self):
+        self._compiled: Compiled | None = None
+        self._plans: OrderedDict = OrderedDict()
+        self._structures: dict = {}
+        self._signature: tuple = ()
+        self._seed = 0
+        self.stop_training = False
+        self.history = None
+
+    def _reset_plans(self):
+        if hasattr(self, "_plans"):
+            self._plans.clear()
+
+    # compile
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
+        """Choose how the model is trained.
+
+        Args:
+            optimizer: name or instance.
+            loss: name, instance or function; for several outputs a list or a dict by output name.
+            loss_weights: numbers that multiply the losses, likewise.
+            metrics: list of names, instances or functions; for several outputs a list of lists or
+                a dict.
+            weighted_metrics: metrics that take sample weights into account.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras
+                code, no effect.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        self._compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
+        self._seed = draw_seed()
+        self._reset_plans()
+        self.stop_training = False
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self._compiled is not None
+
+    @property
+    def optimizer(self):
+        """The optimizer given to `compile`."""
+        return None if self._compiled is None else self._compiled.optimizer
+
+    @property
+    def loss(self):
+        """The loss given to `compile`."""
+        return None if self._compiled is None else self._compiled.user["loss"]
+
+    @property
+    def metrics(self) -> list:
+        """The metric objects; known after the first batch."""
+        slots = () if self._compiled is None else self._compiled.slots or ()
+        return [slot.metric for slot in slots]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what `evaluate` returns."""
+        return [] if self._compiled is None else list(self._compiled.results())
+
+    def reset_metrics(self):
+        """Forget what `train_on_batch` and `test_on_batch` have gathered."""
+        if self._compiled is not None:
+            self._compiled.reset()
+
+    def get_compile_config(self):
+        """Return the arguments of `compile` as plain data."""
+        return None if self._compiled is None else self._compiled.get_config()
+
+    def _require_compiled(self, what: str) -> Compiled:
+        if self._compiled is None:
+            raise ValueError(f"model '{self.name}': call compile() before {what}()")
+        return self._compiled
+
+    # Steps
+
+    def _names(self) -> Names:
+        function = self._function
+        if function is None:
+            compiled = self._compiled
+            outputs = compiled.names if compiled is not None and compiled.names else None
+            return Names(None, outputs)
+        return Names(self.input_names, self.output_names)
+
+    def _prepare(self, batch: Batch) -> None:
+        """Build the model and match losses and metrics, at the first batch."""
+        if not self.built:
+            shapes = [tuple(x.shape) for x in batch.xs]
+            self._ensure_built(shapes[0] if len(shapes) == 1 else shapes)
+        if self._function is not None:
+            batch.xs = self._match_inputs(batch.xs)
+        compiled = self._compiled
+        if compiled is not None and compiled.losses is None:
+            compiled.match_losses(self._all_output_names(batch))
+
+    def _all_output_names(self, batch) -> list[str]:
+        if self._function is not None:
+            return self.output_names
+        outputs = self._infer_outputs([x.shape for x in batch.xs])
+        return (
+            list(outputs)
+            if isinstance(outputs, dict)
+            else [f"output_{i + 1}" for i in range(len(flatten(outputs)))]
+        )
+
+    def _infer_outputs(self, shapes):
+        """Return the nesting of a subclassed model's outputs."""
+        from fastconv._graph import KerasTensor
+
+        tensors = [KerasTensor((None, *s[1:]), self.dtype) for s in shapes]
+        traced = self._traced_shapes((tensors[0] if len(tensors) == 1 else tensors,), {})
+        if isinstance(traced, dict):
+            return dict.fromkeys(traced)
+        if isinstance(traced, list) or (traced and isinstance(traced[0], tuple)):
+            return [None] * len(traced)
+        return None
+
+    def _run_on(self, g, xs):
+        """Run the model on the inputs of a step."""
+        if self._function is not None:
+            with g.scope(self.name):
+                outputs = self._function.run(xs)
+        else:
+            outputs = self(xs[0] if len(xs) == 1 else xs)
+        self._structures["output"] = outputs if is_nested(outputs) else None
+        if is_nested(outputs):
+            self._structures["output"] = pack_as(outputs, [None] * len(flatten(outputs)))
+        return outputs
+
+    def _step(self, mode: str, batch: Batch) -> Step:
+        key = (
+            mode,
+            tuple([x.shape for x in batch.xs]),
+            () if mode == "predict" else tuple([None if y is None else y.shape for y in batch.ys]),
+            tuple([None if w is None else w.shape for w in batch.ws]),
+            self._signature,
+        )
+        step = self._plans.get(key)
+        if step is None:
+            step = self._plans[key] = Step(self, mode, key[1], key[2], key[3])
+            while len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return step
+
+    def _sign(self) -> None:
+        """Note what the plans of training depend on besides shapes."""
+        self._signature = tuple(id(w) for w in self.trainable_weights)
+
+    def _weights_of(self, batch: Batch, class_weight) -> None:
+        """Bring sample weights, class weights and ignored classes together."""
+        compiled = self._compiled
+        outputs = len(compiled.names)
+        ws = list(batch.ws)
+        if len(ws) == 1 and outputs > 1:
+            ws *= outputs
+        if class_weight is not None:
+            if outputs > 1:
+                raise ValueError(
+                    f"`class_weight` needs a model with one output, '{self.name}' has {outputs}"
+                )
+            by_class = class_weights(batch.ys[0], class_weight)
+            ws = [by_class if not ws or ws[0] is None else by_class * ws[0]]
+        batch.ws = ws
+        for i, loss in enumerate(compiled.losses):
+            if loss is None or loss.ignore_class is None or i >= len(batch.ys):
+                continue
+            while len(batch.ws) <= i:
+                batch.ws.append(None)
+            batch.ws[i] = loss.merged_weights(batch.ys[i], batch.ws[i])
+
+    def _run_batch(self, mode: str, batch: Batch, class_weight=None) -> None:
+        """Train or test on one batch and update losses and metrics."""
+        compiled = self._compiled
+        self._prepare(batch)
+        if (
+            batch.ws
+            or class_weight is not None
+            or any(loss is not None and loss.ignore_class is not None for loss in compiled.losses)
+        ):
+            user_ws = list(batch.ws)
+            self._weights_of(batch, class_weight)
+        else:
+            user_ws = batch.ws
+        if compiled.slots is None:
+            self._match_metrics(batch)
+        step = self._step(mode, batch)
+        optimizer = compiled.optimizer if mode == "train" else None
+        try:
+            values, outputs = step(
+                batch.xs, batch.ys, batch.ws, compiled.losses, optimizer, self._seed
+            )
+        finally:
+            # Also when Ctrl-C arrives during the step: the weights have changed by then.
+            if mode == "train":
+                self._constrain()
+        if mode == "train":
+            optimizer.after_step()
+        compiled.total.add(float(values[0]), batch.size)
+        if len(values) > 1:
+            active = [i for i, loss in enumerate(compiled.losses) if loss is not None]
+            for i, value in zip(active, values[1:], strict=True):
+                compiled.partial[i].add(float(value), batch.size)
+        if compiled.slots:
+            predictions = dict(zip(step.kept, outputs, strict=True))
+            weights = batch.ws if class_weight is not None else user_ws
+            if len(weights) == 1 and len(compiled.names) > 1:
+                weights = list(weights) * len(compiled.names)
+            for slot in compiled.slots:
+                i = slot.output
+                weight = weights[i] if slot.weighted and i < len(weights) else None
+                slot.metric.update_state(batch.ys[i], predictions[i], weight)
+
+    def _match_metrics(self, batch: Batch) -> None:
+        compiled = self._compiled
+        shapes = self._output_shapes(batch)
+        targets = [
+            tuple(batch.ys[i].shape) if i < len(batch.ys) and batch.ys[i] is not None else None
+            for i in range(len(shapes))
+        ]
+        compiled.match_metrics(targets, shapes)
+
+    def _output_shapes(self, batch: Batch) -> list[tuple]:
+        if self._function is not None:
+            return [t.shape for t in self._function.flat_outputs]
+        # The plan for prediction tells the shapes of a subclassed model.
+        return self._step("predict", Batch(batch.xs, [], [])).output_shapes
+
+    def _constrain(self) -> None:
+        for variable in self._constrained:
+            variable.assign(np.asarray(variable.constraint(variable.numpy())))
+
+    @property
+    def _constrained(self):
+        known = self._structures.get("constrained")
+        if known is None or known[0] != self._signature:
+            found = [w for w in self.trainable_weights if w.constraint is not None]
+            known = self._structures["constrained"] = (self._signature, found)
+        return known[1]
+
+    def _logs(self) -> dict:
+        return dict(sorted(self._compiled.results().items()))
+
+    # fit
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Train the model.
+
+        Args:
+            x: array (N, ...), list or dict of arrays for several inputs, generator of batches, or
+                data set with `__len__` and `__getitem__` (then `y` is in its batches).
+            y: targets, likewise.
+            batch_size: samples a step, 32 by default.
+            epochs: number of the last epoch.
+            verbose: 1 or "auto" a progress bar, 2 one line an epoch, 0 silent.
+            callbacks: list of `Callback`.
+            validation_split: share of the samples at the end kept for validation.
+            validation_data: (x, y), (x, y, sample_weight) or a data set.
+            shuffle: a new order of samples in each epoch.
+            class_weight: dict from class index to weight.
+            sample_weight: one weight for each sample.
+            initial_epoch: number of the first epoch.
+            steps_per_epoch: batches in an epoch; needed for endless generators.
+            validation_steps, validation_batch_size: likewise for validation.
+            validation_freq: epochs between validations, or a list of epochs (counted from 1).
+
+        Returns:
+            `History`, whose `history` maps names to one value an epoch.
+
+        Raises:
+            ValueError: not compiled, no data, sizes that differ, arguments out of range.
+        """
+        compiled = self._require_compiled("fit")
+        check_int("epochs", epochs)
+        names = self._names()
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("give either `validation_split` or `validation_data`")
+            (x, y, sample_weight), validation_data = split(
+                x, y, sample_weight, validation_split, names
+            )
+        source = make_source(
+            x,
+            y,
+            sample_weight,
+            names=names,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=draw_seed(),
+            steps=steps_per_epoch,
+        )
+        validate = None
+        if validation_data is not None:
+            vx, vy, vw = unpack_validation(validation_data)
+            is_array = vy is not None or isinstance(vx, (np.ndarray, list, dict))
+            size = validation_batch_size
+            if size is None and is_array:
+                size = batch_size or 32
+
+            def validate():
+                return make_source(vx, vy, vw, names=names, batch_size=size, steps=validation_steps)
+
+            if not hasattr(vx, "__next__"):
+                validate()  # reports bad arguments before the first epoch, not after it
+        verbose = verbosity(verbose)
+        self._sign()
+        self.stop_training = False
+        run = CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            epochs=epochs,
+            steps=source.steps,
+        )
+        try:
+            run.call("on_train_begin", None)
+            for epoch in range(initial_epoch, epochs):
+                compiled.reset()
+                run.call("on_epoch_begin", epoch, None)
+                for index, batch in enumerate(source.epoch()):
+                    run.batch("on_train_batch_begin", index)
+                    self._run_batch("train", batch, class_weight)
+                    run.batch("on_train_batch_end", index, self._logs)
+                    if self.stop_training:
+                        break
+                logs = self._logs()
+                if validate is not None and due(epoch, validation_freq):
+                    self._loop_test(validate(), run)
+                    logs.update((f"val_{k}", v) for k, v in self._logs().items())
+                run.call("on_epoch_end", epoch, logs)
+                if self.stop_training or getattr(source, "exhausted", False):
+                    break
+            if compiled.optimizer.use_ema:
+                compiled.optimizer.finalize_variable_values(self.trainable_weights)
+        finally:
+            run.close()
+        return run.history
+
+    def _loop_test(self, source, run) -> None:
+        compiled = self._compiled
+        compiled.reset()
+        run.call("on_test_begin", None)
+        for index, batch in enumerate(source.epoch()):
+            run.batch("on_test_batch_begin", index)
+            self._run_batch("test", batch)
+            run.batch("on_test_batch_end", index, self._logs)
+        run.call("on_test_end", self._logs())

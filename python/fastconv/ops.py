@@ -1,0 +1,554 @@
+"""A small namespace of array functions that works on NumPy arrays and inside models.
+
+The same function computes at once on NumPy arrays, adds a node when it meets a tensor of a graph
+being compiled (custom layers, losses and regularizers), and adds a layer when it meets a symbolic
+tensor of a functional model. Names and arguments are `keras.ops`'.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv._graph import KerasTensor, Tensor, Variable, current_builder, flatten
+from fastconv._graph.tree import map_structure
+from fastconv.config import epsilon, floatx
+
+
+def _op(fn):
+    """Let `fn` see either graph tensors or NumPy arrays, whatever it is called with."""
+
+    @functools.wraps(fn)
+    def wrapper(*args, **kwargs):
+        leaves = flatten((args, kwargs))
+        if any(isinstance(leaf, KerasTensor) for leaf in leaves):
+            from fastconv.layers.operation import Operation
+
+            return Operation.record(fn.__name__, args, kwargs)
+        if any(isinstance(leaf, Variable) for leaf in leaves):
+            g = current_builder()
+            lift = g.variable if g is not None else Variable.numpy
+            args, kwargs = map_structure(
+                lambda leaf: lift(leaf) if isinstance(leaf, Variable) else leaf, (args, kwargs)
+            )
+        return fn(*args, **kwargs)
+
+    return wrapper
+
+
+def _is_graph(*values) -> bool:
+    return any(isinstance(v, Tensor) for v in values)
+
+
+def _lift(g, value, dtype) -> Tensor:
+    return value if isinstance(value, Tensor) else g.constant(value, dtype)
+
+
+def _axes(axis, ndim: int) -> list[int]:
+    if axis is None:
+        return list(range(ndim))
+    return [int(a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+
+
+def _scalar(value) -> float | None:
+    if isinstance(value, (int, float, np.number)):
+        return float(value)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return float(value)
+    return None
+
+
+def _binary(op, fn, a, b):
+    tensor = a if isinstance(a, Tensor) else b
+    if not isinstance(tensor, Tensor):
+        return fn(a, b)
+    g, dtype = tensor.g, tensor.dtype
+    return g.op(op, _lift(g, a, dtype), _lift(g, b, dtype))
+
+
+def _unary(op, fn, x, **attrs):
+    return x.g.op(op, x, **attrs) if isinstance(x, Tensor) else fn(np.asarray(x))
+
+
+# Arithmetic
+
+
+@_op
+def add(x1, x2):
+    """Sum, with broadcasting."""
+    for x, other in ((x1, x2), (x2, x1)):
+        if isinstance(x, Tensor) and _scalar(other) is not None:
+            return x.g.scale(x, alpha=1.0, beta=_scalar(other))
+    return _binary("add", np.add, x1, x2)
+
+
+@_op
+def subtract(x1, x2):
+    """Difference, with broadcasting."""
+    if isinstance(x1, Tensor) and _scalar(x2) is not None:
+        return x1.g.scale(x1, alpha=1.0, beta=-_scalar(x2))
+    if isinstance(x2, Tensor) and _scalar(x1) is not None:
+        return x2.g.scale(x2, alpha=-1.0, beta=_scalar(x1))
+    return _binary("sub", np.subtract, x1, x2)
+
+
+@_op
+def multiply(x1, x2):
+    """Product, with broadcasting."""
+    for x, other in ((x1, x2), (x2, x1)):
+        if isinstance(x, Tensor) and _scalar(other) is not None:
+            return x.g.scale(x, alpha=_scalar(other), beta=0.0)
+    return _binary("mul", np.multiply, x1, x2)
+
+
+@_op
+def divide(x1, x2):
+    """Quotient, with broadcasting."""
+    return _binary("div", np.divide, x1, x2)
+
+
+true_divide = divide
+
+
+@_op
+def power(x1, x2):
+    """x1 to the power of x2."""
+    if isinstance(x1, Tensor) and _scalar(x2) == 2.0:
+        return x1.g.square(x1)
+    return _binary("pow", np.power, x1, x2)
+
+
+@_op
+def maximum(x1, x2):
+    """The larger of two, element by element."""
+    return _binary("maximum", np.maximum, x1, x2)
+
+
+@_op
+def minimum(x1, x2):
+    """The smaller of two, element by element."""
+    return _binary("minimum", np.minimum, x1, x2)
+
+
+@_op
+def negative(x):
+    """-x."""
+    return _unary("neg", np.negative, x)
+
+
+@_op
+def absolute(x):
+    """Absolute value."""
+    return _unary("abs", np.abs, x)
+
+
+abs = absolute
+
+
+@_op
+def exp(x):
+    """e to the power of x."""
+    return _unary("exp", np.exp, x)
+
+
+@_op
+def log(x):
+    """Natural logarithm."""
+    return _unary("log", np.log, x)
+
+
+@_op
+def log1p(x):
+    """log(1 + x)."""
+    return log(x + 1.0) if _is_graph(x) else np.log1p(x)
+
+
+@_op
+def sqrt(x):
+    """Square root."""
+    return _unary("sqrt", np.sqrt, x)
+
+
+@_op
+def rsqrt(x):
+    """1 / sqrt(x)."""
+    return _unary("rsqrt", lambda v: 1.0 / np.sqrt(v), x)
+
+
+@_op
+def square(x):
+    """x * x."""
+    return _unary("square", np.square, x)
+
+
+@_op
+def sign(x):
+    """-1, 0 or 1."""
+    return _unary("sign", np.sign, x)
+
+
+@_op
+def reciprocal(x):
+    """1 / x."""
+    return _unary("reciprocal", np.reciprocal, x)
+
+
+@_op
+def erf(x):
+    """The error function (inside models)."""
+    if not _is_graph(x):
+        import math
+
+        return np.vectorize(math.erf, otypes=[np.asarray(x).dtype])(x)
+    return x.g.erf(x)
+
+
+@_op
+def clip(x, x_min, x_max):
+    """Values limited to [x_min, x_max]."""
+    if _is_graph(x):
+        return x.g.clip(x, min=float(x_min), max=float(x_max))
+    return np.clip(x, x_min, x_max)
+
+
+# Activations
+
+
+@_op
+def relu(x):
+    """max(x, 0)."""
+    return _unary("relu", lambda v: np.where(v < 0, 0, v).astype(v.dtype), x)
+
+
+@_op
+def leaky_relu(x, negative_slope=0.2):
+    """x where positive, else negative_slope * x."""
+    return _unary(
+        "leaky_relu",
+        lambda v: np.where(v < 0, negative_slope * v, v).astype(v.dtype),
+        x,
+        alpha=float(negative_slope),
+    )
+
+
+def _np_sigmoid(v):
+    # exp of a negative number only: no overflow at either end.
+    e = np.exp(-np.abs(v))
+    return np.where(v >= 0, 1.0 / (1.0 + e), e / (1.0 + e)).astype(v.dtype)
+
+
+@_op
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    if _is_graph(x):
+        y = x.g.sigmoid(x)
+        y.origin = ("sigmoid", x)
+        return y
+    return _np_sigmoid(np.asarray(x))
+
+
+@_op
+def tanh(x):
+    """Hyperbolic tangent."""
+    return _unary("tanh", np.tanh, x)
+
+
+@_op
+def elu(x, alpha=1.0):
+    """x where positive, else alpha * (exp(x) - 1)."""
+    return _unary(
+        "elu",
+        lambda v: np.where(v > 0, v, alpha * np.expm1(np.minimum(v, 0))).astype(v.dtype),
+        x,
+        alpha=float(alpha),
+    )
+
+
+@_op
+def selu(x):
+    """Scaled exponential linear unit (Klambauer et al. 2017)."""
+    scale, alpha = 1.0507009873554805, 1.6732632423543772
+    return _unary("selu", lambda v: scale * elu(v, alpha), x)
+
+
+@_op
+def gelu(x, approximate=True):
+    """Gaussian error linear unit (Hendrycks and Gimpel 2016), by erf or its tanh approximation."""
+    if _is_graph(x):
+        return x.g.gelu(x, approximate="tanh" if approximate else "none")
+    v = np.asarray(x)
+    if approximate:
+        return 0.5 * v * (1.0 + np.tanh(0.7978845608028654 * (v + 0.044715 * v**3)))
+    return 0.5 * v * (1.0 + erf(v * 0.7071067811865476))
+
+
+@_op
+def silu(x):
+    """x * sigmoid(x)."""
+    return _unary("silu", lambda v: v * _np_sigmoid(v), x)
+
+
+@_op
+def hard_sigmoid(x):
+    """clip(x / 6 + 1 / 2, 0, 1)."""
+    return _unary("hard_sigmoid", lambda v: np.clip(v / 6 + 0.5, 0, 1), x, alpha=1 / 6, beta=0.5)
+
+
+@_op
+def hard_silu(x):
+    """x * hard_sigmoid(x)."""
+    return _unary("hard_swish", lambda v: v * np.clip(v / 6 + 0.5, 0, 1), x)
+
+
+@_op
+def softplus(x):
+    """log(1 + exp(x))."""
+    return _unary("softplus", lambda v: np.logaddexp(v, 0).astype(v.dtype), x)
+
+
+@_op
+def softsign(x):
+    """x / (1 + |x|)."""
+    return _unary("softsign", lambda v: v / (1 + np.abs(v)), x)
+
+
+def _np_softmax(v, axis):
+    e = np.exp(v - np.max(v, axis=axis, keepdims=True))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+@_op
+def softmax(x, axis=-1):
+    """exp(x) divided by its sum along the axis."""
+    if _is_graph(x):
+        y = x.g.softmax(x, axis=int(axis))
+        if axis in (-1, x.ndim - 1):
+            y.origin = ("softmax", x)
+        return y
+    return _np_softmax(np.asarray(x), axis)
+
+
+@_op
+def log_softmax(x, axis=-1):
+    """Logarithm of softmax."""
+    if _is_graph(x):
+        return x.g.log_softmax(x, axis=int(axis))
+    v = np.asarray(x)
+    v = v - np.max(v, axis=axis, keepdims=True)
+    return v - np.log(np.sum(np.exp(v), axis=axis, keepdims=True))
+
+
+# Reductions
+
+
+def _reduce(op, fn, x, axis, keepdims):
+    if not _is_graph(x):
+        return fn(
+            np.asarray(x), axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims
+        )
+    return x.g.op(op, x, axes=_axes(axis, x.ndim), keepdims=bool(keepdims))
+
+
+@_op
+def sum(x, axis=None, keepdims=False):
+    """Sum along axes (all by default)."""
+    return _reduce("reduce_sum", np.sum, x, axis, keepdims)
+
+
+@_op
+def mean(x, axis=None, keepdims=False):
+    """Mean along axes (all by default)."""
+    return _reduce("reduce_mean", np.mean, x, axis, keepdims)
+
+
+@_op
+def max(x, axis=None, keepdims=False):
+    """Largest value along axes (all by default)."""
+    return _reduce("reduce_max", np.max, x, axis, keepdims)
+
+
+@_op
+def min(x, axis=None, keepdims=False):
+    """Smallest value along axes (all by default)."""
+    return _reduce("reduce_min", np.min, x, axis, keepdims)
+
+
+# Shape
+
+
+def shape(x) -> tuple:
+    """Shape of an array or tensor."""
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+
+
+@_op
+def reshape(x, newshape):
+    """The same elements in another shape; one entry may be -1."""
+    if _is_graph(x):
+        return x.g.reshape(x, shape=[int(d) for d in newshape])
+    return np.reshape(x, newshape)
+
+
+@_op
+def transpose(x, axes=None):
+    """Axes in another order (reversed by default)."""
+    if _is_graph(x):
+        perm = list(range(x.ndim))[::-1] if axes is None else [int(a) for a in axes]
+        return x.g.transpose(x, perm=perm)
+    return np.transpose(x, axes)
+
+
+@_op
+def expand_dims(x, axis):
+    """A new axis of size 1."""
+    if not _is_graph(x):
+        return np.expand_dims(x, axis)
+    dims = list(x.shape)
+    dims.insert(axis if axis >= 0 else len(dims) + 1 + axis, 1)
+    return x.g.reshape(x, shape=dims)
+
+
+@_op
+def squeeze(x, axis=None):
+    """Without axes of size 1."""
+    if not _is_graph(x):
+        return np.squeeze(x, axis)
+    axes = [i for i, d in enumerate(x.shape) if d == 1]
+    if axis is not None:
+        axes = [a % x.ndim for a in _axes(axis, x.ndim)]
+        if any(x.shape[a] != 1 for a in axes):
+            raise ValueError(f"cannot squeeze axis {axis} of shape {x.shape}: its size is not 1")
+    return x.g.reshape(x, shape=[d for i, d in enumerate(x.shape) if i not in axes])
+
+
+@_op
+def concatenate(xs, axis=0):
+    """Arrays joined along an existing axis."""
+    tensor = next((x for x in xs if isinstance(x, Tensor)), None)
+    if tensor is None:
+        return np.concatenate(xs, axis)
+    g = tensor.g
+    return g.op("concat", *[_lift(g, x, tensor.dtype) for x in xs], axis=int(axis))
+
+
+@_op
+def get_item(x, key):
+    """Basic slicing with step 1 and integers, as `x[1:, :, 0]`."""
+    if not _is_graph(x):
+        return np.asarray(x)[key]
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if any(k is Ellipsis for k in keys):
+        at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+        keys[at : at + 1] = [slice(None)] * (x.ndim - len(keys) + 1)
+    dims = []
+    for axis, size in enumerate(x.shape):
+        k = keys[axis] if axis < len(keys) else slice(None)
+        if isinstance(k, (int, np.integer)):
+            if not -size <= k < size:
+                raise IndexError(f"index {k} is out of range for axis {axis} of shape {x.shape}")
+            start, stop = int(k) % size, int(k) % size + 1
+        elif isinstance(k, slice) and k.step in (None, 1):
+            start, stop, _ = k.indices(size)
+            dims.append(stop - start)
+        else:
+            raise TypeError(f"tensors of a graph take integers and slices of step 1, not {k!r}")
+        if (start, stop) != (0, size):
+            x = x.g.slice(x, axis=axis, start=start, end=stop)
+    return x if tuple(dims) == x.shape else x.g.reshape(x, shape=dims)
+
+
+@_op
+def matmul(x1, x2):
+    """Matrix product of x1[..., K] and x2[K, M]."""
+    tensor = x1 if isinstance(x1, Tensor) else x2
+    if not isinstance(tensor, Tensor):
+        return np.matmul(x1, x2)
+    g = tensor.g
+    return g.dense(_lift(g, x1, tensor.dtype), _lift(g, x2, tensor.dtype), None)
+
+
+@_op
+def softmax_cross_entropy(logits, target, label_smoothing=0.0, ignore_index=None):
+    """Cross-entropy of softmax(logits) along the last axis.
+
+    `target` holds class indices (one axis less than `logits`) or probabilities (same shape).
+    """
+    ignore = -(2**31) if ignore_index is None else int(ignore_index)
+    if _is_graph(logits):
+        attrs = {"label_smoothing": float(label_smoothing), "ignore_index": ignore}
+        return logits.g.softmax_cross_entropy(
+            logits, _lift(logits.g, target, logits.dtype), **attrs
+        )
+    logits, target = np.asarray(logits), np.asarray(target)
+    classes = logits.shape[-1]
+    logp = log_softmax(logits)
+    if target.ndim == logits.ndim:
+        smooth = target * (1 - label_smoothing) + label_smoothing / classes
+        return -np.sum(smooth * logp, axis=-1)
+    target = target.astype(np.int64)
+    used = target != ignore
+    bad = target[used & ((target < 0) | (target >= classes))]
+    if bad.size:
+        raise ValueError(f"label {bad.flat[0]} is out of range [0, {classes})")
+    picked = np.take_along_axis(logp, np.where(used, target, 0)[..., None], axis=-1)[..., 0]
+    loss = -(1 - label_smoothing) * picked - label_smoothing * np.mean(logp, axis=-1)
+    return np.where(used, loss, 0).astype(logits.dtype)
+
+
+@_op
+def sigmoid_cross_entropy(logits, target):
+    """Binary cross-entropy of sigmoid(logits), element by element."""
+    if _is_graph(logits):
+        return logits.g.sigmoid_cross_entropy(logits, _lift(logits.g, target, logits.dtype))
+    z = np.asarray(logits)
+    return np.maximum(z, 0) - z * target + np.log1p(np.exp(-np.abs(z)))
+
+
+# Conversions
+
+
+def convert_to_numpy(x) -> np.ndarray:
+    """Return a NumPy array."""
+    return x.numpy() if isinstance(x, Variable) else np.asarray(x)
+
+
+def convert_to_tensor(x, dtype=None):
+    """Return tensors unchanged and everything else as a NumPy array."""
+    if isinstance(x, (Tensor, KerasTensor)):
+        return x
+    return np.asarray(x, dtype=dtype)
+
+
+def cast(x, dtype):
+    """Return the array in another type; tensors of a graph keep their float type."""
+    return x if isinstance(x, (Tensor, KerasTensor)) else np.asarray(x).astype(dtype)
+
+
+def zeros(shape, dtype=None):
+    """An array of zeros."""
+    return np.zeros(shape, dtype or floatx())
+
+
+def ones(shape, dtype=None):
+    """An array of ones."""
+    return np.ones(shape, dtype or floatx())
+
+
+@_op
+def zeros_like(x):
+    """Zeros of the same shape."""
+    return x.g.constant(np.zeros(x.shape), x.dtype) if _is_graph(x) else np.zeros_like(x)
+
+
+@_op
+def ones_like(x):
+    """Ones of the same shape."""
+    return x.g.constant(np.ones(x.shape), x.dtype) if _is_graph(x) else np.ones_like(x)
+
+
+@_op
+def normalize(x, axis=-1):
+    """x divided by its Euclidean norm along the axis."""
+    norm = sqrt(sum(square(x), axis=axis, keepdims=True))
+    return x / maximum(norm, epsilon())

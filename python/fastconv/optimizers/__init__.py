@@ -1,0 +1,55 @@
+"""Optimizers with Keras 3's names, arguments, defaults and formulas."""
+
+from __future__ import annotations
+
+import inspect
+
+from fastconv.optimizers import schedules
+from fastconv.optimizers.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastconv.optimizers.optimizer import Optimizer
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "deserialize",
+    "get",
+    "schedules",
+    "serialize",
+]
+
+_ALL = {cls.__name__: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad)}
+_ALL.update({name.lower(): cls for name, cls in list(_ALL.items())})
+
+
+def serialize(optimizer):
+    """Return {"class_name", "config"}."""
+    from fastconv.utils.serialization import serialize_keras_object
+
+    return serialize_keras_object(optimizer)
+
+
+def deserialize(config, custom_objects=None):
+    """Make an optimizer from `serialize()`."""
+    from fastconv.utils.serialization import lookup
+
+    found = lookup(config, _ALL, custom_objects, "optimizer")
+    return found() if inspect.isclass(found) else found
+
+
+def get(identifier):
+    """Return an optimizer from a name in any case, an instance or a config.
+
+    Raises:
+        ValueError: the name is unknown or the identifier is of another kind.
+    """
+    if isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        return deserialize(identifier if identifier in _ALL else identifier.lower())
+    raise ValueError(f"could not interpret optimizer identifier: {identifier!r}")

@@ -1,0 +1,237 @@
+"""Learning rates that change with the step. Names, arguments and formulas are Keras 3's."""
+
+from __future__ import annotations
+
+import math
+
+
+class LearningRateSchedule:
+    """Base class: `__call__(step)` returns the learning rate of a step (counted from 0)."""
+
+    def __call__(self, step):
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(step)")
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        raise NotImplementedError(f"{type(self).__name__} must define get_config()")
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a schedule from `get_config()`."""
+        return cls(**config)
+
+
+class _Plain(LearningRateSchedule):
+    """A schedule whose arguments are its attributes."""
+
+    FIELDS: tuple[str, ...] = ()
+
+    def get_config(self):
+        return {field: getattr(self, field) for field in (*self.FIELDS, "name")}
+
+
+def _positive(name, value):
+    if value <= 0:
+        raise ValueError(f"`{name}` must be positive, received: {name}={value}")
+    return value
+
+
+class ExponentialDecay(_Plain):
+    """initial * decay_rate ** (step / decay_steps); `staircase` takes whole numbers of periods."""
+
+    FIELDS = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
+
+    def __init__(
+        self,
+        initial_learning_rate,
+        decay_steps,
+        decay_rate,
+        staircase=False,
+        name="ExponentialDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.decay_rate = decay_rate
+        self.staircase = staircase
+        self.name = name
+
+    def __call__(self, step):
+        periods = step / self.decay_steps
+        if self.staircase:
+            periods = math.floor(periods)
+        return self.initial_learning_rate * self.decay_rate**periods
+
+
+class InverseTimeDecay(ExponentialDecay):
+    """initial / (1 + decay_rate * step / decay_steps)."""
+
+    def __init__(
+        self,
+        initial_learning_rate,
+        decay_steps,
+        decay_rate,
+        staircase=False,
+        name="InverseTimeDecay",
+    ):
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
+
+    def __call__(self, step):
+        periods = step / self.decay_steps
+        if self.staircase:
+            periods = math.floor(periods)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * periods)
+
+
+class PiecewiseConstantDecay(_Plain):
+    """values[i] up to and including step boundaries[i], the last value afterwards."""
+
+    FIELDS = ("boundaries", "values")
+
+    def __init__(self, boundaries, values, name="PiecewiseConstant"):
+        if len(boundaries) != len(values) - 1:
+            raise ValueError(
+                "`boundaries` must have one entry less than `values`, received: "
+                f"boundaries={boundaries}, values={values}"
+            )
+        self.boundaries = list(boundaries)
+        self.values = list(values)
+        self.name = name
+
+    def __call__(self, step):
+        for boundary, value in zip(self.boundaries, self.values, strict=False):
+            if step <= boundary:
+                return value
+        return self.values[-1]
+
+
+class PolynomialDecay(_Plain):
+    """(initial - end) * (1 - step / decay_steps) ** power + end; `cycle` starts again longer."""
+
+    FIELDS = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
+
+    def __init__(
+        self,
+        initial_learning_rate,
+        decay_steps,
+        end_learning_rate=0.0001,
+        power=1.0,
+        cycle=False,
+        name="PolynomialDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.end_learning_rate = end_learning_rate
+        self.power = power
+        self.cycle = cycle
+        self.name = name
+
+    def __call__(self, step):
+        steps = self.decay_steps
+        if self.cycle:
+            steps *= max(1, math.ceil(step / steps))
+        else:
+            step = min(step, steps)
+        share = (1.0 - step / steps) ** self.power
+        span = self.initial_learning_rate - self.end_learning_rate
+        return span * share + self.end_learning_rate
+
+
+class CosineDecay(_Plain):
+    """Half a cosine from the initial rate to alpha times it (Loshchilov and Hutter 2017).
+
+    With `warmup_target`, the rate first rises from the initial one to it in `warmup_steps`.
+    """
+
+    FIELDS = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")
+
+    def __init__(
+        self,
+        initial_learning_rate,
+        decay_steps,
+        alpha=0.0,
+        name="CosineDecay",
+        warmup_target=None,
+        warmup_steps=0,
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.decay_steps = _positive("decay_steps", decay_steps)
+        self.alpha = alpha
+        self.name = name
+        self.warmup_target = warmup_target
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        peak = self.initial_learning_rate
+        if self.warmup_target is not None:
+            if step < self.warmup_steps:
+                share = step / self.warmup_steps
+                return peak + (self.warmup_target - peak) * share
+            step -= self.warmup_steps
+            peak = self.warmup_target
+        share = min(step, self.decay_steps) / self.decay_steps
+        cosine = 0.5 * (1.0 + math.cos(math.pi * share))
+        return peak * ((1.0 - self.alpha) * cosine + self.alpha)
+
+
+class CosineDecayRestarts(_Plain):
+    """Cosine decay that starts again, each period `t_mul` times as long and `m_mul` as high."""
+
+    FIELDS = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
+
+    def __init__(
+        self,
+        initial_learning_rate,
+        first_decay_steps,
+        t_mul=2.0,
+        m_mul=1.0,
+        alpha=0.0,
+        name="SGDRDecay",
+    ):
+        self.initial_learning_rate = initial_learning_rate
+        self.first_decay_steps = _positive("first_decay_steps", first_decay_steps)
+        self.t_mul = t_mul
+        self.m_mul = m_mul
+        self.alpha = alpha
+        self.name = name
+
+    def __call__(self, step):
+        share = step / self.first_decay_steps
+        if self.t_mul == 1.0:
+            period = math.floor(share)
+            share -= period
+        else:
+            period = math.floor(math.log(1.0 - share * (1.0 - self.t_mul)) / math.log(self.t_mul))
+            begun = (1.0 - self.t_mul**period) / (1.0 - self.t_mul)
+            share = (share - begun) / self.t_mul**period
+        cosine = 0.5 * self.m_mul**period * (1.0 + math.cos(math.pi * share))
+        return self.initial_learning_rate * ((1.0 - self.alpha) * cosine + self.alpha)
+
+
+CLASSES = {
+    cls.__name__: cls
+    for cls in (
+        ExponentialDecay,
+        InverseTimeDecay,
+        PiecewiseConstantDecay,
+        PolynomialDecay,
+        CosineDecay,
+        CosineDecayRestarts,
+    )
+}
+
+
+def serialize(schedule):
+    """Return {"class_name", "config"}."""
+    from fastconv.utils.serialization import serialize_keras_object
+
+    return serialize_keras_object(schedule)
+
+
+def deserialize_schedule(config, custom_objects=None):
+    """Make a schedule from `serialize()`."""
+    from fastconv.utils.serialization import deserialize_keras_object
+
+    return deserialize_keras_object(config, custom_objects, CLASSES)
+
+
+deserialize = deserialize_schedule

@@ -1,0 +1,114 @@
+"""Penalties on weights and outputs that are added to the loss. Names and defaults are Keras 3's."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+from fastconv import ops
+from fastconv.utils.serialization import lookup, serialize_keras_object
+
+
+def _check(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number, received: {name}={value!r}")
+    if value < 0:
+        raise ValueError(f"`{name}` must not be negative, received: {name}={value!r}")
+    return float(value)
+
+
+class Regularizer:
+    """Base class: `__call__(x)` returns the penalty of a tensor, written with `fastconv.ops`."""
+
+    def __call__(self, x):
+        return 0.0
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement get_config()")
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a regularizer from `get_config()`."""
+        return cls(**config)
+
+
+class L1L2(Regularizer):
+    """l1 * sum(|x|) + l2 * sum(x**2)."""
+
+    def __init__(self, l1=0.0, l2=0.0):
+        self.l1 = _check("l1", 0.0 if l1 is None else l1)
+        self.l2 = _check("l2", 0.0 if l2 is None else l2)
+
+    def __call__(self, x):
+        total = 0.0
+        if self.l1:
+            total = ops.sum(ops.absolute(x)) * self.l1
+        if self.l2:
+            total = ops.sum(ops.square(x)) * self.l2 + total
+        return total
+
+    def get_config(self):
+        return {"l1": self.l1, "l2": self.l2}
+
+
+class L1(Regularizer):
+    """l1 * sum(|x|)."""
+
+    def __init__(self, l1=0.01):
+        self.l1 = _check("l1", 0.01 if l1 is None else l1)
+
+    def __call__(self, x):
+        return ops.sum(ops.absolute(x)) * self.l1
+
+    def get_config(self):
+        return {"l1": self.l1}
+
+
+class L2(Regularizer):
+    """l2 * sum(x**2)."""
+
+    def __init__(self, l2=0.01):
+        self.l2 = _check("l2", 0.01 if l2 is None else l2)
+
+    def __call__(self, x):
+        return ops.sum(ops.square(x)) * self.l2
+
+    def get_config(self):
+        return {"l2": self.l2}
+
+
+def l1_l2(l1=0.01, l2=0.01):
+    """Return L1L2(l1, l2)."""
+    return L1L2(l1=l1, l2=l2)
+
+
+l1, l2 = L1, L2
+_ALL = {"L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": l1_l2, "l1l2": l1_l2}
+
+
+def serialize(regularizer):
+    """Return {"class_name", "config"}."""
+    return serialize_keras_object(regularizer)
+
+
+def deserialize(config, custom_objects=None):
+    """Make a regularizer from `serialize()`."""
+    return get(lookup(config, _ALL, custom_objects, "regularizer"))
+
+
+def get(identifier):
+    """Return a regularizer from None, a name, a class, an instance, a callable or a config.
+
+    Raises:
+        ValueError: the name is unknown or the identifier is of another kind.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, (str, dict)):
+        return deserialize(identifier)
+    if inspect.isclass(identifier) or identifier is l1_l2:
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise ValueError(f"could not interpret regularizer identifier: {identifier!r}")

@@ -1,0 +1,158 @@
+#include <limits>
+
+#include "harness.hpp"
+
+namespace fastconv::test {
+
+template <class T>
+void test_conv_row(const KernelTable<T>& table) {
+  for (int round = 0; round < 400; ++round) {
+    ConvRowArgs<T> a{};
+    const int width = table.width;
+    a.vectors = 1 << random_int(0, table.tile_vectors == 4 ? 2 : 1);
+    a.channels = static_cast<int>(random_int((a.vectors - 1) * width + 1, a.vectors * width));
+    a.pixels = random_int(1, 31);
+    a.taps_h = random_int(0, 3), a.taps_w = random_int(1, 3), a.run = random_int(1, 19);
+    a.x_pixel = random_int(1, 20), a.x_tap_w = random_int(1, 20), a.x_tap_h = random_int(1, 40);
+    a.y_pixel = a.channels + random_int(0, 5);
+    a.clamp = random_int(0, 1);
+    a.lo = T(-0.5), a.hi = random_int(0, 1) ? T(1) : std::numeric_limits<T>::infinity();
+    const auto last_tap = std::max<std::int64_t>(a.taps_h - 1, 0) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w;
+    Guarded<T> x((a.pixels - 1) * a.x_pixel + last_tap + a.run);
+    Guarded<T> w(a.taps_h * a.taps_w * a.run * a.vectors * width);
+    Guarded<T> bias(a.channels), y((a.pixels - 1) * a.y_pixel + a.channels);
+    fill_random(x), fill_random(w, 0.3), fill_random(bias);
+    for (std::int64_t i = 0; i < y.size(); ++i) y[i] = T(777);
+    a.x = x.data(), a.w = w.data(), a.y = y.data();
+    a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    table.conv_row(a);
+    for (std::int64_t p = 0; p < a.pixels; ++p)
+      for (int c = 0; c < a.y_pixel; ++c) {
+        const std::int64_t at = p * a.y_pixel + c;
+        if (at >= y.size()) break;
+        if (c >= a.channels) {
+          check(y[at] == T(777), "conv_row wrote between pixels");
+          continue;
+        }
+        double s = a.bias ? a.bias[c] : 0;
+        for (std::int64_t i = 0; i < a.taps_h * a.taps_w * a.run; ++i) {
+          const std::int64_t r = i % a.run, tw = i / a.run % a.taps_w, th = i / a.run / a.taps_w;
+          s += static_cast<double>(x[p * a.x_pixel + th * a.x_tap_h + tw * a.x_tap_w + r]) *
+               static_cast<double>(w[i * a.vectors * width + c]);
+        }
+        if (a.clamp) s = std::min<double>(std::max<double>(s, a.lo), a.hi);
+        check_close(y[at], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w * a.run)), "conv_row");
+      }
+  }
+  // NaN passes through the clamp.
+  ConvRowArgs<T> a{};
+  Guarded<T> x(1), w(table.width), y(1);
+  x[0] = std::numeric_limits<T>::quiet_NaN();
+  for (int i = 0; i < table.width; ++i) w[i] = 1;
+  a.x = x.data(), a.w = w.data(), a.y = y.data();
+  a.taps_h = a.taps_w = a.run = a.vectors = a.channels = 1;
+  a.pixels = a.y_pixel = 1;
+  a.clamp = true, a.lo = 0, a.hi = 6;
+  table.conv_row(a);
+  check(std::isnan(y[0]), "conv_row: relu of NaN is NaN");
+}
+
+template <class T>
+void test_conv_weights(const KernelTable<T>& table) {
+  for (int round = 0; round < 200; ++round) {
+    ConvWeightsArgs<T> a{};
+    a.vectors = 1 << random_int(0, table.tile_vectors == 4 ? 2 : 1);
+    const std::int64_t channels = a.vectors * table.width;
+    a.run = random_int(1, 27);
+    a.images = random_int(1, 3), a.rows = random_int(1, 4), a.pixels = random_int(1, 9);
+    a.x_pixel = random_int(1, 9), a.x_row = random_int(1, 50), a.x_image = random_int(1, 90);
+    a.dy_pixel = channels + random_int(0, 3), a.dy_row = a.pixels * a.dy_pixel, a.dy_image = a.rows * a.dy_row;
+    a.dw_row = channels + random_int(0, 3);
+    const auto end = [&](std::int64_t image, std::int64_t row, std::int64_t pixel, std::int64_t n) {
+      return (a.images - 1) * image + (a.rows - 1) * row + (a.pixels - 1) * pixel + n;
+    };
+    Guarded<T> x(end(a.x_image, a.x_row, a.x_pixel, a.run)), dy(end(a.dy_image, a.dy_row, a.dy_pixel, channels));
+    Guarded<T> dw((a.run - 1) * a.dw_row + channels);
+    fill_random(x), fill_random(dy), fill_random(dw);
+    std::vector<double> expected(static_cast<std::size_t>(dw.size()));
+    for (std::int64_t i = 0; i < dw.size(); ++i) expected[static_cast<std::size_t>(i)] = dw[i];
+    for (std::int64_t r = 0; r < a.run; ++r)
+      for (std::int64_t c = 0; c < channels; ++c)
+        for (std::int64_t n = 0; n < a.images; ++n)
+          for (std::int64_t row = 0; row < a.rows; ++row)
+            for (std::int64_t p = 0; p < a.pixels; ++p)
+              expected[static_cast<std::size_t>(r * a.dw_row + c)] +=
+                  static_cast<double>(x[n * a.x_image + row * a.x_row + p * a.x_pixel + r]) *
+                  static_cast<double>(dy[n * a.dy_image + row * a.dy_row + p * a.dy_pixel + c]);
+    a.x = x.data(), a.dy = dy.data(), a.dw = dw.data();
+    table.conv_weights(a);
+    for (std::int64_t i = 0; i < dw.size(); ++i)
+      check_close(dw[i], expected[static_cast<std::size_t>(i)],
+                  tolerance<T>(static_cast<double>(a.images * a.rows * a.pixels)), "conv_weights");
+  }
+}
+
+template <class T>
+void test_depthwise_row(const KernelTable<T>& table) {
+  for (int round = 0; round < 300; ++round) {
+    DepthwiseRowArgs<T> a{};
+    a.channels = random_int(1, 3 * table.width + 1), a.pixels = random_int(1, 21);
+    a.taps_h = random_int(1, 5), a.taps_w = random_int(1, 5);
+    a.x_pixel = a.channels * random_int(1, 2), a.x_tap_w = a.channels * random_int(1, 2), a.x_tap_h = 11 * a.channels;
+    a.w_tap = a.channels + random_int(0, 2), a.y_pixel = a.channels * random_int(1, 2);
+    a.clamp = random_int(0, 1), a.lo = 0, a.hi = 6;
+    Guarded<T> x((a.pixels - 1) * a.x_pixel + (a.taps_h - 1) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w + a.channels);
+    Guarded<T> w((a.taps_h * a.taps_w - 1) * a.w_tap + a.channels), bias(a.channels);
+    Guarded<T> y((a.pixels - 1) * a.y_pixel + a.channels);
+    fill_random(x), fill_random(w), fill_random(bias);
+    a.x = x.data(), a.w = w.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    table.depthwise_row(a);
+    for (std::int64_t p = 0; p < a.pixels; ++p)
+      for (std::int64_t c = 0; c < a.channels; ++c) {
+        double s = a.bias ? a.bias[c] : 0;
+        for (std::int64_t th = 0; th < a.taps_h; ++th)
+          for (std::int64_t tw = 0; tw < a.taps_w; ++tw)
+            s += static_cast<double>(x[p * a.x_pixel + th * a.x_tap_h + tw * a.x_tap_w + c]) *
+                 static_cast<double>(w[(th * a.taps_w + tw) * a.w_tap + c]);
+        if (a.clamp) s = std::min(std::max(s, 0.0), 6.0);
+        check_close(y[p * a.y_pixel + c], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w)), "depthwise_row");
+      }
+  }
+}
+
+template <class T>
+void test_depthwise_weights(const KernelTable<T>& table) {
+  for (int round = 0; round < 150; ++round) {
+    DepthwiseWeightsArgs<T> a{};
+    a.channels = random_int(1, 2 * table.width + 1), a.rows = random_int(1, 4), a.pixels = random_int(1, 9);
+    a.taps_h = random_int(1, 4), a.taps_w = random_int(1, 7);
+    a.x_pixel = a.channels * random_int(1, 2), a.x_tap_w = a.channels, a.x_tap_h = 17 * a.channels;
+    a.x_row = 17 * a.channels;
+    a.dy_pixel = a.channels, a.dy_row = a.pixels * a.channels, a.dw_tap = a.channels + random_int(0, 1);
+    Guarded<T> x((a.rows - 1) * a.x_row + (a.pixels - 1) * a.x_pixel + (a.taps_h - 1) * a.x_tap_h +
+                 (a.taps_w - 1) * a.x_tap_w + a.channels);
+    Guarded<T> dy(a.rows * a.dy_row), dw((a.taps_h * a.taps_w - 1) * a.dw_tap + a.channels);
+    fill_random(x), fill_random(dy);
+    for (std::int64_t i = 0; i < dw.size(); ++i) dw[i] = T(1);
+    a.x = x.data(), a.dy = dy.data(), a.dw = dw.data();
+    table.depthwise_weights(a);
+    for (std::int64_t t = 0; t < a.taps_h * a.taps_w; ++t)
+      for (std::int64_t c = 0; c < a.channels; ++c) {
+        double s = 1;
+        for (std::int64_t r = 0; r < a.rows; ++r)
+          for (std::int64_t p = 0; p < a.pixels; ++p)
+            s += static_cast<double>(x[r * a.x_row + p * a.x_pixel + t / a.taps_w * a.x_tap_h +
+                                       t % a.taps_w * a.x_tap_w + c]) *
+                 static_cast<double>(dy[r * a.dy_row + p * a.dy_pixel + c]);
+        check_close(dw[t * a.dw_tap + c], s, tolerance<T>(static_cast<double>(a.rows * a.pixels)),
+                    "depthwise_weights");
+      }
+  }
+}
+
+FASTCONV_TEST(conv_row);
+FASTCONV_TEST(conv_weights);
+FASTCONV_TEST(depthwise_row);
+FASTCONV_TEST(depthwise_weights);
+
+}  // namespace fastconv::test

@@ -1,0 +1,228 @@
+// Elementwise kernels against the C library's functions in double.
+#include <limits>
+
+#include "harness.hpp"
+
+namespace fastconv::test {
+namespace {
+
+// For each function its value in double, and the derivative by the formula of calculus.
+struct Reference {
+  double y, slope;
+};
+
+double normal_density(double x) { return std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0)); }
+double normal_cdf(double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; }
+
+Reference reference(Unary f, double x, const UnaryParameters& p) {
+  const double sigmoid = 1 / (1 + std::exp(-x));
+  switch (f) {
+    case Unary::relu: return {std::fmax(x, 0), x > 0 ? 1.0 : 0.0};
+    case Unary::leaky_relu: return {x > 0 ? x : p.a * x, x > 0 ? 1 : p.a};
+    case Unary::sigmoid: return {sigmoid, sigmoid * (1 - sigmoid)};
+    case Unary::tanh: return {std::tanh(x), 1 - std::tanh(x) * std::tanh(x)};
+    case Unary::elu: return {x > 0 ? x : p.a * std::expm1(x), x > 0 ? 1 : p.a * std::exp(x)};
+    case Unary::selu: {
+      const double a = 1.6732632423543772, s = 1.0507009873554805;
+      return {s * (x > 0 ? x : a * std::expm1(x)), s * (x > 0 ? 1 : a * std::exp(x))};
+    }
+    case Unary::gelu: {
+      if (p.a == 0) return {x * normal_cdf(x), normal_cdf(x) + x * normal_density(x)};
+      const double k = std::sqrt(2 / std::acos(-1.0)), t = std::tanh(k * (x + 0.044715 * x * x * x));
+      return {x * (1 + t) / 2, (1 + t) / 2 + x / 2 * (1 - t * t) * k * (1 + 3 * 0.044715 * x * x)};
+    }
+    case Unary::silu: return {x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))};
+    case Unary::hard_swish:
+      return {x * std::fmin(std::fmax(x + 3, 0), 6) / 6, x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5};
+    case Unary::hard_sigmoid: {
+      const double y = p.a * x + p.b;
+      return {std::fmin(std::fmax(y, 0), 1), y > 0 && y < 1 ? p.a : 0};
+    }
+    case Unary::softplus: return {std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))), sigmoid};
+    case Unary::softsign: return {x / (1 + std::fabs(x)), 1 / ((1 + std::fabs(x)) * (1 + std::fabs(x)))};
+    case Unary::exp: return {std::exp(x), std::exp(x)};
+    case Unary::log: return {std::log(x), 1 / x};
+    case Unary::sqrt: return {std::sqrt(x), 0.5 / std::sqrt(x)};
+    case Unary::rsqrt: return {1 / std::sqrt(x), -0.5 / (x * std::sqrt(x))};
+    case Unary::square: return {x * x, 2 * x};
+    case Unary::abs: return {std::fabs(x), x > 0 ? 1.0 : -1.0};
+    case Unary::reciprocal: return {1 / x, -1 / (x * x)};
+    case Unary::erf: return {std::erf(x), 2 / std::sqrt(std::acos(-1.0)) * std::exp(-x * x)};
+    case Unary::clip: return {std::fmin(std::fmax(x, p.a), p.b), x > p.a && x < p.b ? 1.0 : 0.0};
+    case Unary::sign: return {x > 0 ? 1.0 : -1.0, 0};
+    case Unary::neg: return {-x, 0};
+    case Unary::scale: return {p.a * x + p.b, 0};
+    case Unary::identity: return {x, 0};
+  }
+  return {};
+}
+
+struct Case {
+  Unary function;
+  char reads;
+  const char* name;
+  UnaryParameters parameters;
+};
+
+std::vector<Case> cases() {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  std::vector<Case> all = {
+#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default) {Unary::name, #reads[0], #name, {a_default, b_default, false}},
+#define FASTCONV_UNARY_PLAIN(name, a, a_default, b, b_default) {Unary::name, '-', #name, {a_default, b_default, false}},
+#include "kernels/unary.inc"
+#undef FASTCONV_UNARY
+#undef FASTCONV_UNARY_PLAIN
+  };
+  all.push_back({Unary::gelu, 'x', "gelu tanh", {1, 0, false}});
+  all.push_back({Unary::clip, 'y', "clip", {-0.5, 1, false}});
+  all.push_back({Unary::leaky_relu, 'x', "leaky_relu, negative slope", {-0.5, 0, true}});
+  all.push_back({Unary::elu, 'x', "elu, negative alpha", {-0.5, 0, true}});
+  all.push_back({Unary::scale, '-', "scale", {2.5, -1, false}});
+  return all;
+}
+
+bool positive_only(Unary f) { return f == Unary::log || f == Unary::sqrt || f == Unary::rsqrt; }
+bool away_from_zero(Unary f) { return f == Unary::reciprocal; }
+
+template <class T>
+constexpr double kUlps = 24 * static_cast<double>(std::numeric_limits<T>::epsilon());
+
+}  // namespace
+
+template <class T>
+void test_unary(const KernelTable<T>& table) {
+  for (const Case& c : cases()) {
+    for (std::int64_t n : {0, 1, 3, 16, 33, 200}) {
+      Guarded<T> x(n), y(n);
+      fill_random(x, 3);
+      for (std::int64_t i = 0; i < n; ++i) {
+        if (positive_only(c.function)) x[i] = std::fabs(x[i]) + T(0.01);
+        if (away_from_zero(c.function) && std::fabs(x[i]) < 0.1) x[i] = 1;
+      }
+      table.unary({c.function, c.parameters, x.data(), y.data(), n});
+      for (std::int64_t i = 0; i < n; ++i)
+        check_close(y[i], reference(c.function, x[i], c.parameters).y, kUlps<T>, c.name);
+      table.unary({c.function, c.parameters, x.data(), x.data(), n});  // in place
+      for (std::int64_t i = 0; i < n; ++i) check(x[i] == y[i], std::string(c.name) + " in place");
+    }
+    Guarded<T> nan(1), y(1);
+    nan[0] = std::numeric_limits<T>::quiet_NaN();
+    table.unary({c.function, c.parameters, nan.data(), y.data(), 1});
+    check(std::isnan(y[0]) || c.function == Unary::sign, std::string(c.name) + " of NaN");
+  }
+}
+
+template <class T>
+void test_unary_grad(const KernelTable<T>& table) {
+  for (const Case& c : cases()) {
+    if (c.reads == '-') continue;
+    for (std::int64_t n : {0, 1, 3, 16, 33, 200}) {
+      Guarded<T> x(n), s(n), dy(n), dx(n);
+      fill_random(x);
+      fill_random(dy);
+      for (std::int64_t i = 0; i < n; ++i) {
+        if (positive_only(c.function)) x[i] = std::fabs(x[i]) + T(0.1);
+        if (away_from_zero(c.function) && std::fabs(x[i]) < 0.5) x[i] = 1;
+        s[i] = c.reads == 'x' ? x[i] : static_cast<T>(reference(c.function, x[i], c.parameters).y);
+      }
+      table.unary_grad({c.function, c.parameters, dy.data(), s.data(), dx.data(), n});
+      for (std::int64_t i = 0; i < n; ++i)
+        check_close(dx[i], dy[i] * reference(c.function, x[i], c.parameters).slope, 4 * kUlps<T>,
+                    std::string("derivative of ") + c.name);
+    }
+  }
+  Guarded<T> s(1), dy(1), dx(1);
+  dy[0] = 2;
+  s[0] = std::numeric_limits<T>::quiet_NaN();
+  table.unary_grad({Unary::relu, {}, dy.data(), s.data(), dx.data(), 1});
+  check(dx[0] == 2, "relu passes the gradient at NaN");
+  table.unary_grad({Unary::leaky_relu, {0.5, 0, false}, dy.data(), s.data(), dx.data(), 1});
+  check(dx[0] == 1, "leaky_relu scales the gradient at NaN");
+  table.unary_grad({Unary::clip, {0, 6, false}, dy.data(), s.data(), dx.data(), 1});
+  check(dx[0] == 0, "clip has no gradient at NaN");
+}
+
+template <class T>
+void test_binary(const KernelTable<T>& table) {
+  const auto reference_of = [](Binary f, double a, double b) -> double {
+    switch (f) {
+      case Binary::add: return a + b;
+      case Binary::sub: return a - b;
+      case Binary::mul: return a * b;
+      case Binary::div: return a / b;
+      case Binary::maximum: return std::isnan(a) || std::isnan(b) ? a + b : std::fmax(a, b);
+      case Binary::minimum: return std::isnan(a) || std::isnan(b) ? a + b : std::fmin(a, b);
+      case Binary::pow: return std::pow(a, b);
+      case Binary::equal: return a == b;
+      case Binary::maximum_share: return a == b ? 0.5 : a < b ? 0 : 1;
+      case Binary::minimum_share: return a == b ? 0.5 : a > b ? 0 : 1;
+      case Binary::pow_base: return b == 0 ? 0 : b * std::pow(a, b - 1);
+      case Binary::pow_exponent: return a == 0 && b >= 0 ? 0 : std::pow(a, b) * std::log(a);
+      case Binary::first: return a;
+    }
+    return 0;
+  };
+  const std::vector<std::pair<Binary, const char*>> functions = {
+#define FASTCONV_BINARY(name) {Binary::name, #name},
+#include "kernels/binary.inc"
+#undef FASTCONV_BINARY
+  };
+  for (const auto& [f, name] : functions) {
+    for (std::int64_t n : {1, 5, 16, 39}) {
+      for (int steps = 0; steps < 4; ++steps) {
+        const std::int64_t rows = 3, a_step = steps & 1, b_step = steps >> 1;
+        const std::int64_t a_row = a_step ? n : 1, b_row = 0;  // b is the same for every row
+        Guarded<T> a(a_step ? rows * n : rows), b(b_step ? n : 1), y(rows * n);
+        fill_random(a, 1.5);
+        fill_random(b, 1.5);
+        const bool power = f == Binary::pow || f == Binary::pow_base || f == Binary::pow_exponent;
+        for (std::int64_t i = 0; i < a.size(); ++i) a[i] = power ? std::fabs(a[i]) + T(0.1) : std::round(a[i] * 2) / 2;
+        for (std::int64_t i = 0; i < b.size(); ++i)
+          b[i] = f == Binary::div && std::fabs(b[i]) < 0.2 ? 1 : std::round(b[i] * 2) / 2;
+        if (f == Binary::div)
+          for (std::int64_t i = 0; i < b.size(); ++i) b[i] = b[i] == 0 ? 1 : b[i];
+        if (f == Binary::maximum || f == Binary::minimum) {
+          a[0] = std::numeric_limits<T>::quiet_NaN();
+          b[b.size() - 1] = std::numeric_limits<T>::quiet_NaN();
+        }
+        table.binary({f, a.data(), b.data(), y.data(), rows, n, a_row, b_row, n, a_step, b_step});
+        for (std::int64_t r = 0; r < rows; ++r)
+          for (std::int64_t i = 0; i < n; ++i)
+            check_close(y[r * n + i], reference_of(f, a[r * a_row + i * a_step], b[i * b_step]), kUlps<T>, name);
+      }
+    }
+  }
+}
+
+template <class T>
+void test_dropout(const KernelTable<T>& table) {
+  const std::int64_t n = 40001;
+  Guarded<T> x(n), y(n), part(n);
+  for (std::int64_t i = 0; i < n; ++i) x[i] = 1;
+  const std::uint32_t threshold = 1u << 30;  // drops a quarter
+  table.dropout({x.data(), y.data(), n, 5, {17, 29}, threshold, T(4.0 / 3)});
+  std::int64_t kept = 0, pairs = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    check(y[i] == 0 || y[i] == T(4.0 / 3), "dropout scales or drops");
+    kept += y[i] != 0;
+    pairs += i && y[i] != 0 && y[i - 1] != 0;
+  }
+  check(std::fabs(static_cast<double>(kept) / n - 0.75) < 0.01, "dropout's rate");
+  check(std::fabs(static_cast<double>(pairs) / n - 0.5625) < 0.015, "neighbours are dropped independently");
+  // The mask depends on the element's index, not on where a piece begins, nor on the instruction set.
+  const std::int64_t cut = 1234;
+  table.dropout({x.data(), part.data(), cut, 5, {17, 29}, threshold, T(4.0 / 3)});
+  table.dropout({x.data() + cut, part.data() + cut, n - cut, 5 + cut, {17, 29}, threshold, T(4.0 / 3)});
+  Guarded<T> base(n);
+  kernels<T>(Isa::scalar).dropout({x.data(), base.data(), n, 5, {17, 29}, threshold, T(4.0 / 3)});
+  bool same = true;
+  for (std::int64_t i = 0; i < n; ++i) same = same && y[i] == part[i] && y[i] == base[i];
+  check(same, "dropout's mask in pieces and on the baseline");
+}
+
+FASTCONV_TEST(unary);
+FASTCONV_TEST(unary_grad);
+FASTCONV_TEST(binary);
+FASTCONV_TEST(dropout);
+
+}  // namespace fastconv::test

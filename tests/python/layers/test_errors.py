@@ -1,0 +1,112 @@
+"""Bad arguments and inputs: the error says what was given, what is expected, and where."""
+
+import numpy as np
+import pytest
+
+import fastconv
+from fastconv import layers
+
+IMAGE = np.zeros((2, 8, 8, 3), "float32")
+
+
+@pytest.fixture(autouse=True)
+def fresh_names():
+    fastconv.utils.clear_session()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.Conv2D(0, 3), "conv2d.*filters.*positive"),
+        (lambda: layers.Conv2D(2.5, 3), "conv2d.*filters.*2.5"),
+        (lambda: layers.Conv2D(4, 0), "conv2d.*kernel_size.*>= 1"),
+        (lambda: layers.Conv2D(4, (3, 3, 3)), "conv2d.*kernel_size.*2 integers"),
+        (lambda: layers.Conv2D(4, 3, strides=0), "conv2d.*strides.*>= 1"),
+        (lambda: layers.Conv2D(4, 3, strides=-1), "conv2d.*strides.*-1"),
+        (lambda: layers.Conv2D(4, 3, dilation_rate=0), "conv2d.*dilation_rate"),
+        (lambda: layers.Conv2D(4, 3, groups=3), "filters.*divisible by `groups`"),
+        (lambda: layers.Conv2D(4, 3, padding="full"), "conv2d.*padding.*'full'"),
+        (lambda: layers.Conv2D(4, 3, padding="causal"), "padding.*'causal'"),
+        (lambda: layers.Conv2D(4, 3, data_format="NHWC"), "data_format.*NHWC"),
+        (lambda: layers.Conv2D(4, 3, activation="rellu"), "unknown activation.*rellu"),
+        (lambda: layers.Conv2D(4, 3, kernel_initializer="he"), "unknown initializer 'he'"),
+        (lambda: layers.Conv2D(4, 3, kernel_regularizer="l3"), "unknown regularizer 'l3'"),
+        (lambda: layers.Conv2D(4, 3, kernel_constraint="big"), "unknown constraint 'big'"),
+        (lambda: layers.Conv2D(4, 3, size=3), "Unrecognized keyword.*Conv2D.*size"),
+        (lambda: layers.Conv2DTranspose(4, 3, output_padding=1), "output_padding.*strides"),
+        (lambda: layers.MaxPooling2D(0), "max_pooling2d.*pool_size"),
+        (lambda: layers.Dense(-1), "dense.*units.*-1"),
+        (lambda: layers.Dropout(1.5), r"dropout.*\[0, 1\].*1.5"),
+        (lambda: layers.Dropout("half"), "dropout.*number"),
+        (lambda: layers.Permute((1, 3)), "permute.*permutation"),
+        (lambda: layers.Reshape((-1, -1)), "reshape.*-1"),
+        (lambda: layers.UpSampling2D(interpolation="cubic"), "up_sampling2d.*cubic"),
+        (lambda: layers.ZeroPadding2D((1, 2, 3)), "zero_padding2d.*padding"),
+        (lambda: layers.Input(), "shape"),
+        (lambda: layers.Input(5), "tuple"),
+        (lambda: layers.Input((0, 3)), "positive"),
+        (lambda: layers.Dense(3, name="a/b"), "without '/'"),
+        (lambda: layers.Dense(3, dtype="float16"), "float16"),
+        (lambda: layers.BatchNormalization(renorm=True), "renorm"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "message"),
+    [
+        (lambda: layers.Conv2D(4, 3), IMAGE[0], r'"conv2d".*expected ndim=4, found ndim=3.*8, 8, 3'),
+        (lambda: layers.Conv2D(4, 9), IMAGE, '"conv2d".*9 elements.*input has 8'),
+        (lambda: layers.Conv2D(4, 5, dilation_rate=2), IMAGE, '"conv2d".*9 elements'),
+        (lambda: layers.Conv2D(4, 3, groups=2), IMAGE, '"conv2d".*3 input channels.*groups=2'),
+        (lambda: layers.MaxPooling2D(9), IMAGE, '"max_pooling2d".*9 elements'),
+        (lambda: layers.Dense(3), np.zeros(3), '"dense".*min_ndim=2'),
+        (lambda: layers.Flatten(), np.float32(1), '"flatten"'),
+        (lambda: layers.Reshape((5, 5)), IMAGE, '"reshape".*192.*25'),
+        (lambda: layers.Reshape((5, -1)), IMAGE, '"reshape"'),
+        (lambda: layers.Cropping2D(4), IMAGE, '"cropping2d".*nothing'),
+        (lambda: layers.BatchNormalization(axis=7), IMAGE, '"batch_normalization".*axis 7'),
+    ],
+)
+def test_bad_inputs(layer, x, message):
+    with pytest.raises(ValueError, match=message):
+        layer()(x)
+
+
+def test_channels_that_change():
+    layer = layers.Conv2D(4, 3)
+    layer(IMAGE)
+    with pytest.raises(ValueError, match='"conv2d".*axis -1.*size 3.*8, 8, 2'):
+        layer(IMAGE[..., :2])
+
+
+def test_merging():
+    a, b = layers.Input((3, 4)), layers.Input((2, 4))
+    with pytest.raises(ValueError, match='"add".*cannot be broadcast'):
+        layers.Add()([a, b])
+    with pytest.raises(ValueError, match='"concatenate".*equal shapes'):
+        layers.Concatenate()([a, b])
+    with pytest.raises(ValueError, match="list of inputs"):
+        layers.Add()(a)
+    with pytest.raises(ValueError, match="exactly 2"):
+        layers.Subtract()([a, a, a])
+
+
+def test_texts_and_objects():
+    with pytest.raises(ValueError):
+        layers.Dense(3)(np.array([["a", "b"]]))
+    with pytest.raises(ValueError, match='"dense_1".*without any'):
+        layers.Dense(3)("text")
+
+
+def test_symbolic_tensors_have_no_values():
+    x = layers.Input((3,))
+    with pytest.raises(ValueError, match="symbolic"):
+        np.asarray(x)
+    with pytest.raises(TypeError, match="truth value"):
+        bool(x)
+    with pytest.raises(AttributeError, match="has never been called"):
+        _ = layers.Dense(3).output

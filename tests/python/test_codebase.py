@@ -1,0 +1,47 @@
+"""Rules of the architecture that a machine can check (docs/architecture.md)."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [
+    p
+    for folder in ("cpp", "python", "tests", "bench")
+    for p in (ROOT / folder).rglob("*")
+    if p.suffix in {".py", ".pyi", ".cpp", ".hpp", ".h", ".inc"}
+]
+
+
+def relative(paths):
+    return [str(p.relative_to(ROOT)) for p in paths]
+
+
+def test_sources_are_found():
+    assert len(SOURCES) > 50
+
+
+def test_no_file_over_600_lines():
+    assert not relative(p for p in SOURCES if len(p.read_text().splitlines()) > 600)
+
+
+@pytest.mark.parametrize(
+    "pattern, home",
+    [
+        (r"immintrin\.h|xmmintrin\.h|\b_mm\d*_|\basm\b", "cpp/kernels/simd/"),
+        (r"omp\.h|#pragma omp", "cpp/core/parallel."),
+        (r"pybind11", "cpp/bindings/"),
+    ],
+)
+def test_everything_has_its_room(pattern, home):
+    cpp = [p for p in SOURCES if p.is_relative_to(ROOT / "cpp")]
+    strangers = [p for p in cpp if re.search(pattern, p.read_text())]
+    assert not [name for name in relative(strangers) if not name.startswith(home)]
+
+
+def test_kernels_do_not_include_the_standard_library():
+    # Its inline functions, compiled for one instruction set, could be linked into code for another.
+    allowed = {"cstdint", "cstddef", "cmath"}
+    for p in ROOT.glob("cpp/kernels/*.isa.cpp"):
+        assert set(re.findall(r"#include <(\w+)>", p.read_text())) <= allowed, p.name

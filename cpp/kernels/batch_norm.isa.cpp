@@ -5,7 +5,13 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-constexpr std::int64_t kRows = 16;        // of a tile whose sums stay in registers
+// Rows of a tile whose sums or parameters stay in registers. Many rows at a stride of pages would push each other
+// out of the cache.
+template <class T>
+FASTCONV_INLINE std::int64_t tile_rows(std::int64_t columns) {
+  return columns * static_cast<std::int64_t>(sizeof(T)) >= 4096 ? 4 : 16;
+}
+
 constexpr std::int64_t kBlockRows = 256;  // summed in T before they go into doubles
 
 // Calls fn(column, V) for tiles of 4 vectors, single vectors, and fn.tail for the columns left.
@@ -59,11 +65,12 @@ FASTCONV_INLINE void sum_tile(const ColumnSumsArgs<T>& a, std::int64_t row, std:
 
 template <bool Gradient, class T>
 FASTCONV_NOINLINE void sums(const ColumnSumsArgs<T>& a) {
+  const std::int64_t step = tile_rows<T>(a.columns);
   for (std::int64_t block = 0; block < a.rows; block += kBlockRows) {
     const std::int64_t block_end = block + kBlockRows < a.rows ? block + kBlockRows : a.rows;
     for (std::int64_t i = 0; i < 2 * a.columns; ++i) a.buffer[i] = 0;
-    for (std::int64_t row = block; row < block_end; row += kRows) {
-      const std::int64_t rows = block_end - row < kRows ? block_end - row : kRows;
+    for (std::int64_t row = block; row < block_end; row += step) {
+      const std::int64_t rows = block_end - row < step ? block_end - row : step;
       for_columns<T>(
           a.columns, [&](std::int64_t c) { sum_tile<Gradient, 4, false>(a, row, rows, c, 0); },
           [&](std::int64_t c) { sum_tile<Gradient, 1, false>(a, row, rows, c, 0); },
@@ -100,8 +107,9 @@ FASTCONV_INLINE void affine_tile(const ColumnAffineArgs<T>& p, std::int64_t row,
 
 template <bool Gradient, class T>
 FASTCONV_NOINLINE void affine(const ColumnAffineArgs<T>& a) {
-  for (std::int64_t row = 0; row < a.rows; row += kRows) {
-    const std::int64_t rows = a.rows - row < kRows ? a.rows - row : kRows;
+  const std::int64_t step = tile_rows<T>(a.columns);
+  for (std::int64_t row = 0; row < a.rows; row += step) {
+    const std::int64_t rows = a.rows - row < step ? a.rows - row : step;
     for_columns<T>(
         a.columns, [&](std::int64_t c) { affine_tile<Gradient, 4, false>(a, row, rows, c, 0); },
         [&](std::int64_t c) { affine_tile<Gradient, 1, false>(a, row, rows, c, 0); },

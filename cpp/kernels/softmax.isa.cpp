@@ -38,34 +38,50 @@ void row_gradient(const SoftmaxArgs<T>& a, const T* y, const T* dy, T* dx) {
   }
 }
 
-// One vector of softmaxes that lie side by side.
+// Vectors of an axis that are kept on the stack: at a stride of a power of two the cache would lose them.
+constexpr std::int64_t kKept = 64;
+
+// One vector of softmaxes that lie side by side; x(i) gives their i-th elements, keep(i, v) sets x(i).
+template <class V, class X, class Keep, class Store>
+FASTCONV_INLINE void column(std::int64_t n, bool take_log, X x, Keep keep, Store store) {
+  V m = x(0), s = V::zero();
+  for (std::int64_t i = 1; i < n; ++i) m = max(m, x(i));
+  for (std::int64_t i = 0; i < n; ++i) {
+    const V d = x(i) - m, e = exp(d);
+    s = s + e;
+    keep(i, take_log ? d : e);
+  }
+  const V last = take_log ? log(s) : V::set(1) / s;
+  for (std::int64_t i = 0; i < n; ++i) store(i, take_log ? x(i) - last : x(i) * last);
+}
+
 template <class T, class Part>
 FASTCONV_INLINE void columns(const SoftmaxArgs<T>& a, Part part) {
   using V = Vec<T>;
-  const std::int64_t end = a.length * a.stride, step = a.stride;
-  if (a.dy) {
-    V s = V::zero();
-    for (std::int64_t i = 0; i < end; i += step) {
-      const V dy = part.load(a.dy + i);
-      s = a.log ? s + dy : fma(dy, part.load(a.x + i), s);
-    }
-    for (std::int64_t i = 0; i < end; i += step) {
-      const V y = part.load(a.x + i), dy = part.load(a.dy + i);
-      part.store(a.log ? dy - exp(y) * s : y * (dy - s), a.y + i);
+  const std::int64_t n = a.length, step = a.stride;
+  const auto store = [&](std::int64_t i, V v) { part.store(v, a.y + i * step); };
+  V x[kKept];
+  if (!a.dy) {
+    if (n > kKept) {
+      for (std::int64_t i = 0; i < n; ++i) store(i, part.load(a.x + i * step));
+      column<V>(
+          n, a.log, [&](std::int64_t i) { return part.load(a.y + i * step); }, store, store);
+    } else {
+      for (std::int64_t i = 0; i < n; ++i) x[i] = part.load(a.x + i * step);
+      column<V>(
+          n, a.log, [&](std::int64_t i) { return x[i]; }, [&](std::int64_t i, V v) { x[i] = v; }, store);
     }
     return;
   }
-  V m = part.load(a.x), s = V::zero();
-  for (std::int64_t i = step; i < end; i += step) m = max(m, part.load(a.x + i));
-  for (std::int64_t i = 0; i < end; i += step) {
-    const V d = part.load(a.x + i) - m, e = exp(d);
-    s = s + e;
-    part.store(a.log ? d : e, a.y + i);
+  V dy[kKept], s = V::zero();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const V g = part.load(a.dy + i * step), y = part.load(a.x + i * step);
+    s = a.log ? s + g : fma(g, y, s);
+    if (n <= kKept) x[i] = y, dy[i] = g;
   }
-  const V last = a.log ? log(s) : V::set(1) / s;
-  for (std::int64_t i = 0; i < end; i += step) {
-    const V y = part.load(a.y + i);
-    part.store(a.log ? y - last : y * last, a.y + i);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const V g = n <= kKept ? dy[i] : part.load(a.dy + i * step), y = n <= kKept ? x[i] : part.load(a.x + i * step);
+    store(i, a.log ? g - exp(y) * s : y * (g - s));
   }
 }
 

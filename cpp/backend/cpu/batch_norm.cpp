@@ -26,7 +26,8 @@ struct Layout {
     rows = pixels / fold;
     rest = pixels % fold * channels;
     const std::int64_t most = 64, row_grain = ceil_div(kGrain, std::max<std::int64_t>(1, columns));
-    chunk_rows = std::max(row_grain, ceil_div(rows, most));
+    // What a chunk costs for each column is worth some rows.
+    chunk_rows = std::max({row_grain, ceil_div(rows, most), std::int64_t{128}});
     chunks = std::max<std::int64_t>(1, ceil_div(rows, chunk_rows));
     piece_rows = row_grain;
     pieces = std::max<std::int64_t>(1, ceil_div(rows, piece_rows));
@@ -91,27 +92,28 @@ std::int64_t chunk_pixels(const Layout& l, std::int64_t chunk) {
   return (end - begin) * l.fold + (chunk + 1 == l.chunks ? l.pixels % l.fold : 0);
 }
 
-// Mean and sum of squared deviations of one chunk. The sums are taken around a mean of some rows; where that turns
-// out to be many deviations off, they are taken again around the mean just found.
+// Mean and sum of squared deviations of one chunk. The sums are taken around the mean of the first rows; where that
+// turns out to be many deviations off, they are taken again around the mean just found.
 template <class T>
 void chunk_statistics(const Layout& l, std::int64_t chunk, const T* x, SumScratch<T>& s, double* mean, double* m2) {
-  const std::int64_t n = chunk_pixels(l, chunk), sample = std::min<std::int64_t>(n, 16);
+  const std::int64_t n = chunk_pixels(l, chunk), sample = std::min<std::int64_t>(n, 4);
   const T* from = x + chunk * l.chunk_rows * l.columns;
+  const T weight = 1 / static_cast<T>(sample);
   std::fill(s.shift, s.shift + l.channels, T(0));
   for (std::int64_t r = 0; r < sample; ++r)
-    for (std::int64_t c = 0; c < l.channels; ++c) s.shift[c] += from[r * l.channels + c] / static_cast<T>(sample);
+    for (std::int64_t c = 0; c < l.channels; ++c) s.shift[c] += from[r * l.channels + c] * weight;
+  const double per_pixel = 1 / static_cast<double>(n), limit = 16 * per_pixel;
   for (int attempt = 0; attempt < 2; ++attempt) {
     for (std::int64_t c = 0; c < l.channels; ++c)
-      if (!std::isfinite(s.shift[c])) s.shift[c] = 0;
+      s.shift[c] = s.shift[c] - s.shift[c] == 0 ? s.shift[c] : T(0);  // not finite
     repeat(s.shift, l);
     sum_chunk<T>(l, chunk, x, nullptr, s.shift, s);
-    bool off = false;
+    int off = 0;
     for (std::int64_t c = 0; c < l.channels; ++c) {
-      const double d = s.first[c] / static_cast<double>(n);
+      const double d = s.first[c] * per_pixel, squares = s.second[c] - d * s.first[c];
       mean[c] = static_cast<double>(s.shift[c]) + d;
-      m2[c] = s.second[c] - d * s.first[c];
-      off = off || d * d * static_cast<double>(n) > 16 * m2[c];
-      if (m2[c] < 0) m2[c] = 0;
+      m2[c] = squares < 0 ? 0 : squares;
+      off |= d * d > limit * squares;
     }
     if (!off) break;
     for (std::int64_t c = 0; c < l.channels; ++c) s.shift[c] = static_cast<T>(mean[c]);
@@ -124,10 +126,11 @@ void combine_statistics(const Layout& l, double* mean, double* m2) {
   for (std::int64_t chunk = 1; chunk < l.chunks; ++chunk) {
     const auto added = static_cast<double>(chunk_pixels(l, chunk));
     const double *mean_b = mean + chunk * l.channels, *m2_b = m2 + chunk * l.channels;
+    const double share = added / (n + added), weight = n * share;
     for (std::int64_t c = 0; c < l.channels; ++c) {
       const double d = mean_b[c] - mean[c];
-      mean[c] += d * added / (n + added);
-      m2[c] += m2_b[c] + d * d * n * added / (n + added);
+      mean[c] += d * share;
+      m2[c] += m2_b[c] + d * d * weight;
     }
     n += added;
   }

@@ -1,0 +1,93 @@
+// Kernels of batch normalization and local response normalization.
+#include <algorithm>
+
+#include "harness.hpp"
+
+namespace fastconv::test {
+
+template <class T>
+void test_column_sums(const KernelTable<T>& table) {
+  for (std::int64_t columns : {1, 3, 16, 31, 64, 70, 200, 1030})
+    for (std::int64_t rows : {1, 15, 33, 300})
+      for (bool gradient : {false, true}) {
+        Guarded<T> x(rows * columns), dy(rows * columns), shift(columns), buffer(2 * columns);
+        Guarded<double> first(columns), second(columns);
+        fill_random(x);
+        fill_random(dy);
+        fill_random(shift);
+        for (std::int64_t c = 0; c < columns; ++c) first[c] = second[c] = 1;  // sums are added to
+        table.column_sums({x.data(), gradient ? dy.data() : nullptr, shift.data(), rows, columns, first.data(),
+                           second.data(), buffer.data()});
+        for (std::int64_t c = 0; c < columns; ++c) {
+          double a = 1, b = 1;
+          for (std::int64_t r = 0; r < rows; ++r) {
+            const double d = static_cast<double>(x[r * columns + c]) - static_cast<double>(shift[c]);
+            const double g = gradient ? static_cast<double>(dy[r * columns + c]) : d;
+            a += g;
+            b += g * d;
+          }
+          const std::string what = "column_sums " + std::to_string(rows) + " x " + std::to_string(columns);
+          check_close(first[c], a, tolerance<T>(static_cast<double>(rows)), what);
+          check_close(second[c], b, tolerance<T>(static_cast<double>(rows)), what);
+        }
+      }
+}
+
+template <class T>
+void test_column_affine(const KernelTable<T>& table) {
+  for (std::int64_t columns : {1, 3, 16, 31, 64, 70, 1030})
+    for (std::int64_t rows : {1, 5, 33})
+      for (bool gradient : {false, true}) {
+        Guarded<T> x(rows * columns), dy(rows * columns), y(rows * columns), mean(columns), a(columns), b(columns),
+            c(columns);
+        for (Guarded<T>* p : {&x, &dy, &mean, &a, &b, &c}) fill_random(*p);
+        table.column_affine({x.data(), gradient ? dy.data() : nullptr, y.data(), rows, columns, mean.data(), a.data(),
+                             b.data(), c.data()});
+        for (std::int64_t i = 0; i < y.size(); ++i) {
+          const std::int64_t j = i % columns;
+          double expected = (static_cast<double>(x[i]) - static_cast<double>(mean[j])) * static_cast<double>(b[j]) +
+                            static_cast<double>(c[j]);
+          if (gradient) expected += static_cast<double>(a[j]) * static_cast<double>(dy[i]);
+          check_close(y[i], expected, tolerance<T>(4), "column_affine");
+        }
+      }
+}
+
+template <class T>
+void test_local_response_norm(const KernelTable<T>& table) {
+  for (std::int64_t n : {1, 3, 16, 17, 40})
+    for (std::int64_t size : {1, 2, 5, 8})
+      for (double beta : {0.75, 0.5, 1.0, 0.6})
+        for (bool gradient : {false, true}) {
+          const std::int64_t pixels = 3, before = std::min(size / 2, n), after = std::min((size - 1) / 2, n);
+          const double k = 1.25, alpha = 0.375;
+          Guarded<T> x(pixels * n), dy(pixels * n), y(pixels * n), buffer((n + before + after) * (gradient ? 2 : 1));
+          fill_random(x);
+          fill_random(dy);
+          std::fill(buffer.data(), buffer.data() + buffer.size(), T(0));
+          table.local_response_norm({x.data(), gradient ? dy.data() : nullptr, y.data(), pixels, n, before, after,
+                                     static_cast<T>(k), static_cast<T>(alpha), static_cast<T>(beta), buffer.data()});
+          for (std::int64_t p = 0; p < pixels; ++p) {
+            const auto at = [&](const Guarded<T>& v, std::int64_t c) { return static_cast<double>(v[p * n + c]); };
+            const auto base = [&](std::int64_t c) {
+              double s = 0;
+              for (std::int64_t j = std::max<std::int64_t>(0, c - before); j <= std::min(n - 1, c + after); ++j)
+                s += at(x, j) * at(x, j);
+              return k + alpha * s;
+            };
+            for (std::int64_t c = 0; c < n; ++c) {
+              double expected = (gradient ? at(dy, c) : at(x, c)) * std::pow(base(c), -beta);
+              if (gradient)
+                for (std::int64_t j = std::max<std::int64_t>(0, c - after); j <= std::min(n - 1, c + before); ++j)
+                  expected -= 2 * alpha * beta * at(x, c) * at(dy, j) * at(x, j) * std::pow(base(j), -beta - 1);
+              check_close(y[p * n + c], expected, tolerance<T>(static_cast<double>(size + 4)), "local_response_norm");
+            }
+          }
+        }
+}
+
+FASTCONV_TEST(column_sums);
+FASTCONV_TEST(column_affine);
+FASTCONV_TEST(local_response_norm);
+
+}  // namespace fastconv::test

@@ -1,0 +1,179 @@
+// Pooling kernels against plain loops over random windows.
+#include <algorithm>
+#include <limits>
+
+#include "harness.hpp"
+
+namespace fastconv::test {
+namespace {
+
+// Random lists of taps: `out` columns of up to `most` consecutive taps each; some repeat the one before, shifted.
+struct Lists {
+  std::vector<PoolTap> rows, taps;
+  std::vector<PoolGroup> groups;
+  std::int64_t out = 0;
+};
+
+Lists random_lists(std::int64_t in_h, std::int64_t in_w, std::int64_t window) {
+  Lists l;
+  const std::int64_t rows = random_int(0, std::min(window, in_h));
+  const std::int64_t top = random_int(0, in_h - rows);
+  for (std::int64_t r = 0; r < rows; ++r)
+    l.rows.push_back({static_cast<std::int32_t>(top + r), static_cast<std::int32_t>(r), 0.5 + static_cast<double>(r)});
+  for (int g = 0; g < 3; ++g) {
+    const std::int64_t n = random_int(g == 0 ? 0 : 1, std::min(window, in_w)), left = random_int(0, in_w - n);
+    const std::int64_t columns = random_int(1, in_w - n - left + 1);
+    const auto first = static_cast<std::int32_t>(l.taps.size());
+    for (std::int64_t t = 0; t < n; ++t)
+      l.taps.push_back(
+          {static_cast<std::int32_t>(left + t), static_cast<std::int32_t>(t), 0.25 * static_cast<double>(t + 1)});
+    l.groups.push_back({static_cast<std::int32_t>(l.out), static_cast<std::int32_t>(columns), first,
+                        static_cast<std::int32_t>(l.taps.size()), 2.0 + g});
+    l.out += columns;
+  }
+  return l;
+}
+
+template <class T>
+PoolArgs<T> arguments(const Lists& l, const T* x, T* y, std::int64_t in_w, std::int64_t channels) {
+  PoolArgs<T> a{};
+  a.x = x;
+  a.row_step = in_w * channels;
+  a.pixel = channels;
+  a.rows = l.rows.data();
+  a.row_count = static_cast<std::int64_t>(l.rows.size());
+  a.divisor = 1.5;
+  a.groups = l.groups.data();
+  a.group_count = static_cast<std::int64_t>(l.groups.size());
+  a.taps = l.taps.data();
+  a.channels = channels;
+  a.y = y;
+  a.window_columns = 20;
+  return a;
+}
+
+// Calls fn(group, index in y, indices in x with their row and column taps) for every element of y.
+template <class Fn>
+void for_elements(const Lists& l, std::int64_t in_w, std::int64_t channels, Fn fn) {
+  struct Element {
+    std::int64_t index;
+    const PoolTap *row, *column;
+  };
+  for (const PoolGroup& g : l.groups)
+    for (std::int64_t o = 0; o < g.columns; ++o)
+      for (std::int64_t c = 0; c < channels; ++c) {
+        std::vector<Element> elements;
+        for (const PoolTap& r : l.rows)
+          for (std::int32_t t = g.first; t < g.last; ++t)
+            elements.push_back({(r.source * in_w + l.taps[t].source + o) * channels + c, &r, &l.taps[t]});
+        fn(g, (g.out + o) * channels + c, elements);
+      }
+}
+
+constexpr std::int64_t kChannels[] = {1, 3, 4, 7, 16, 17, 33, 64, 100};
+
+}  // namespace
+
+template <class T>
+void test_pool_sum(const KernelTable<T>& table) {
+  for (std::int64_t channels : kChannels)
+    for (bool weighted : {false, true}) {
+      const std::int64_t h = 5, w = 9;
+      const Lists l = random_lists(h, w, 4);
+      Guarded<T> x(h * w * channels), y(l.out * channels);
+      fill_random(x);
+      PoolArgs<T> a = arguments(l, x.data(), y.data(), w, channels);
+      a.weighted = weighted;
+      table.pool_sum(a);
+      for_elements(l, w, channels, [&](const PoolGroup& g, std::int64_t i, const auto& elements) {
+        double s = 0;
+        for (const auto& e : elements)
+          s += static_cast<double>(x[e.index]) * (weighted ? e.row->weight * e.column->weight : 1 / (1.5 * g.divisor));
+        check_close(y[i], s, tolerance<T>(40), "pool_sum, channels " + std::to_string(channels));
+      });
+    }
+}
+
+template <class T>
+void test_pool_max(const KernelTable<T>& table) {
+  for (std::int64_t channels : kChannels)
+    for (int mode = 0; mode < 3; ++mode) {  // no winners, bytes, wide
+      const std::int64_t h = 5, w = 9;
+      const Lists l = random_lists(h, w, 4);
+      Guarded<T> x(h * w * channels), y(l.out * channels), wide(y.size());
+      Guarded<std::uint8_t> bytes(y.size());
+      for (std::int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(random_int(-3, 3));  // ties
+      for (int i = 0; i < 5; ++i) x[random_int(0, x.size() - 1)] = std::numeric_limits<T>::quiet_NaN();
+      for (int i = 0; i < 20; ++i) x[random_int(0, x.size() - 1)] = -std::numeric_limits<T>::infinity();
+      PoolArgs<T> a = arguments(l, x.data(), y.data(), w, channels);
+      if (mode == 1) a.winners = bytes.data();
+      if (mode == 2) a.wide_winners = wide.data();
+      table.pool_max(a);
+      for_elements(l, w, channels, [&](const PoolGroup&, std::int64_t i, const auto& elements) {
+        T best = -std::numeric_limits<T>::infinity();
+        int winner = 0;
+        for (const auto& e : elements) {
+          if (&e == &elements[0] || x[e.index] > best || std::isnan(x[e.index]))
+            winner = e.row->tap * 20 + e.column->tap;
+          if (x[e.index] > best || std::isnan(x[e.index])) best = x[e.index];
+        }
+        check(y[i] == best || (std::isnan(y[i]) && std::isnan(best)), "pool_max, channels " + std::to_string(channels));
+        if (mode == 1) check(bytes[i] == winner, "pool_max winner, channels " + std::to_string(channels));
+        if (mode == 2) check(wide[i] == static_cast<T>(winner), "pool_max wide winner");
+      });
+    }
+}
+
+template <class T>
+void test_pool_max_backward(const KernelTable<T>& table) {
+  for (std::int64_t channels : kChannels)
+    for (bool is_wide : {false, true}) {
+      const std::int64_t h = 5, w = 9;
+      const Lists l = random_lists(h, w, 4);
+      Guarded<T> dy(h * w * channels), dx(l.out * channels), wide(dy.size());
+      Guarded<std::uint8_t> bytes(dy.size() + 64);
+      fill_random(dy);
+      dy[random_int(0, dy.size() - 1)] = std::numeric_limits<T>::infinity();
+      for (std::int64_t i = 0; i < wide.size(); ++i) {
+        bytes[i] = static_cast<std::uint8_t>(random_int(0, 3) * 20 + random_int(0, 3));
+        wide[i] = static_cast<T>(bytes[i]);
+      }
+      PoolArgs<T> a = arguments(l, dy.data(), dx.data(), w, channels);
+      if (is_wide)
+        a.wide_winners = wide.data();
+      else
+        a.winners = bytes.data();
+      table.pool_max_backward(a);
+      for_elements(l, w, channels, [&](const PoolGroup&, std::int64_t i, const auto& elements) {
+        double s = 0;
+        for (const auto& e : elements)
+          if (bytes[e.index] == e.row->tap * 20 + e.column->tap) s += static_cast<double>(dy[e.index]);
+        check_close(dx[i], s, tolerance<T>(16), "pool_max_backward, channels " + std::to_string(channels));
+      });
+    }
+}
+
+template <class T>
+void test_power(const KernelTable<T>& table) {
+  for (double e : {1.0, 2.0, 3.0, -1.0, 0.0, 0.5, 1.5, -0.5, 1.0 / 3})
+    for (std::int64_t n : {0, 1, 5, 16, 37}) {
+      Guarded<T> x(n), factor(n), y(n), z(n);
+      fill_random(x);
+      fill_random(factor);
+      if (n > 2) x[1] = 0;
+      table.power({x.data(), nullptr, y.data(), n, e, false});
+      table.power({x.data(), factor.data(), z.data(), n, e, true});
+      for (std::int64_t i = 0; i < n; ++i) {
+        const double p = std::pow(static_cast<double>(x[i]), e);
+        check_close(y[i], p, tolerance<T>(8), "power " + std::to_string(e));
+        check_close(z[i], x[i] == 0 ? 0 : p * static_cast<double>(factor[i]), tolerance<T>(8), "power times factor");
+      }
+    }
+}
+
+FASTCONV_TEST(pool_sum);
+FASTCONV_TEST(pool_max);
+FASTCONV_TEST(pool_max_backward);
+FASTCONV_TEST(power);
+
+}  // namespace fastconv::test

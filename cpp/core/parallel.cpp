@@ -151,7 +151,7 @@ struct Job {
 
 }  // namespace
 
-PinThreads::PinThreads() : before_(pinned) { pinned = num_threads(); }
+PinThreads::PinThreads(int n) : before_(pinned) { pinned = n; }
 PinThreads::~PinThreads() { pinned = before_; }
 
 int num_threads() {

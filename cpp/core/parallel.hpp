@@ -13,10 +13,11 @@ namespace fastconv {
 int num_threads();
 void set_num_threads(int n);  // n >= 1, else Error
 
-// Keeps num_threads() as it is for the calling thread while it lives: memory for each thread was counted by it.
+// Keeps num_threads() at n (by default: as it is) for the calling thread while it lives, since memory for each thread
+// was counted by it, or since the work is too small to share.
 class PinThreads {
  public:
-  PinThreads();
+  explicit PinThreads(int n = num_threads());
   ~PinThreads();
   PinThreads(const PinThreads&) = delete;
   PinThreads& operator=(const PinThreads&) = delete;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <mutex>
+#include <optional>
 
 #include "core/parallel.hpp"
 #include "graph/passes/passes.hpp"
@@ -186,6 +187,10 @@ void Plan::locate(std::vector<void*>& values, const std::vector<const void*>* fe
 
 void Plan::run_step(PlannedStep& s, RunContext& context, std::byte* arena) {
   if (!s.step.run) return;
+  // Starting and joining threads takes some microseconds, and milliseconds where other processes want the cores.
+  constexpr double kSmall = 2e6;
+  std::optional<PinThreads> alone;
+  if (s.step.flops > 0 && s.step.flops < kSmall) alone.emplace(1);
   for (int p : s.packs) {
     Pack& pack = packs_[p];
     if (!pack.stable) pack.request.pack(context.values_[pack.request.value], arena + pack.offset);

@@ -1,5 +1,6 @@
 """What holds for every operator: threads, layouts, argument forms, special values, the cache."""
 
+import os
 import threading
 import warnings
 
@@ -143,6 +144,21 @@ def test_plan_cache_is_bounded():
         assert len(_plans.plans) <= _plans.MAX_PLANS
     F.relu(np.ones(1, np.float32))
     assert len(_plans.plans) <= _plans.MAX_PLANS
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's /proc")
+def test_memory_stays_flat_over_a_thousand_shapes():
+    w = np.ones((8, 4, 3, 3), np.float32)
+
+    def resident(shapes):
+        for height, width in shapes:
+            F.conv2d(np.ones((1, 4, height, width), np.float32), w, padding=1)
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    shapes = [(h, w) for h in range(20, 60) for w in range(30, 60)]
+    before = resident(shapes[-300:])
+    assert resident(shapes) - before < 16 * 2**20
 
 
 def test_forms_of_arguments():

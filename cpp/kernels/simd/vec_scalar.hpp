@@ -60,7 +60,6 @@ struct Vec {
   friend Mask less_equal(Vec a, Vec b) { return a.v <= b.v; }
   friend Mask equal(Vec a, Vec b) { return a.v == b.v; }
   friend Mask is_nan(Vec a) { return a.v != a.v; }
-  friend Mask mask_or(Mask a, Mask b) { return a | b; }
   friend Vec select(Mask m, Vec a, Vec b) { return {m ? a.v : b.v}; }
 #else
   friend Vec operator+(Vec a, Vec b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
@@ -82,7 +81,6 @@ struct Vec {
   friend Mask less_equal(Vec a, Vec b) { return test([&](int i) { return a.v[i] <= b.v[i]; }); }
   friend Mask equal(Vec a, Vec b) { return test([&](int i) { return a.v[i] == b.v[i]; }); }
   friend Mask is_nan(Vec a) { return test([&](int i) { return a.v[i] != a.v[i]; }); }
-  friend Mask mask_or(Mask a, Mask b) { return test([&](int i) { return a.m[i] || b.m[i]; }); }
   friend Vec select(Mask m, Vec a, Vec b) { return each([&](int i) { return m.m[i] ? a.v[i] : b.v[i]; }); }
 #endif
   friend Vec sqrt(Vec a) { return each([&](int i) { return static_cast<T>(::sqrt(static_cast<double>(a.v[i]))); }); }

@@ -52,10 +52,8 @@ FASTCONV_FUNCTION(tanh) {
 FASTCONV_FUNCTION(elu) {
   FASTCONV_PARAMETERS;
   V forward(V x) const { return select(less(zero, x), x, a * expm1_negative(min(zero, x))); }
-  V backward(V dy, V s) const {
-    const V slope = this->reads_input ? a * exp(min(zero, s)) : s + a;
-    return select(less_equal(s, zero), dy * slope, dy);
-  }
+  // From x: the output plus a would cancel where x is far below 0.
+  V backward(V dy, V x) const { return select(less_equal(x, zero), dy * (a * exp(min(zero, x))), dy); }
 };
 
 FASTCONV_FUNCTION(selu) {

@@ -115,7 +115,7 @@ UnaryParameters unary_parameters(const UnaryInfo& info, const Attrs& attrs) {
 
 bool gradient_from_output(const UnaryInfo& info, const UnaryParameters& p) {
   // With a negative slope the output no longer tells the input's sign.
-  if (info.function == Unary::leaky_relu || info.function == Unary::elu) return p.a >= 0;
+  if (info.function == Unary::leaky_relu) return p.a >= 0;
   return info.reads == 'y';
 }
 

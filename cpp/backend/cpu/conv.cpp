@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <numeric>
 
 namespace fastconv::cpu {
 namespace {
@@ -119,12 +118,21 @@ ConvPass transposed_pass(PlanContext& c) {
   p.n = g.n, p.in_h = g.oh, p.in_w = g.ow, p.in_c = g.k, p.out_h = g.h, p.out_w = g.w, p.out_c = g.c;
   p.groups = g.groups;
   p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = 1, p.w_out = w[3], p.w_group = w[3] / g.groups;
-  for (std::int64_t a = 0; a < g.stride_h; ++a)
-    for (std::int64_t b = 0; b < g.stride_w; ++b) {
-      const Phase phase{transposed_axis(a, g.h, g.kh, g.stride_h, g.top, g.dilation_h),
-                        transposed_axis(b, g.w, g.kw, g.stride_w, g.left, g.dilation_w)};
-      if (phase.h.outputs > 0 && phase.w.outputs > 0) p.phases.push_back(phase);
+  const auto with_taps = [&p](std::int64_t outputs, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
+                              std::int64_t dilation) {
+    std::vector<AxisPhase> phases;
+    for (std::int64_t residue = 0; residue < std::min(stride, outputs); ++residue) {
+      const AxisPhase a = transposed_axis(residue, outputs, kernel, stride, pad, dilation);
+      if (a.taps > 0)
+        phases.push_back(a);
+      else
+        p.fill = true;
     }
+    return phases;
+  };
+  const auto columns = with_taps(g.w, g.kw, g.stride_w, g.left, g.dilation_w);
+  for (const AxisPhase& h : with_taps(g.h, g.kh, g.stride_h, g.top, g.dilation_h))
+    for (const AxisPhase& w : columns) p.phases.push_back({h, w});
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
   p.flops = g.flops();
   set_activation(p, c.attrs());
@@ -145,6 +153,21 @@ ConvPass dense_pass(PlanContext& c) {
   set_activation(p, c.attrs());
   return p;
 }
+
+template <class T>
+void fill_with_bias(const ConvPass& p, const T* bias, T* y) {
+  const std::int64_t pixels = p.n * p.out_h * p.out_w;
+  parallel_range(pixels, std::max<std::int64_t>(1, 16384 / p.out_c), [&](auto begin, auto end, int) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t c = 0; c < p.out_c; ++c) {
+        const T b = bias ? bias[c] : T(0);
+        y[i * p.out_c + c] = p.clamp ? std::min(std::max(b, static_cast<T>(p.lo)), static_cast<T>(p.hi)) : b;
+      }
+  });
+}
+
+template void fill_with_bias<float>(const ConvPass&, const float*, float*);
+template void fill_with_bias<double>(const ConvPass&, const double*, double*);
 
 template <class T>
 void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,

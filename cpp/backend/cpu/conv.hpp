@@ -1,5 +1,7 @@
 // How the CPU runs convolutions: every pass is a set of phases, each a convolution whose taps are regular.
 #pragma once
+#include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "backend/cpu/cpu.hpp"
@@ -25,6 +27,7 @@ struct ConvPass {
   std::int64_t n, in_h, in_w, in_c, out_h, out_w, out_c, groups;
   std::int64_t w_kh, w_kw, w_in, w_out, w_group;
   std::vector<Phase> phases;
+  bool fill = false;  // some outputs have no tap: all get the bias first
   int x, w, bias, y;  // values; bias may be kNone
   bool clamp = false;
   double lo = 0, hi = 0;
@@ -32,7 +35,7 @@ struct ConvPass {
 };
 
 ConvPass forward_pass(PlanContext& c);
-ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride
+ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride that has a tap
 ConvPass dense_pass(PlanContext& c);
 void set_activation(ConvPass& pass, const Attrs& attrs);
 
@@ -41,6 +44,21 @@ template <class T> Step plan_depthwise(PlanContext& c, const ConvPass& pass);
 template <class T> Step plan_direct(PlanContext& c, const ConvPass& pass);
 template <class T> Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
 template <class T> Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+
+// y = activation(bias) for every pixel.
+template <class T>
+void fill_with_bias(const ConvPass& pass, const T* bias, T* y);
+
+// Runs fn(phase, piece, thread) for every piece of every phase in one parallel region.
+template <class Fn>
+void for_each_piece(const std::vector<std::int64_t>& pieces, Fn&& fn) {
+  std::vector<std::int64_t> ends(pieces.size());
+  std::partial_sum(pieces.begin(), pieces.end(), ends.begin());
+  parallel_for(ends.empty() ? 0 : ends.back(), [&](std::int64_t i, int thread) {
+    const auto phase = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), i) - ends.begin());
+    fn(phase, i - (ends[phase] - pieces[phase]), thread);
+  });
+}
 
 // Rows [row, row + rows) x columns [col, col + cols) of an image, zeros outside it, each channel repeated `repeat`
 // times, written densely.

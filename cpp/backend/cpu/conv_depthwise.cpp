@@ -27,21 +27,20 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
   const bool forward = p.w_out == 1;
   // The transpose with a multiplier sums channels: the grouped direct algorithm does that.
   if (p.groups == 1 || p.in_c != p.groups || (!forward && p.out_c != p.groups)) return {};
-  for (const Phase& q : p.phases)
-    if (q.h.taps == 0 || q.w.taps == 0) return {};
   const std::int64_t repeat = p.out_c / p.in_c, channels = p.out_c;
   const KernelTable<T>& table = kernels<T>();
 
   // Weights as [tap][channel] in the phase's order of taps.
   std::vector<std::int64_t> offset(p.phases.size(), 0);
   std::int64_t packed = 0, scratch = 0;
-  std::vector<std::int64_t> rows(p.phases.size());
+  std::vector<std::int64_t> rows(p.phases.size()), pieces(p.phases.size());
   for (std::size_t i = 0; i < p.phases.size(); ++i) {
     const Phase& q = p.phases[i];
     offset[i] = packed;
     packed += q.h.taps * q.w.taps * channels;
     const std::int64_t cols = reach(q.w, q.w.outputs);
     rows[i] = rows_of_block(q.h.outputs, cols * channels * q.h.is * static_cast<std::int64_t>(sizeof(T)), p.n);
+    pieces[i] = p.n * ceil_div(q.h.outputs, rows[i]);
     scratch = std::max(scratch, reach(q.h, rows[i]) * cols * channels);
   }
   const int slot = c.pack({p.w, static_cast<std::size_t>(packed) * sizeof(T), [=](const void* from, void* to) {
@@ -61,39 +60,39 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
   step.run = [=, &table](const RunContext& r) {
     const T* x = r.data<const T>(p.x);
     T* y = r.data<T>(p.y);
-    for (std::size_t i = 0; i < p.phases.size(); ++i) {
+    const T* bias = p.bias == kNone ? nullptr : r.data<const T>(p.bias);
+    if (p.fill) fill_with_bias(p, bias, y);
+    for_each_piece(pieces, [&](std::size_t i, std::int64_t piece, int thread) {
       const AxisPhase h = p.phases[i].h, w = p.phases[i].w;
       const std::int64_t blocks = ceil_div(h.outputs, rows[i]), cols = reach(w, w.outputs);
       const bool copy = repeat > 1 || h.i0 < 0 || w.i0 < 0 || h.i0 + reach(h, h.outputs) > p.in_h ||
                         w.i0 + cols > p.in_w;
-      parallel_for(p.n * blocks, [&](std::int64_t piece, int thread) {
-        const std::int64_t image = piece / blocks, first = piece % blocks * rows[i];
-        const std::int64_t n = std::min(rows[i], h.outputs - first);
-        const T* plane = x + image * p.in_h * p.in_w * p.in_c;
-        const T* in = plane + ((h.i0 + first * h.is) * p.in_w + w.i0) * p.in_c;
-        std::int64_t in_row = p.in_w * p.in_c;
-        if (copy) {
-          T* to = reinterpret_cast<T*>(r.scratch(thread));
-          copy_padded(plane, p.in_h, p.in_w, p.in_c, h.i0 + first * h.is, reach(h, n), w.i0, cols, repeat, to);
-          in = to;
-          in_row = cols * channels;
-        }
-        DepthwiseRowArgs<T> a{};
-        a.x_pixel = w.is * channels;
-        a.x_tap_h = h.tap_step * in_row, a.x_tap_w = w.tap_step * channels;
-        a.taps_h = h.taps, a.taps_w = w.taps;
-        a.w = r.packed<T>(slot) + offset[i], a.w_tap = channels;
-        a.bias = p.bias == kNone ? nullptr : r.data<const T>(p.bias);
-        a.y_pixel = w.os * channels;
-        a.pixels = w.outputs, a.channels = channels;
-        a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
-        for (std::int64_t row = 0; row < n; ++row) {
-          a.x = in + row * h.is * in_row;
-          a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * channels;
-          table.depthwise_row(a);
-        }
-      });
-    }
+      const std::int64_t image = piece / blocks, first = piece % blocks * rows[i];
+      const std::int64_t n = std::min(rows[i], h.outputs - first);
+      const T* plane = x + image * p.in_h * p.in_w * p.in_c;
+      const T* in = plane + ((h.i0 + first * h.is) * p.in_w + w.i0) * p.in_c;
+      std::int64_t in_row = p.in_w * p.in_c;
+      if (copy) {
+        T* to = reinterpret_cast<T*>(r.scratch(thread));
+        copy_padded(plane, p.in_h, p.in_w, p.in_c, h.i0 + first * h.is, reach(h, n), w.i0, cols, repeat, to);
+        in = to;
+        in_row = cols * channels;
+      }
+      DepthwiseRowArgs<T> a{};
+      a.x_pixel = w.is * channels;
+      a.x_tap_h = h.tap_step * in_row, a.x_tap_w = w.tap_step * channels;
+      a.taps_h = h.taps, a.taps_w = w.taps;
+      a.w = r.packed<T>(slot) + offset[i], a.w_tap = channels;
+      a.bias = bias;
+      a.y_pixel = w.os * channels;
+      a.pixels = w.outputs, a.channels = channels;
+      a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
+      for (std::int64_t row = 0; row < n; ++row) {
+        a.x = in + row * h.is * in_row;
+        a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * channels;
+        table.depthwise_row(a);
+      }
+    });
   };
   return step;
 }

@@ -106,6 +106,7 @@ class Direct {
       packed_ += p_.groups * group_packed(q);
       if (q.copy) scratch_ = std::max(scratch_, q.block_in_rows * q.in_cols * p_.in_c);
       phases_.push_back(q);
+      pieces_.push_back(q.images * q.blocks * q.splits);
     }
   }
 
@@ -125,13 +126,12 @@ class Direct {
   }
 
   void run(const T* x, const T* packed, const T* bias, T* y, const RunContext& context) const {
-    for (const PhasePlan& q : phases_) {
-      const std::int64_t blocks = q.images * q.blocks;
-      parallel_for(blocks * q.splits, [&](std::int64_t piece, int thread) {
-        run_piece(q, piece / q.splits, piece % q.splits, x, packed, bias, y,
-                  reinterpret_cast<T*>(context.scratch(thread)));
-      });
-    }
+    if (p_.fill) fill_with_bias(p_, bias, y);
+    for_each_piece(pieces_, [&](std::size_t phase, std::int64_t piece, int thread) {
+      const PhasePlan& q = phases_[phase];
+      run_piece(q, piece / q.splits, piece % q.splits, x, packed, bias, y,
+                reinterpret_cast<T*>(context.scratch(thread)));
+    });
   }
 
  private:
@@ -232,6 +232,7 @@ class Direct {
   std::vector<ChannelBlock> blocks_;
   std::int64_t group_vectors_;
   std::vector<PhasePlan> phases_;
+  std::vector<std::int64_t> pieces_;
   std::int64_t packed_ = 0, scratch_ = 0;
 };
 

@@ -1,4 +1,4 @@
-"""GFLOP/s of the convolution kernels, forward and backward, beside the FMA peak that this machine reaches.
+"""GFLOP/s of the convolution kernels, forward and backward, beside the FMA peak of this machine.
 
 python bench/convolution.py [--threads 1] [--dtype float32] [--seconds 0.3] [bench/shapes/basic.txt]
 """
@@ -22,7 +22,7 @@ def read_shapes(path):
 
 
 def plans(shape, dtype):
-    """Return the plans and feeds of the forward pass, the input gradient and the weight gradient."""
+    """Yield name, plan and feeds of the forward pass and of both gradients."""
     n, h, w, c, k, kernel, stride, pad, groups = shape
     rng = np.random.default_rng(0)
     attrs = {"strides": [stride] * 2, "pads": [pad] * 4, "dilations": [1, 1], "groups": groups}
@@ -49,7 +49,7 @@ def plans(shape, dtype):
 
 
 def best_time(plan, feeds, seconds):
-    """Return the shortest time of the plan's steps over at least `seconds`, and their operations."""
+    """Return the shortest time of the plan's steps in `seconds`, and their operations."""
     best, flops, end = float("inf"), 0.0, time.perf_counter() + seconds
     while time.perf_counter() < end:
         steps = plan.profile(feeds)
@@ -67,8 +67,12 @@ def main():
     args = parser.parse_args()
     fastconv.set_num_threads(args.threads)
     peak = core.fma_peak(0.3) * args.threads / (1 if args.dtype == "float32" else 2)
-    print(f"{core.config()['isa']}, {args.threads} thread(s), {args.dtype}, FMA peak {peak:.0f} GFLOP/s")
-    print(f"{'layer':28}" + "".join(f"{t:>26}" for t in ("forward", "input gradient", "weight gradient")))
+    isa = core.config()["isa"]
+    print(f"{isa}, {args.threads} thread(s), {args.dtype}, FMA peak {peak:.0f} GFLOP/s")
+    print(
+        f"{'layer':28}"
+        + "".join(f"{t:>26}" for t in ("forward", "input gradient", "weight gradient"))
+    )
     for name, shape in read_shapes(args.shapes):
         row = f"{name:28}"
         for _, plan, feeds in plans(shape, args.dtype):

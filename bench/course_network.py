@@ -1,9 +1,10 @@
-"""The course's network on Fashion-MNIST: seconds an epoch and test accuracy, fastconv beside its peers.
+"""The course's network on Fashion-MNIST: seconds an epoch and accuracy, fastconv and its peers.
 
-Conv 32 3x3 - MaxPool - Conv 64 3x3 - MaxPool - Conv 64 3x3 - Dense 64 - Dropout 0.2 - Dense 10, Adam 1e-3, batch 128.
-Every engine runs in a process of its own, in rounds A B C A B C; the ratio is taken round by round.
+Conv 32 3x3 - MaxPool - Conv 64 3x3 - MaxPool - Conv 64 3x3 - Dense 64 - Dropout 0.2 - Dense 10,
+Adam 1e-3, batch 128. Every engine runs in a process of its own, in rounds A B C A B C; the ratio
+is taken round by round.
 
-python bench/course_network.py speed [--rounds 5] [--threads 2] [--engines fastconv,torch,torch-channels-last,keras]
+python bench/course_network.py speed [--rounds 5] [--threads 2] [--engines fastconv,torch,keras]
 python bench/course_network.py accuracy [--seeds 3] [--epochs 5]
 
 An engine that is installed elsewhere: --python keras=/path/to/venv/bin/python

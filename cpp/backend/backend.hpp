@@ -13,8 +13,14 @@ namespace fastconv {
 // One run of one plan: where every value lies.
 class RunContext {
  public:
-  template <class T> T* data(int value) const { return static_cast<T*>(values_[value]); }
-  template <class T> const T* packed(int slot) const { return static_cast<const T*>(packed_[slot]); }
+  template <class T>
+  T* data(int value) const {
+    return static_cast<T*>(values_[value]);
+  }
+  template <class T>
+  const T* packed(int slot) const {
+    return static_cast<const T*>(packed_[slot]);
+  }
   // Private to a thread of the running step, of the size the step asked for. Contents are arbitrary.
   std::byte* scratch(int thread) const { return scratch_ + static_cast<std::size_t>(thread) * scratch_stride_; }
   // Shared by the threads of the running step.

@@ -142,8 +142,8 @@ class PyPlan {
           throw py::type_error("plan: input '" + p.plan_.input_names()[i] + "' is not a NumPy array");
         py::array a = py::reinterpret_borrow<py::array>(item);
         if (dtype_of(a) != types[i].dtype || shape_of(a) != types[i].shape)
-          throw Error("plan: input '" + p.plan_.input_names()[i] + "' has shape " + to_string(shape_of(a)) + " and dtype " +
-                      name_of(dtype_of(a)) + ", expected " + to_string(types[i].shape) + " and " +
+          throw Error("plan: input '" + p.plan_.input_names()[i] + "' has shape " + to_string(shape_of(a)) +
+                      " and dtype " + name_of(dtype_of(a)) + ", expected " + to_string(types[i].shape) + " and " +
                       name_of(types[i].dtype));
         keep.push_back(dense(a));
         in.push_back(keep.back().data());
@@ -174,8 +174,8 @@ py::array to_array(const Variable& v) {
 
 void assign(Variable& v, const py::array& array) {
   if (shape_of(array) != v.type().shape || dtype_of(array) != v.type().dtype)
-    throw Error("variable '" + v.name() + "': assigned an array of shape " + to_string(shape_of(array)) + " and dtype " +
-                name_of(dtype_of(array)) + ", expected " + to_string(v.type().shape) + " and " +
+    throw Error("variable '" + v.name() + "': assigned an array of shape " + to_string(shape_of(array)) +
+                " and dtype " + name_of(dtype_of(array)) + ", expected " + to_string(v.type().shape) + " and " +
                 name_of(v.type().dtype));
   const py::array a = dense(array);
   if (v.type().bytes()) std::memcpy(v.data(), a.data(), v.type().bytes());
@@ -245,8 +245,7 @@ PYBIND11_MODULE(_core, m) {
           py::arg("name"), py::arg("shape"), py::arg("dtype") = "float32")
       .def("variable", &Graph::variable, py::arg("variable"))
       .def(
-          "constant",
-          [](Graph& g, const py::array& array) { return g.variable(make_variable(array, "constant")); },
+          "constant", [](Graph& g, const py::array& array) { return g.variable(make_variable(array, "constant")); },
           py::arg("array"))
       .def(
           "add",
@@ -260,8 +259,10 @@ PYBIND11_MODULE(_core, m) {
             return g.add(op, to_ids(inputs), std::move(a), name);
           },
           py::arg("op"), py::arg("inputs"), py::arg("attrs") = py::dict(), py::arg("name") = "")
-      .def("shape", [](const Graph& g, int v) { return shape_tuple(g.value(v).type.shape); }, py::arg("value"))
-      .def("dtype", [](const Graph& g, int v) { return name_of(g.value(v).type.dtype); }, py::arg("value"))
+      .def(
+          "shape", [](const Graph& g, int v) { return shape_tuple(g.value(v).type.shape); }, py::arg("value"))
+      .def(
+          "dtype", [](const Graph& g, int v) { return name_of(g.value(v).type.dtype); }, py::arg("value"))
       .def(
           "gradients",
           [](Graph& g, const std::vector<int>& outputs, const std::vector<std::optional<int>>& seeds,
@@ -279,6 +280,6 @@ PYBIND11_MODULE(_core, m) {
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);
   m.def("fma_peak", &fma_peak, py::arg("seconds") = 0.05);
-  active_isa();   // a wrong FASTCONV_ISA or FASTCONV_NUM_THREADS is told at import
+  active_isa();  // a wrong FASTCONV_ISA or FASTCONV_NUM_THREADS is told at import
   num_threads();
 }

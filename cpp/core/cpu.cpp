@@ -61,8 +61,7 @@ Isa choose() {
       throw Error("FASTCONV_ISA=" + std::string(wish) +
                   ": this processor does not support it; supported here: " + have);
     }
-  throw Error("FASTCONV_ISA=" + std::string(wish) +
-              ": not an instruction set of this build; supported here: " + have);
+  throw Error("FASTCONV_ISA=" + std::string(wish) + ": not an instruction set of this build; supported here: " + have);
 }
 
 std::int64_t cache_size(int name, std::int64_t fallback) {
@@ -90,8 +89,7 @@ Isa active_isa() {
 
 const Caches& caches() {
 #if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
-  static const Caches c{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10),
-                        cache_size(_SC_LEVEL2_CACHE_SIZE, 1 << 20),
+  static const Caches c{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 1 << 20),
                         cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20)};
 #else
   static const Caches c{32 << 10, 1 << 20, 8 << 20};

@@ -60,8 +60,7 @@ void InferContext::expect_same_dtype() const {
     if (!has(i)) continue;
     if (type(i).dtype == DType::i64) fail("input " + std::to_string(i) + " is int64, expected float32 or float64");
     if (type(i).dtype != type(0).dtype)
-      fail("inputs have different dtypes: " + std::string(name_of(type(0).dtype)) + " and " +
-           name_of(type(i).dtype));
+      fail("inputs have different dtypes: " + std::string(name_of(type(0).dtype)) + " and " + name_of(type(i).dtype));
   }
 }
 

@@ -39,7 +39,7 @@ class InferContext {
   const Attrs& attrs() const { return node_.attrs; }
   std::size_t inputs() const { return node_.inputs.size(); }
   bool has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNone; }
-  const TensorType& type(std::size_t i) const;    // throws when the input is missing
+  const TensorType& type(std::size_t i) const;  // throws when the input is missing
   const Shape& shape(std::size_t i) const { return type(i).shape; }
   // Throws Error with the operator's and the node's name before the message.
   [[noreturn]] void fail(const std::string& message) const;

@@ -169,8 +169,8 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
   arena_bytes_ = std::max(arena_bytes_, workspace);
 }
 
-void Plan::locate(std::vector<void*>& values, const std::vector<const void*>* feeds,
-                  const std::vector<void*>* outputs, std::byte* arena) const {
+void Plan::locate(std::vector<void*>& values, const std::vector<const void*>* feeds, const std::vector<void*>* outputs,
+                  std::byte* arena) const {
   values.resize(locations_.size());
   for (std::size_t v = 0; v < locations_.size(); ++v) {
     const Location& l = locations_[v];
@@ -247,7 +247,8 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   else
     alone.lock();
 
-  ArenaPool::Lease arena(ArenaPool::instance(), arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads()));
+  ArenaPool::Lease arena(ArenaPool::instance(),
+                         arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads()));
   std::vector<void*> values, packed(packs_.size());
   locate(values, &feeds, &outputs, arena.data());
   for (std::size_t p = 0; p < packs_.size(); ++p)

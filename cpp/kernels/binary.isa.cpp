@@ -38,8 +38,7 @@ FASTCONV_INLINE V apply(V a, V b) {
   if constexpr (f == Binary::equal) return select(equal(a, b), one, zero);
   if constexpr (f == Binary::maximum_share) return select(equal(a, b), half, select(less(a, b), zero, one));
   if constexpr (f == Binary::minimum_share) return select(equal(a, b), half, select(less(b, a), zero, one));
-  if constexpr (f == Binary::pow_base)
-    return each(a, b, [](T x, T y) { return y == 0 ? T(0) : y * power(x, y - 1); });
+  if constexpr (f == Binary::pow_base) return each(a, b, [](T x, T y) { return y == 0 ? T(0) : y * power(x, y - 1); });
   if constexpr (f == Binary::pow_exponent)
     return each(a, b, [](T x, T y) {
       return x == 0 && y >= 0 ? T(0) : static_cast<T>(power(x, y) * ::log(static_cast<double>(x)));

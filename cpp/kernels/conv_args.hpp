@@ -11,15 +11,15 @@ struct ConvRowArgs {
   std::int64_t x_pixel;
   std::int64_t x_tap_h, x_tap_w;
   std::int64_t taps_h, taps_w;
-  std::int64_t run;   // contiguous elements of one tap; weights follow as [taps_h][taps_w][run][vectors * width]
+  std::int64_t run;  // contiguous elements of one tap; weights follow as [taps_h][taps_w][run][vectors * width]
   const T* w;
-  int vectors;        // 1, 2 or 4, at most tile_vectors
-  int channels;       // valid ones, in ((vectors - 1) * width, vectors * width]
-  const T* bias;      // `channels` elements, or null
+  int vectors;    // 1, 2 or 4, at most tile_vectors
+  int channels;   // valid ones, in ((vectors - 1) * width, vectors * width]
+  const T* bias;  // `channels` elements, or null
   T* y;
   std::int64_t y_pixel;
   std::int64_t pixels;
-  bool clamp;         // y = min(max(y, lo), hi); NaN stays NaN
+  bool clamp;  // y = min(max(y, lo), hi); NaN stays NaN
   T lo, hi;
 };
 

@@ -56,12 +56,12 @@ FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
 
   if (a.clamp) {
     const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p)
-      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v] = min(hi, max(lo, acc[p][v]));
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v] =
+        min(hi, max(lo, acc[p][v]));
   }
   if (tail == W) {
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p)
-      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v].store(y + p * a.y_pixel + v * W);
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v].store(
+        y + p * a.y_pixel + v * W);
   } else {
     FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
       FASTCONV_UNROLL for (int v = 0; v + 1 < V; ++v) acc[p][v].store(y + p * a.y_pixel + v * W);

@@ -20,8 +20,8 @@ template <class T, int R, int V>
 FASTCONV_NOINLINE void tile(const ConvWeightsArgs<T>& a, const T* x, T* dw) {
   using VT = Vec<T>;
   VT acc[R][V];
-  FASTCONV_UNROLL for (int r = 0; r < R; ++r)
-    FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = VT::load(dw + r * a.dw_row + v * VT::width);
+  FASTCONV_UNROLL for (int r = 0; r < R; ++r) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[r][v] =
+      VT::load(dw + r * a.dw_row + v * VT::width);
   for (std::int64_t n = 0; n < a.images; ++n) {
     for (std::int64_t row = 0; row < a.rows; ++row) {
       const T* xp = x + n * a.x_image + row * a.x_row;
@@ -36,8 +36,8 @@ FASTCONV_NOINLINE void tile(const ConvWeightsArgs<T>& a, const T* x, T* dw) {
       if (p) pixel<VT, R, V>(acc, xp, dp);
     }
   }
-  FASTCONV_UNROLL for (int r = 0; r < R; ++r)
-    FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[r][v].store(dw + r * a.dw_row + v * VT::width);
+  FASTCONV_UNROLL for (int r = 0; r < R; ++r) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[r][v].store(
+      dw + r * a.dw_row + v * VT::width);
 }
 
 template <class T, int V, int R>

@@ -5,11 +5,12 @@
 
 namespace fastconv {
 
-#define FASTCONV_ISA_TABLE(isa)                                  \
-  namespace isa {                                                \
-  template <class T> const KernelTable<T>& table();              \
-  extern template const KernelTable<float>& table<float>();      \
-  extern template const KernelTable<double>& table<double>();    \
+#define FASTCONV_ISA_TABLE(isa)                               \
+  namespace isa {                                             \
+  template <class T>                                          \
+  const KernelTable<T>& table();                              \
+  extern template const KernelTable<float>& table<float>();   \
+  extern template const KernelTable<double>& table<double>(); \
   }
 FASTCONV_ISA_TABLE(scalar)
 #ifdef FASTCONV_HAVE_AVX2

@@ -18,7 +18,7 @@ enum class Binary : std::uint8_t {
 };
 
 struct UnaryParameters {
-  double a = 0, b = 0;      // the attributes of unary.inc
+  double a = 0, b = 0;       // the attributes of unary.inc
   bool reads_input = false;  // a derivative gets x where y would not do (negative slopes)
 };
 

@@ -16,7 +16,9 @@ struct KernelTable {
 #undef FASTCONV_KERNEL
 };
 
-template <class T> const KernelTable<T>& kernels(Isa isa);  // isa must be supported
-template <class T> const KernelTable<T>& kernels();         // of active_isa()
+template <class T>
+const KernelTable<T>& kernels(Isa isa);  // isa must be supported
+template <class T>
+const KernelTable<T>& kernels();  // of active_isa()
 
 }  // namespace fastconv

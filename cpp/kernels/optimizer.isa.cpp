@@ -116,7 +116,7 @@ void adagrad_update(const AdagradArgs<T>& a) {
   });
 }
 
-#define FASTCONV_INSTANTIATE(T)                       \
+#define FASTCONV_INSTANTIATE(T)                           \
   template void sgd_update<T>(const SgdArgs<T>&);         \
   template void adam_update<T>(const AdamArgs<T>&);       \
   template void rmsprop_update<T>(const RmspropArgs<T>&); \

@@ -22,7 +22,7 @@ struct AdamArgs {
   T *m, *v, *vhat;
   std::int64_t n;
   T decay;
-  T rate;  // lr with the bias correction
+  T rate;          // lr with the bias correction
   T gain1, gain2;  // 1 - beta
   T epsilon;
 };

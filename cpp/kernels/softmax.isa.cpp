@@ -64,12 +64,10 @@ FASTCONV_INLINE void columns(const SoftmaxArgs<T>& a, Part part) {
   if (!a.dy) {
     if (n > kKept) {
       for (std::int64_t i = 0; i < n; ++i) store(i, part.load(a.x + i * step));
-      column<V>(
-          n, a.log, [&](std::int64_t i) { return part.load(a.y + i * step); }, store, store);
+      column<V>(n, a.log, [&](std::int64_t i) { return part.load(a.y + i * step); }, store, store);
     } else {
       for (std::int64_t i = 0; i < n; ++i) x[i] = part.load(a.x + i * step);
-      column<V>(
-          n, a.log, [&](std::int64_t i) { return x[i]; }, [&](std::int64_t i, V v) { x[i] = v; }, store);
+      column<V>(n, a.log, [&](std::int64_t i) { return x[i]; }, [&](std::int64_t i, V v) { x[i] = v; }, store);
     }
     return;
   }

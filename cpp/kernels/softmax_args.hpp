@@ -28,7 +28,8 @@ struct CrossEntropyArgs {
   T smoothing;
 };
 
-// Elementwise: (x > 0 ? x * (1 - target) : -x * target) + log(1 + exp(-|x|)), or, with dloss, (sigmoid(x) - target) * dloss.
+// Elementwise: (x > 0 ? x * (1 - target) : -x * target) + log(1 + exp(-|x|)), or, with dloss, (sigmoid(x) - target) *
+// dloss.
 template <class T>
 struct SigmoidCrossEntropyArgs {
   const T* x;

@@ -4,7 +4,9 @@
 
 namespace fastconv::FASTCONV_ISA {
 
-#define FASTCONV_KERNEL(name, Args) template <class T> void name(const Args<T>&);
+#define FASTCONV_KERNEL(name, Args) \
+  template <class T>                \
+  void name(const Args<T>&);
 #include "kernels/kernels.inc"
 #undef FASTCONV_KERNEL
 

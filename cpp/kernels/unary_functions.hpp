@@ -20,8 +20,8 @@ struct Parameters {
 #define FASTCONV_FUNCTION(name) \
   template <class V>            \
   struct name##_function : Parameters<V>
-#define FASTCONV_PARAMETERS    \
-  using P = Parameters<V>;     \
+#define FASTCONV_PARAMETERS                         \
+  using P = Parameters<V>;                          \
   using P::P, P::a, P::b, P::zero, P::one, P::half; \
   using T = typename V::Element
 

@@ -8,8 +8,8 @@ constexpr std::int64_t kLimit = std::int64_t{1} << 31;
 
 const Ints& pair(const InferContext& c, const char* key, std::size_t length, std::int64_t least) {
   const Ints& v = c.attrs().ints(key);
-  if (v.size() != length) c.fail(std::string(key) + " has " + std::to_string(v.size()) + " numbers, expected " +
-                                 std::to_string(length));
+  if (v.size() != length)
+    c.fail(std::string(key) + " has " + std::to_string(v.size()) + " numbers, expected " + std::to_string(length));
   for (auto x : v)
     if (x < least || x >= kLimit)
       c.fail(std::string(key) + " is " + to_string(v) + ", expected numbers from " + std::to_string(least));
@@ -42,8 +42,7 @@ void check_weight(const InferContext& c, const Shape& w, std::int64_t groups) {
   for (auto d : w)
     if (d < 1) c.fail("weight has shape " + to_string(w) + ", expected positive dimensions");
   if (w[3] % groups)
-    c.fail("weight's last dimension " + std::to_string(w[3]) + " is not divisible by groups " +
-           std::to_string(groups));
+    c.fail("weight's last dimension " + std::to_string(w[3]) + " is not divisible by groups " + std::to_string(groups));
 }
 
 void check_bias(const InferContext& c, std::size_t i, std::int64_t channels) {
@@ -65,8 +64,7 @@ std::vector<TensorType> infer_conv2d(const InferContext& c) {
   std::int64_t ow = conv_size(c, x[2], w[1], s.strides[1], s.pads[1], s.pads[3], s.dilations[1]);
   if (c.attrs().has("output_size")) {  // fewer rows and columns than there could be
     const Ints& size = pair(c, "output_size", 2, 1);
-    if (size[0] > oh || size[1] > ow)
-      c.fail("output_size " + to_string(size) + " is more than " + to_string({oh, ow}));
+    if (size[0] > oh || size[1] > ow) c.fail("output_size " + to_string(size) + " is more than " + to_string({oh, ow}));
     oh = size[0], ow = size[1];
   }
   return {{{x[0], oh, ow, w[3]}, c.type(0).dtype}};
@@ -86,8 +84,7 @@ std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
   const Ints& size = pair(c, "output_size", 2, 1);
   for (int i = 0; i < 2; ++i) {
     const std::int64_t natural = conv_size(c, size[i], w[i], s.strides[i], s.pads[i], s.pads[i + 2], s.dilations[i]);
-    if (natural < x[1 + i])
-      c.fail("output_size " + to_string(size) + " is too small for input " + to_string(x));
+    if (natural < x[1 + i]) c.fail("output_size " + to_string(size) + " is too small for input " + to_string(x));
   }
   return {{{x[0], size[0], size[1], w[2] * s.groups}, c.type(0).dtype}};
 }

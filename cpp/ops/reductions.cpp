@@ -26,8 +26,10 @@ std::vector<TensorType> infer(const InferContext& c) {
   const bool keepdims = c.attrs().boolean("keepdims", false);
   Shape out;
   for (std::size_t i = 0; i < shape.size(); ++i) {
-    if (!flags[i]) out.push_back(shape[i]);
-    else if (keepdims) out.push_back(1);
+    if (!flags[i])
+      out.push_back(shape[i]);
+    else if (keepdims)
+      out.push_back(1);
   }
   return {{out, c.type(0).dtype}};
 }

@@ -62,8 +62,7 @@ void gradient_plain(GradContext& c) {
   switch (info.function) {
     case Unary::sign: return c.set(0, filled(c, 0, c.type(c.grad())));
     case Unary::neg: return c.set(0, c.add("neg", {c.grad()}));
-    case Unary::scale:
-      return c.set(0, c.add("scale", {c.grad()}, {{"alpha", c.node.attrs.real("alpha", 1)}}));
+    case Unary::scale: return c.set(0, c.add("scale", {c.grad()}, {{"alpha", c.node.attrs.real("alpha", 1)}}));
     default: return c.set(0, c.grad());
   }
 }
@@ -78,8 +77,8 @@ OpDef elementwise(const char* name, decltype(OpDef::infer) infer, decltype(OpDef
   return def;
 }
 
-#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default)                             \
-  const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient, {0})};        \
+#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default)                      \
+  const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient, {0})}; \
   const RegisterOp name##_grad_op{elementwise(#name "_grad", infer_grad<Unary::name>, nullptr, {0, 1})};
 #define FASTCONV_UNARY_PLAIN(name, a, a_default, b, b_default) \
   const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient_plain, {0})};

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-# After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. A few ten microseconds are
-# enough to bridge the gap between the steps of a plan. The runtime reads this when it is loaded, so it is set for
-# that moment only and neither this process's environment nor its children keep it.
+# After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. Some ten
+# microseconds are enough to bridge the gap between the steps of a plan. The runtime reads this when
+# it is loaded, so it is set for that moment only; neither this process nor its children keep it.
 _SPIN = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
 
 
@@ -31,8 +31,8 @@ core = _load()
 def set_num_threads(n: int) -> None:
     """Set how many threads every later call of this process uses.
 
-    Results do not depend on it. The default is the smaller of the processors this process may run on and its
-    control group's quota (rounded up), unless ``FASTCONV_NUM_THREADS`` says otherwise.
+    Results do not depend on it. The default is the smaller of the processors this process may run
+    on and its control group's quota (rounded up), unless ``FASTCONV_NUM_THREADS`` says otherwise.
 
     Raises:
         ValueError: ``n`` is not an integer from 1 to 4096.
@@ -52,7 +52,7 @@ def get_num_threads() -> int:
 
 
 def show_config() -> dict:
-    """Return version, instruction sets (in use, compiled in, supported), OpenMP runtime, threads and why, CUDA."""
+    """Return version, instruction sets, OpenMP runtime, threads and why, caches, CUDA."""
     from fastconv import __version__
 
     return {"version": __version__, **core.config()}

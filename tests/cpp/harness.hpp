@@ -89,7 +89,9 @@ inline void check_close(double got, double expected, double tol, const std::stri
         what + ": got " + std::to_string(got) + ", expected " + std::to_string(expected));
 }
 
-#define FASTCONV_KERNEL(name, Args) template <class T> void test_##name(const KernelTable<T>& table);
+#define FASTCONV_KERNEL(name, Args) \
+  template <class T>                \
+  void test_##name(const KernelTable<T>& table);
 #include "kernels/kernels.inc"
 #undef FASTCONV_KERNEL
 

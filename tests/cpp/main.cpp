@@ -9,12 +9,12 @@ namespace {
 template <class T>
 void run(Isa isa, const char* type) {
   const KernelTable<T>& table = kernels<T>(isa);
-#define FASTCONV_KERNEL(name, Args)                                                               \
-  {                                                                                               \
-    const int before = failures(), checked = checks();                                            \
-    test_##name<T>(table);                                                                        \
-    if (checks() == checked) check(false, std::string(#name) + " checked nothing");               \
-    if (failures() != before) std::printf("  in %s on %s, %s\n", #name, name_of(isa), type);      \
+#define FASTCONV_KERNEL(name, Args)                                                          \
+  {                                                                                          \
+    const int before = failures(), checked = checks();                                       \
+    test_##name<T>(table);                                                                   \
+    if (checks() == checked) check(false, std::string(#name) + " checked nothing");          \
+    if (failures() != before) std::printf("  in %s on %s, %s\n", #name, name_of(isa), type); \
   }
 #include "kernels/kernels.inc"
 #undef FASTCONV_KERNEL

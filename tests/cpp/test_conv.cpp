@@ -141,11 +141,10 @@ void test_depthwise_weights(const KernelTable<T>& table) {
         double s = 1;
         for (std::int64_t r = 0; r < a.rows; ++r)
           for (std::int64_t p = 0; p < a.pixels; ++p)
-            s += static_cast<double>(x[r * a.x_row + p * a.x_pixel + t / a.taps_w * a.x_tap_h +
-                                       t % a.taps_w * a.x_tap_w + c]) *
+            s += static_cast<double>(
+                     x[r * a.x_row + p * a.x_pixel + t / a.taps_w * a.x_tap_h + t % a.taps_w * a.x_tap_w + c]) *
                  static_cast<double>(dy[r * a.dy_row + p * a.dy_pixel + c]);
-        check_close(dw[t * a.dw_tap + c], s, tolerance<T>(static_cast<double>(a.rows * a.pixels)),
-                    "depthwise_weights");
+        check_close(dw[t * a.dw_tap + c], s, tolerance<T>(static_cast<double>(a.rows * a.pixels)), "depthwise_weights");
       }
   }
 }

@@ -32,8 +32,7 @@ Reference reference(Unary f, double x, const UnaryParameters& p) {
       return {x * (1 + t) / 2, (1 + t) / 2 + x / 2 * (1 - t * t) * k * (1 + 3 * 0.044715 * x * x)};
     }
     case Unary::silu: return {x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))};
-    case Unary::hard_swish:
-      return {x * std::fmin(std::fmax(x + 3, 0), 6) / 6, x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5};
+    case Unary::hard_swish: return {x * std::fmin(std::fmax(x + 3, 0), 6) / 6, x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5};
     case Unary::hard_sigmoid: {
       const double y = p.a * x + p.b;
       return {std::fmin(std::fmax(y, 0), 1), y > 0 && y < 1 ? p.a : 0};

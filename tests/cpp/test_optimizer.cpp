@@ -33,8 +33,8 @@ void test_sgd_update(const KernelTable<T>& table) {
   for (std::int64_t n : kSizes) {
     for (int form = 0; form < 3; ++form) {  // plain, momentum, Nesterov
       States<T> s(n);
-      table.sgd_update({s.param.data(), s.grad.data(), form ? s.a.data() : nullptr, n, T(kDecay), T(kLr), T(0.75),
-                        form == 2});
+      table.sgd_update(
+          {s.param.data(), s.grad.data(), form ? s.a.data() : nullptr, n, T(kDecay), T(kLr), T(0.75), form == 2});
       for (std::int64_t i = 0; i < n; ++i) {
         const double velocity = form ? 0.75 * s.x[i] - kLr * s.g[i] : 0;
         const double step = form == 0 ? -kLr * s.g[i] : form == 1 ? velocity : 0.75 * velocity - kLr * s.g[i];

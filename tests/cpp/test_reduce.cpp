@@ -11,9 +11,12 @@ double reduced(Reduce op, const T* x, std::int64_t n, std::int64_t step) {
   double r = op == Reduce::sum ? 0 : x[0];
   for (std::int64_t i = 0; i < n; ++i) {
     const double v = x[i * step];
-    if (op == Reduce::sum) r += v;
-    else if (std::isnan(v) || std::isnan(r)) r = v + r;
-    else r = op == Reduce::max ? std::fmax(r, v) : std::fmin(r, v);
+    if (op == Reduce::sum)
+      r += v;
+    else if (std::isnan(v) || std::isnan(r))
+      r = v + r;
+    else
+      r = op == Reduce::max ? std::fmax(r, v) : std::fmin(r, v);
   }
   return r;
 }

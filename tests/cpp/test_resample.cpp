@@ -54,9 +54,8 @@ void test_combine_pixels(const KernelTable<T>& table) {
     table.combine_pixels({x.data(), y.data(), width, channels, taps.view()});
     for (std::int64_t w = 0; w < width; ++w)
       for (std::int64_t c = 0; c < channels; ++c)
-        check_close(y[w * channels + c],
-                    taps.sum(w, [&](auto k) { return static_cast<double>(x[k * channels + c]); }), tolerance<T>(3),
-                    "combine_pixels of " + std::to_string(channels) + " channels");
+        check_close(y[w * channels + c], taps.sum(w, [&](auto k) { return static_cast<double>(x[k * channels + c]); }),
+                    tolerance<T>(3), "combine_pixels of " + std::to_string(channels) + " channels");
   }
 }
 

@@ -40,10 +40,14 @@ ConvPass dense_pass(PlanContext& c);
 void set_activation(ConvPass& pass, const Attrs& attrs);
 
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
-template <class T> Step plan_depthwise(PlanContext& c, const ConvPass& pass);
-template <class T> Step plan_direct(PlanContext& c, const ConvPass& pass);
-template <class T> Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
-template <class T> Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+template <class T>
+Step plan_depthwise(PlanContext& c, const ConvPass& pass);
+template <class T>
+Step plan_direct(PlanContext& c, const ConvPass& pass);
+template <class T>
+Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
+template <class T>
+Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
 
 // y = activation(bias) for every pixel.
 template <class T>

@@ -43,16 +43,15 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     pieces[i] = p.n * ceil_div(q.h.outputs, rows[i]);
     scratch = std::max(scratch, reach(q.h, rows[i]) * cols * channels);
   }
-  const int slot = c.pack({p.w, static_cast<std::size_t>(packed) * sizeof(T), [=](const void* from, void* to) {
-                             const T* w = static_cast<const T*>(from);
-                             T* out = static_cast<T*>(to);
-                             for (const Phase& q : p.phases)
-                               for (std::int64_t i = 0; i < q.h.taps; ++i)
-                                 for (std::int64_t j = 0; j < q.w.taps; ++j, out += channels)
-                                   std::copy_n(w + (q.h.k0 + i * q.h.k_step) * p.w_kh +
-                                                   (q.w.k0 + j * q.w.k_step) * p.w_kw,
-                                               channels, out);
-                           }});
+  const int slot = c.pack(
+      {p.w, static_cast<std::size_t>(packed) * sizeof(T), [=](const void* from, void* to) {
+         const T* w = static_cast<const T*>(from);
+         T* out = static_cast<T*>(to);
+         for (const Phase& q : p.phases)
+           for (std::int64_t i = 0; i < q.h.taps; ++i)
+             for (std::int64_t j = 0; j < q.w.taps; ++j, out += channels)
+               std::copy_n(w + (q.h.k0 + i * q.h.k_step) * p.w_kh + (q.w.k0 + j * q.w.k_step) * p.w_kw, channels, out);
+       }});
   Step step;
   step.algorithm = "depthwise";
   step.flops = p.flops;
@@ -65,8 +64,8 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     for_each_piece(pieces, [&](std::size_t i, std::int64_t piece, int thread) {
       const AxisPhase h = p.phases[i].h, w = p.phases[i].w;
       const std::int64_t blocks = ceil_div(h.outputs, rows[i]), cols = reach(w, w.outputs);
-      const bool copy = repeat > 1 || h.i0 < 0 || w.i0 < 0 || h.i0 + reach(h, h.outputs) > p.in_h ||
-                        w.i0 + cols > p.in_w;
+      const bool copy =
+          repeat > 1 || h.i0 < 0 || w.i0 < 0 || h.i0 + reach(h, h.outputs) > p.in_h || w.i0 + cols > p.in_w;
       const std::int64_t image = piece / blocks, first = piece % blocks * rows[i];
       const std::int64_t n = std::min(rows[i], h.outputs - first);
       const T* plane = x + image * p.in_h * p.in_w * p.in_c;

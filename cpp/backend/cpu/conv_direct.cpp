@@ -30,16 +30,16 @@ std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int m
 // One phase ready to run.
 struct PhasePlan {
   Phase phase;
-  bool flat;         // 1x1 over dense pixels: the whole input is one row
-  bool copy;         // taps reach outside the input's columns: blocks are copied with zeros beside them
+  bool flat;                  // 1x1 over dense pixels: the whole input is one row
+  bool copy;                  // taps reach outside the input's columns: blocks are copied with zeros beside them
   std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
   std::int64_t images;
-  std::int64_t block;         // output rows (flat: pixels) of a piece
-  std::int64_t blocks;        // a image
+  std::int64_t block;                   // output rows (flat: pixels) of a piece
+  std::int64_t blocks;                  // a image
   std::int64_t block_in_rows, in_cols;  // copied
   std::int64_t taps_w, run, x_tap_w;    // as the kernel sees them: adjacent columns are one long run
-  std::int64_t splits;        // pieces that the channel blocks are cut into
-  std::int64_t packed;        // offset of this phase's weights
+  std::int64_t splits;                  // pieces that the channel blocks are cut into
+  std::int64_t packed;                  // offset of this phase's weights
 };
 
 constexpr std::int64_t kBlockBytes = 192 << 10;  // input of a piece: stays in L2 beside the weights in use
@@ -57,8 +57,8 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   PhasePlan q{};
   q.phase = phase;
   q.copy = h.taps > 0 && w.taps > 0 && reaches_outside(w, p.in_w);
-  q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 && h.os == 1 && w.os == 1 &&
-           p.in_h == p.out_h && p.in_w == p.out_w;
+  q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
+           h.os == 1 && w.os == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
   q.images = q.flat ? 1 : p.n;
   q.rows = q.flat ? 1 : h.outputs;
   q.pixels = q.flat ? p.n * p.out_h * p.out_w : w.outputs;
@@ -142,8 +142,8 @@ class Direct {
     const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
     for (std::int64_t i = 0; i < q.phase.h.taps; ++i)
       for (std::int64_t j = 0; j < q.phase.w.taps; ++j) {
-        const T* from = w + (q.phase.h.k0 + i * q.phase.h.k_step) * p_.w_kh +
-                        (q.phase.w.k0 + j * q.phase.w.k_step) * p_.w_kw;
+        const T* from =
+            w + (q.phase.h.k0 + i * q.phase.h.k_step) * p_.w_kh + (q.phase.w.k0 + j * q.phase.w.k_step) * p_.w_kw;
         if (p_.w_out == 1) {
           for (std::int64_t r = 0; r < in_; ++r, to += columns) {
             std::copy_n(from + r * p_.w_in, b.channels, to);
@@ -208,8 +208,7 @@ class Direct {
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
       T* out = y + channel;
-      out += q.flat ? first * p_.out_c
-                    : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
+      out += q.flat ? first * p_.out_c : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
       for (std::int64_t r = 0; r < rows; ++r) {
         // Only the taps whose input row exists.
         const std::int64_t top = h.i0 + (first + r) * h.is;

@@ -7,9 +7,9 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kPieces = 16;                   // wanted at least
-constexpr std::int64_t kBlockBytes = 128 << 10;        // of padded input, copied into L2
-constexpr std::int64_t kGradientBytes = 20 << 10;      // of output gradient in a kernel call: stays in L1
+constexpr std::int64_t kPieces = 16;               // wanted at least
+constexpr std::int64_t kBlockBytes = 128 << 10;    // of padded input, copied into L2
+constexpr std::int64_t kGradientBytes = 20 << 10;  // of output gradient in a kernel call: stays in L1
 constexpr std::int64_t kPartialBytes = std::int64_t{32} << 20;
 
 template <class T>
@@ -48,7 +48,8 @@ class DirectWeights {
     size_ = size;
     direct_ = chunks_ == 1 && padded_ == out_ && g_.groups == 1;
     x_scratch_ = copy_x_ ? images_ * in_rows(rows_) * cols_ * g_.c : 0;
-    dy_scratch_ = copy_dy_ ? images_ * rows_ * pixels_ * std::min<std::int64_t>(padded_, table_.tile_vectors * width) : 0;
+    dy_scratch_ =
+        copy_dy_ ? images_ * rows_ * pixels_ * std::min<std::int64_t>(padded_, table_.tile_vectors * width) : 0;
   }
 
   Step step(int x, int dy, int dw, const std::shared_ptr<const DirectWeights>& self) const {
@@ -65,9 +66,7 @@ class DirectWeights {
 
  private:
   static std::int64_t bytes(std::int64_t n) { return n * static_cast<std::int64_t>(sizeof(T)); }
-  std::int64_t in_rows(std::int64_t rows) const {
-    return (rows - 1) * g_.stride_h + (g_.kh - 1) * g_.dilation_h + 1;
-  }
+  std::int64_t in_rows(std::int64_t rows) const { return (rows - 1) * g_.stride_h + (g_.kh - 1) * g_.dilation_h + 1; }
 
   void run(const T* x, const T* dy, T* dw, const RunContext& r) const {
     T* partial = direct_ ? dw : reinterpret_cast<T*>(r.workspace());
@@ -135,7 +134,8 @@ class DirectWeights {
       const T* dys = dy + ((n0 * g_.oh + row0) * g_.ow + p0) * g_.k + group * out_ + channel;
       a.dy_pixel = g_.k, a.dy_row = g_.ow * g_.k, a.dy_image = g_.oh * a.dy_row;
       if (copy_dy_) {
-        copy_gradient(dys, images, rows, pixels, std::min(out_ - channel, vectors * width), vectors * width, dy_scratch);
+        copy_gradient(dys, images, rows, pixels, std::min(out_ - channel, vectors * width), vectors * width,
+                      dy_scratch);
         dys = dy_scratch;
         a.dy_pixel = vectors * width, a.dy_row = pixels * a.dy_pixel, a.dy_image = rows * a.dy_row;
       }
@@ -150,7 +150,8 @@ class DirectWeights {
     const std::int64_t width = table_.width, full_run = merge_ ? g_.kw * in_ : in_;
     // The gradient's block of a kernel call stays in L1 while every tile of the weights reads it.
     const std::int64_t l1_pixels = std::max<std::int64_t>(kGradientBytes / bytes(vectors * width), 1);
-    const std::int64_t sub_pixels = rows * images == 1 ? std::min(pixels, std::max<std::int64_t>(l1_pixels, 32)) : pixels;
+    const std::int64_t sub_pixels =
+        rows * images == 1 ? std::min(pixels, std::max<std::int64_t>(l1_pixels, 32)) : pixels;
     const std::int64_t sub_rows = std::clamp<std::int64_t>(l1_pixels / pixels, 1, rows);
     const std::int64_t sub_images = std::clamp<std::int64_t>(l1_pixels / (rows * pixels), 1, images);
     for (std::int64_t n = 0; n < images; n += sub_images)

@@ -41,11 +41,10 @@ Step plan_sgd(PlanContext& c) {
     step.algorithm = "fused";
     step.run = [=](const RunContext& run) {
       const double rate = *run.data<T>(lr);
-      const SgdArgs<T> args{run.data<T>(param), run.data<T>(grad), maybe<T>(run, velocity), n,
+      const SgdArgs<T> args{run.data<T>(param),           run.data<T>(grad),    maybe<T>(run, velocity),  n,
                             static_cast<T>(rate * decay), static_cast<T>(rate), static_cast<T>(momentum), nesterov};
-      over_pieces<SgdArgs<T>>(n, kernels<T>().sgd_update, args, [](SgdArgs<T>& a, std::int64_t i) {
-        a.param += i, a.grad += i, move(a.velocity, i);
-      });
+      over_pieces<SgdArgs<T>>(n, kernels<T>().sgd_update, args,
+                              [](SgdArgs<T>& a, std::int64_t i) { a.param += i, a.grad += i, move(a.velocity, i); });
     };
     return step;
   });
@@ -63,9 +62,17 @@ Step plan_adam(PlanContext& c) {
     step.run = [=](const RunContext& run) {
       const double rate = *run.data<T>(lr), s = *run.data<T>(count);
       const double corrected = rate * std::sqrt(1 - std::pow(beta2, s)) / (1 - std::pow(beta1, s));
-      const AdamArgs<T> args{run.data<T>(param), run.data<T>(grad), run.data<T>(m), run.data<T>(v),
-                             maybe<T>(run, vhat), n, static_cast<T>(rate * decay), static_cast<T>(corrected),
-                             static_cast<T>(1 - beta1), static_cast<T>(1 - beta2), static_cast<T>(epsilon)};
+      const AdamArgs<T> args{run.data<T>(param),
+                             run.data<T>(grad),
+                             run.data<T>(m),
+                             run.data<T>(v),
+                             maybe<T>(run, vhat),
+                             n,
+                             static_cast<T>(rate * decay),
+                             static_cast<T>(corrected),
+                             static_cast<T>(1 - beta1),
+                             static_cast<T>(1 - beta2),
+                             static_cast<T>(epsilon)};
       over_pieces<AdamArgs<T>>(n, kernels<T>().adam_update, args, [](AdamArgs<T>& a, std::int64_t i) {
         a.param += i, a.grad += i, a.m += i, a.v += i, move(a.vhat, i);
       });
@@ -86,10 +93,10 @@ Step plan_rmsprop(PlanContext& c) {
     step.algorithm = "fused";
     step.run = [=](const RunContext& run) {
       const double rate = *run.data<T>(lr);
-      const RmspropArgs<T> args{run.data<T>(param), run.data<T>(grad), run.data<T>(v), maybe<T>(run, buffer),
-                                maybe<T>(run, mean), n, static_cast<T>(rate * decay), static_cast<T>(rate),
-                                static_cast<T>(rho), static_cast<T>(1 - rho), static_cast<T>(momentum),
-                                static_cast<T>(epsilon)};
+      const RmspropArgs<T> args{run.data<T>(param),           run.data<T>(grad),        run.data<T>(v),
+                                maybe<T>(run, buffer),        maybe<T>(run, mean),      n,
+                                static_cast<T>(rate * decay), static_cast<T>(rate),     static_cast<T>(rho),
+                                static_cast<T>(1 - rho),      static_cast<T>(momentum), static_cast<T>(epsilon)};
       over_pieces<RmspropArgs<T>>(n, kernels<T>().rmsprop_update, args, [](RmspropArgs<T>& a, std::int64_t i) {
         a.param += i, a.grad += i, a.v += i, move(a.momentum_buffer, i), move(a.mean, i);
       });
@@ -108,7 +115,7 @@ Step plan_adagrad(PlanContext& c) {
     step.algorithm = "fused";
     step.run = [=](const RunContext& run) {
       const double rate = *run.data<T>(lr);
-      const AdagradArgs<T> args{run.data<T>(param), run.data<T>(grad), run.data<T>(accumulator), n,
+      const AdagradArgs<T> args{run.data<T>(param),           run.data<T>(grad),    run.data<T>(accumulator), n,
                                 static_cast<T>(rate * decay), static_cast<T>(rate), static_cast<T>(epsilon)};
       over_pieces<AdagradArgs<T>>(n, kernels<T>().adagrad_update, args, [](AdagradArgs<T>& a, std::int64_t i) {
         a.param += i, a.grad += i, a.accumulator += i;

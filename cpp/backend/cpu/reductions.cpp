@@ -9,9 +9,9 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kGrain = 32768;     // elements read by a piece
-constexpr std::int64_t kColumns = 4096;    // columns of a piece: their results fit the first-level cache
-constexpr std::int64_t kFewColumns = 32;   // fewer: rows are folded into longer ones
+constexpr std::int64_t kGrain = 32768;    // elements read by a piece
+constexpr std::int64_t kColumns = 4096;   // columns of a piece: their results fit the first-level cache
+constexpr std::int64_t kFewColumns = 32;  // fewer: rows are folded into longer ones
 constexpr std::int64_t kFolded = 256;
 
 struct Pass {

@@ -197,9 +197,7 @@ Step plan_pad(PlanContext& context) {
                         context.attrs().text("mode", "constant"));
   const auto run_as = [&](auto t) {
     using T = decltype(t);
-    step.run = [=](const RunContext& run) {
-      padding.run(run.data<T>(in), run.data<T>(out), static_cast<T>(value));
-    };
+    step.run = [=](const RunContext& run) { padding.run(run.data<T>(in), run.data<T>(out), static_cast<T>(value)); };
   };
   switch (context.dtype()) {
     case DType::f32: run_as(float{}); break;

@@ -114,18 +114,18 @@ Step plan_as(PlanContext& context) {
   step.run = [=](const RunContext& run) {
     const std::int64_t row_blocks = ceil_div(rows.size, kRows), column_blocks = ceil_div(columns.size, kColumns);
     const std::int64_t block = std::min(rows.size, kRows) * std::min(columns.size, kColumns);
-    parallel_range(batch.count * row_blocks * column_blocks, std::max<std::int64_t>(1, kGrain / block),
-                   [&](std::int64_t begin, std::int64_t end, int) {
-                     for (std::int64_t u = begin; u < end; ++u) {
-                       const std::int64_t c = u % column_blocks * kColumns, r = u / column_blocks % row_blocks * kRows;
-                       std::int64_t from, to;
-                       batch.offsets(u / column_blocks / row_blocks, from, to);
-                       kernels<T>().transpose({run.data<T>(in) + from + r * rows.from + c,
-                                               run.data<T>(out) + to + c * columns.to + r,
-                                               std::min(kRows, rows.size - r), std::min(kColumns, columns.size - c),
-                                               rows.from, columns.to});
-                     }
-                   });
+    parallel_range(
+        batch.count * row_blocks * column_blocks, std::max<std::int64_t>(1, kGrain / block),
+        [&](std::int64_t begin, std::int64_t end, int) {
+          for (std::int64_t u = begin; u < end; ++u) {
+            const std::int64_t c = u % column_blocks * kColumns, r = u / column_blocks % row_blocks * kRows;
+            std::int64_t from, to;
+            batch.offsets(u / column_blocks / row_blocks, from, to);
+            kernels<T>().transpose({run.data<T>(in) + from + r * rows.from + c,
+                                    run.data<T>(out) + to + c * columns.to + r, std::min(kRows, rows.size - r),
+                                    std::min(kColumns, columns.size - c), rows.from, columns.to});
+          }
+        });
   };
   return step;
 }

@@ -50,8 +50,8 @@ Step plan_unary_grad(PlanContext& context) {
   });
 }
 
-#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default)       \
-  const RegisterCpu name##_step{#name, plan_unary<Unary::name>};      \
+#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default)  \
+  const RegisterCpu name##_step{#name, plan_unary<Unary::name>}; \
   const RegisterCpu name##_grad_step{#name "_grad", plan_unary_grad<Unary::name>};
 #define FASTCONV_UNARY_PLAIN(name, a, a_default, b, b_default) \
   const RegisterCpu name##_step{#name, plan_unary<Unary::name>};

@@ -7,9 +7,8 @@
 namespace fastconv::passes {
 
 bool mutates(const Node& node) {
-  return std::any_of(node.op->mutates.begin(), node.op->mutates.end(), [&](int m) {
-    return m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone;
-  });
+  return std::any_of(node.op->mutates.begin(), node.op->mutates.end(),
+                     [&](int m) { return m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone; });
 }
 
 std::vector<int> use_counts(const Graph& graph, const Outputs& outputs) {
@@ -23,8 +22,7 @@ std::vector<int> use_counts(const Graph& graph, const Outputs& outputs) {
 
 std::vector<bool> stable_values(const Graph& graph) {
   std::vector<bool> stable(graph.values().size(), false);
-  for (std::size_t i = 0; i < stable.size(); ++i)
-    stable[i] = graph.values()[i].kind == Value::Kind::variable;
+  for (std::size_t i = 0; i < stable.size(); ++i) stable[i] = graph.values()[i].kind == Value::Kind::variable;
   for (const Node& node : graph.nodes())
     for (int m : node.op->mutates)
       if (m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone) stable[node.inputs[m]] = false;
@@ -88,8 +86,7 @@ void fold_batch_norm(Graph& graph, const Outputs& outputs) {
       if (conv.attrs.text("activation", "") != "" || conv.attrs.boolean("transpose_w", false)) return false;
       if (!stable[conv.inputs[1]] || (conv.inputs.size() > 2 && conv.inputs[2] != kNone && !stable[conv.inputs[2]]))
         return false;
-      return std::all_of(node.inputs.begin() + 1, node.inputs.end(),
-                         [&](int in) { return in == kNone || stable[in]; });
+      return std::all_of(node.inputs.begin() + 1, node.inputs.end(), [&](int in) { return in == kNone || stable[in]; });
     };
     if (!foldable()) {
       for (int out : node.outputs) at[out] = result.size();
@@ -121,9 +118,9 @@ void fold_batch_norm(Graph& graph, const Outputs& outputs) {
     for (int out : conv.outputs) at[out] = result.size();
     result.push_back(std::move(conv));
   }
-  result.erase(std::remove_if(result.begin(), result.end(),
-                              [](const Node& n) { return n.outputs.empty() && !mutates(n); }),
-               result.end());
+  result.erase(
+      std::remove_if(result.begin(), result.end(), [](const Node& n) { return n.outputs.empty() && !mutates(n); }),
+      result.end());
   graph.replace_nodes(std::move(result));
 }
 

@@ -10,7 +10,7 @@ namespace fastconv::passes {
 using Outputs = std::vector<int>;
 
 void remove_dead_code(Graph& graph, const Outputs& outputs);
-void cancel_transposes(Graph& graph, Outputs& outputs);  // a transpose of a transpose that undoes it
+void cancel_transposes(Graph& graph, Outputs& outputs);      // a transpose of a transpose that undoes it
 void fold_batch_norm(Graph& graph, const Outputs& outputs);  // inference: into the convolution before it
 void fuse_activation(Graph& graph, const Outputs& outputs);  // relu and clip into convolution and dense
 

@@ -6,7 +6,8 @@
 
 namespace fastconv::avx2 {
 
-template <class T> struct Vec;
+template <class T>
+struct Vec;
 
 template <>
 struct Vec<float> {
@@ -54,7 +55,8 @@ struct Vec<float> {
   }
   // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
   friend Vec exponent(Vec a) {
-    return {_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(a.v), 23), _mm256_set1_epi32(127)))};
+    return {
+        _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(a.v), 23), _mm256_set1_epi32(127)))};
   }
   friend Vec mantissa(Vec a) {
     const __m256i bits = _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x007fffff));
@@ -130,9 +132,7 @@ struct Vec<double> {
   static Vec load(const double* p, int n) { return {_mm256_maskload_pd(p, lanes(n))}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
   void store(double* p, int n) const { _mm256_maskstore_pd(p, lanes(n), v); }
-  static __m256i lanes(int n) {
-    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
-  }
+  static __m256i lanes(int n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
 
   friend Vec operator+(Vec a, Vec b) { return {_mm256_add_pd(a.v, b.v)}; }
   friend Vec operator-(Vec a, Vec b) { return {_mm256_sub_pd(a.v, b.v)}; }

@@ -6,7 +6,8 @@
 
 namespace fastconv::avx512 {
 
-template <class T> struct Vec;
+template <class T>
+struct Vec;
 
 template <>
 struct Vec<float> {
@@ -53,7 +54,8 @@ struct Vec<float> {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
   }
   static Mask equal_bytes(const std::uint8_t* p, int x) {
-    return _mm_cmpeq_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(static_cast<char>(x)));
+    return _mm_cmpeq_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
+                               _mm_set1_epi8(static_cast<char>(x)));
   }
   friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
@@ -139,8 +141,8 @@ struct Vec<double> {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_cvtepi32_epi8(_mm512_cvtpd_epi32(v)));
   }
   static Mask equal_bytes(const std::uint8_t* p, int x) {
-    return static_cast<Mask>(_mm_cmpeq_epi8_mask(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
-                                                 _mm_set1_epi8(static_cast<char>(x))));
+    return static_cast<Mask>(
+        _mm_cmpeq_epi8_mask(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)), _mm_set1_epi8(static_cast<char>(x))));
   }
   friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
 

@@ -7,12 +7,14 @@
 namespace fastconv::scalar {
 
 #if defined(__GNUC__)
-template <class T> struct Lanes {
+template <class T>
+struct Lanes {
   typedef T type __attribute__((vector_size(16)));
   typedef decltype(type{} < type{}) mask;  // signed integers
 };
 #else
-template <class T> struct Lanes {
+template <class T>
+struct Lanes {
   struct type {
     T e[16 / sizeof(T)];
     T& operator[](int i) { return e[i]; }
@@ -27,20 +29,25 @@ struct Vec {
   using Element = T;
   typename Lanes<T>::type v;
 
-  template <class Fn> static Vec each(Fn fn) {
+  template <class Fn>
+  static Vec each(Fn fn) {
     Vec r;
     for (int i = 0; i < width; ++i) r.v[i] = fn(i);
     return r;
   }
   static Vec zero() { return set(0); }
-  static Vec set(T x) { return each([&](int) { return x; }); }
+  static Vec set(T x) {
+    return each([&](int) { return x; });
+  }
   static Vec load(const T* p) {
     Vec r;
     __builtin_memcpy(&r.v, p, sizeof r.v);
     return r;
   }
   // The first n (0 to width) elements; the others are zero and their memory is not touched.
-  static Vec load(const T* p, int n) { return each([&](int i) { return i < n ? p[i] : T(0); }); }
+  static Vec load(const T* p, int n) {
+    return each([&](int i) { return i < n ? p[i] : T(0); });
+  }
   void store(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
   void store(T* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
@@ -62,28 +69,55 @@ struct Vec {
   friend Mask is_nan(Vec a) { return a.v != a.v; }
   friend Vec select(Mask m, Vec a, Vec b) { return {m ? a.v : b.v}; }
 #else
-  friend Vec operator+(Vec a, Vec b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
-  friend Vec operator-(Vec a, Vec b) { return each([&](int i) { return a.v[i] - b.v[i]; }); }
-  friend Vec operator*(Vec a, Vec b) { return each([&](int i) { return a.v[i] * b.v[i]; }); }
-  friend Vec operator/(Vec a, Vec b) { return each([&](int i) { return a.v[i] / b.v[i]; }); }
-  friend Vec fma(Vec a, Vec b, Vec c) { return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; }); }
-  friend Vec max(Vec a, Vec b) { return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-  friend Vec min(Vec a, Vec b) { return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
+  friend Vec operator+(Vec a, Vec b) {
+    return each([&](int i) { return a.v[i] + b.v[i]; });
+  }
+  friend Vec operator-(Vec a, Vec b) {
+    return each([&](int i) { return a.v[i] - b.v[i]; });
+  }
+  friend Vec operator*(Vec a, Vec b) {
+    return each([&](int i) { return a.v[i] * b.v[i]; });
+  }
+  friend Vec operator/(Vec a, Vec b) {
+    return each([&](int i) { return a.v[i] / b.v[i]; });
+  }
+  friend Vec fma(Vec a, Vec b, Vec c) {
+    return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
+  }
+  friend Vec max(Vec a, Vec b) {
+    return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  friend Vec min(Vec a, Vec b) {
+    return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+  }
   struct Mask {
     bool m[width];
   };
-  template <class Fn> static Mask test(Fn fn) {
+  template <class Fn>
+  static Mask test(Fn fn) {
     Mask r;
     for (int i = 0; i < width; ++i) r.m[i] = fn(i);
     return r;
   }
-  friend Mask less(Vec a, Vec b) { return test([&](int i) { return a.v[i] < b.v[i]; }); }
-  friend Mask less_equal(Vec a, Vec b) { return test([&](int i) { return a.v[i] <= b.v[i]; }); }
-  friend Mask equal(Vec a, Vec b) { return test([&](int i) { return a.v[i] == b.v[i]; }); }
-  friend Mask is_nan(Vec a) { return test([&](int i) { return a.v[i] != a.v[i]; }); }
-  friend Vec select(Mask m, Vec a, Vec b) { return each([&](int i) { return m.m[i] ? a.v[i] : b.v[i]; }); }
+  friend Mask less(Vec a, Vec b) {
+    return test([&](int i) { return a.v[i] < b.v[i]; });
+  }
+  friend Mask less_equal(Vec a, Vec b) {
+    return test([&](int i) { return a.v[i] <= b.v[i]; });
+  }
+  friend Mask equal(Vec a, Vec b) {
+    return test([&](int i) { return a.v[i] == b.v[i]; });
+  }
+  friend Mask is_nan(Vec a) {
+    return test([&](int i) { return a.v[i] != a.v[i]; });
+  }
+  friend Vec select(Mask m, Vec a, Vec b) {
+    return each([&](int i) { return m.m[i] ? a.v[i] : b.v[i]; });
+  }
 #endif
-  friend Vec sqrt(Vec a) { return each([&](int i) { return static_cast<T>(::sqrt(static_cast<double>(a.v[i]))); }); }
+  friend Vec sqrt(Vec a) {
+    return each([&](int i) { return static_cast<T>(::sqrt(static_cast<double>(a.v[i]))); });
+  }
 #if defined(__GNUC__)
   friend Vec abs(Vec a) {
     return {reinterpret_cast<decltype(a.v)>(reinterpret_cast<Mask>(a.v) & ~reinterpret_cast<Mask>(set(T(-0.0)).v))};
@@ -115,14 +149,20 @@ struct Vec {
   }
   static constexpr int mantissa_bits = sizeof(T) == 4 ? 23 : 52, exponent_bias = sizeof(T) == 4 ? 127 : 1023;
 #else
-  friend Vec abs(Vec a) { return each([&](int i) { return a.v[i] < 0 ? -a.v[i] : a.v[i] + T(0); }); }
-  friend Vec round(Vec a) { return each([&](int i) { return static_cast<T>(::nearbyint(static_cast<double>(a.v[i]))); }); }
+  friend Vec abs(Vec a) {
+    return each([&](int i) { return a.v[i] < 0 ? -a.v[i] : a.v[i] + T(0); });
+  }
+  friend Vec round(Vec a) {
+    return each([&](int i) { return static_cast<T>(::nearbyint(static_cast<double>(a.v[i]))); });
+  }
   // a * 2^n for integral n.
   friend Vec ldexp(Vec a, Vec n) {
     return each([&](int i) { return static_cast<T>(::ldexp(static_cast<double>(a.v[i]), static_cast<int>(n.v[i]))); });
   }
   // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
-  friend Vec exponent(Vec a) { return each([&](int i) { return static_cast<T>(::ilogb(static_cast<double>(a.v[i]))); }); }
+  friend Vec exponent(Vec a) {
+    return each([&](int i) { return static_cast<T>(::ilogb(static_cast<double>(a.v[i]))); });
+  }
   friend Vec mantissa(Vec a) { return ldexp(a, set(0) - exponent(a)); }
 #endif
   friend T largest(Vec a) {  // of its elements; arbitrary with NaN among them

@@ -12,7 +12,10 @@ from fastconv._runtime import core
 def import_with(isa):
     code = "from fastconv._runtime import core; print(core.config()['isa'])"
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "FASTCONV_ISA": isa}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "FASTCONV_ISA": isa},
     )
 
 
@@ -25,4 +28,7 @@ def test_forced(isa):
 def test_unknown(isa):
     result = import_with(isa)
     assert result.returncode == 1
-    assert f"FASTCONV_ISA={isa}: not an instruction set of this build; supported here: scalar" in result.stderr
+    assert (
+        f"FASTCONV_ISA={isa}: not an instruction set of this build; supported here: scalar"
+        in result.stderr
+    )

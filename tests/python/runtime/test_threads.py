@@ -1,4 +1,4 @@
-"""Threads: how many, what a forked child does, and that idle ones sleep. Each in a process of its own."""
+"""Threads: how many, what a forked child does, that idle ones sleep. In processes of their own."""
 
 import os
 import subprocess
@@ -83,7 +83,7 @@ def test_multiprocessing_fork_pool():
 
 
 def test_idle_threads_do_not_spin():
-    # Between runs the threads may wait actively for a moment only: 20 pauses of 50 ms cost little processor time.
+    # Between runs the threads may wait actively for a moment only.
     printed = output(
         """
         _core.set_num_threads(2)
@@ -119,7 +119,11 @@ def test_default_is_at_most_the_affinity():
 def test_affinity_is_respected():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n" + LAYER
     result = subprocess.run(
-        [sys.executable, "-c", code + "print(_core.config()['threads'], _core.config()['threads_reason'])"],
+        [
+            sys.executable,
+            "-c",
+            code + "print(_core.config()['threads'], _core.config()['threads_reason'])",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "FASTCONV_NUM_THREADS": ""},
@@ -158,7 +162,10 @@ def fake_group(tmp_path, files, line):
     [
         ({"a/b/cpu.max": "50000 100000"}, "0::/a/b"),
         ({"a/cpu.max": "100000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b"),
-        ({"cpu/x/cpu.cfs_quota_us": "80000", "cpu/x/cpu.cfs_period_us": "100000"}, "4:cpu,cpuacct:/x"),
+        (
+            {"cpu/x/cpu.cfs_quota_us": "80000", "cpu/x/cpu.cfs_period_us": "100000"},
+            "4:cpu,cpuacct:/x",
+        ),
     ],
 )
 def test_quota_of_the_control_group(tmp_path, files, line):
@@ -166,7 +173,11 @@ def test_quota_of_the_control_group(tmp_path, files, line):
 
 
 def test_no_quota(tmp_path):
-    files = {"a/cpu.max": "max 100000", "cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}
+    files = {
+        "a/cpu.max": "max 100000",
+        "cpu/cpu.cfs_quota_us": "-1",
+        "cpu/cpu.cfs_period_us": "100000",
+    }
     assert fake_group(tmp_path, files, "0::/a").endswith("affinity")
 
 

@@ -123,9 +123,15 @@ def _ids(case):
     return name + "-" + "-".join(f"{k}={v}" for k, v in arguments.items())
 
 
+def on_torch(keras):
+    return keras.config.backend() == "torch"
+
+
 @pytest.mark.parametrize("case", CASES, ids=_ids)
 def test_layer_matches_keras(keras, case):
     name, arguments, shape = case
+    if name.startswith("Average") and arguments.get("padding") == "same" and on_torch(keras):
+        pytest.skip("Keras on PyTorch counts the padding, against its own documentation")
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype("float32")
     theirs = getattr(keras.layers, name)(**arguments)

@@ -243,6 +243,9 @@ def test_two_inputs_and_outputs_match_keras(keras):
 
 
 def test_convolutional_network_with_batch_norm_matches_keras(keras):
+    if keras.config.backend() == "torch":
+        pytest.skip("Keras on PyTorch keeps the unbiased variance, against its own documentation")
+
     def build(k):
         return k.Sequential(
             [

@@ -196,7 +196,7 @@ void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, 
   Job job{pieces, body, arg, {0}, {false}, nullptr};
 #pragma omp parallel num_threads(n)
   {
-    simd::FlushDenormals flush;
+    [[maybe_unused]] const simd::FlushDenormals flush;
     inside = true;
     job.work(omp_get_thread_num());
     inside = false;

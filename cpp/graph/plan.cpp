@@ -236,7 +236,7 @@ void Plan::prepare() {
 
 void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
                    std::vector<double>* seconds) {
-  simd::FlushDenormals flush;
+  [[maybe_unused]] const simd::FlushDenormals flush;
   PinThreads pin;
   prepare();
   // Plans that change variables run alone.

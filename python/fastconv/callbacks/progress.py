@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from fastconv._progress import progress_bar
 from fastconv.callbacks.base import Callback
 
 _INTERVAL = 0.1  # seconds between two pictures of the bar
@@ -33,9 +34,7 @@ class ProgbarLogger(Callback):
         self._in_fit = False
 
     def _open(self, total):
-        from tqdm import tqdm
-
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=total,
             file=sys.stdout,
             ascii=False if (sys.stdout.encoding or "").lower().startswith("utf") else " #",

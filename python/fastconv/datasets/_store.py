@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastconv._progress import progress_bar
+
 DATA_VARIABLE = "FASTCONV_DATA"
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
@@ -129,8 +131,6 @@ def _fetch(source: Source, remote: RemoteFile, path: Path) -> None:
     import tempfile
     import urllib.request
 
-    from tqdm import tqdm
-
     url = source.base_url.rstrip("/") + "/" + remote.name
     digest, received = hashlib.sha256(), 0
     temporary = None
@@ -141,7 +141,7 @@ def _fetch(source: Source, remote: RemoteFile, path: Path) -> None:
             tempfile.NamedTemporaryFile(
                 dir=path.parent, prefix=f".{remote.name}.", suffix=".part", delete=False
             ) as out,
-            tqdm(total=remote.size, unit="B", unit_scale=True, desc=remote.name) as bar,
+            progress_bar(total=remote.size, unit="B", unit_scale=True, desc=remote.name) as bar,
         ):
             temporary = out.name
             # One byte more than expected is enough to know that this is another file.

@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import hashlib
 import http.server
-import multiprocessing
+import pickle
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -136,24 +138,32 @@ def test_interrupt_leaves_nothing(published, bare_machine, monkeypatch):
     assert [p for p in bare_machine.rglob("*") if p.is_file()] == []
 
 
-def _load(source, cache, queue):
-    _store.cache_folder = lambda: cache
-    _store.system_folders = list
-    mnist.SOURCE = source
-    queue.put(mnist.load_data()[0][0].tobytes())
+LOAD = """
+import pickle, sys
+from fastconv.datasets import _store, mnist
+mnist.SOURCE, cache = pickle.load(sys.stdin.buffer)
+_store.cache_folder = lambda: cache
+_store.system_folders = list
+sys.stdout.buffer.write(mnist.load_data()[0][0].tobytes())
+"""
 
 
-def test_processes_at_once(published, bare_machine, arrays):
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
+def test_processes_at_once(bare_machine, published, arrays):
+    given = pickle.dumps((mnist.SOURCE, bare_machine))
     workers = [
-        context.Process(target=_load, args=(mnist.SOURCE, bare_machine, queue)) for _ in range(3)
+        subprocess.Popen(
+            [sys.executable, "-c", LOAD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(3)
     ]
+    for worker in workers:  # all of them before any is waited for
+        worker.stdin.write(given)
+        worker.stdin.flush()
     for worker in workers:
-        worker.start()
-    results = [queue.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert all(r == arrays[0].tobytes() for r in results)
+        out, error = worker.communicate(timeout=60)
+        assert worker.returncode == 0, error.decode()
+        assert out == arrays[0].tobytes()
     assert leftovers(bare_machine) == []

@@ -1,0 +1,18 @@
+"""Progress bars."""
+
+from __future__ import annotations
+
+import contextlib
+
+
+def progress_bar(**arguments):
+    """Return a tqdm bar that an interrupt may stop at any moment, also while it is being made."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        def __del__(self):
+            # A half-made bar lacks attributes; Python would print the error that nobody can catch.
+            with contextlib.suppress(AttributeError):
+                super().__del__()
+
+    return Bar(**arguments)

@@ -38,7 +38,7 @@ Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim(
 
 // C order, aligned; a copy only where the array is not so already.
 py::array dense(const py::array& a) {
-  py::array out = py::array::ensure(a, py::array::c_style);
+  py::array out = py::array::ensure(a, py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_);
   if (!out) throw py::error_already_set();
   return out;
 }
@@ -48,7 +48,10 @@ Attr to_attr_or_throw(const py::handle& v) {
   if (py::isinstance<py::int_>(v)) return v.cast<std::int64_t>();
   if (py::isinstance<py::float_>(v)) return v.cast<double>();
   if (py::isinstance<py::str>(v)) return v.cast<std::string>();
-  if (PyIndex_Check(v.ptr())) return py::reinterpret_steal<py::object>(PyNumber_Index(v.ptr())).cast<std::int64_t>();
+  if (PyIndex_Check(v.ptr())) {
+    if (auto index = py::reinterpret_steal<py::object>(PyNumber_Index(v.ptr()))) return index.cast<std::int64_t>();
+    PyErr_Clear();  // an array of more than one number
+  }
   if (py::isinstance<py::sequence>(v)) {
     bool real = false;
     for (auto e : py::reinterpret_borrow<py::sequence>(v)) real = real || py::isinstance<py::float_>(e);

@@ -93,6 +93,7 @@ int Graph::input(const std::string& name, TensorType type) {
 }
 
 int Graph::variable(VariablePtr variable) {
+  if (!variable) throw Error("variable: expected a Variable, got None");
   for (std::size_t i = 0; i < values_.size(); ++i)
     if (values_[i].variable == variable) return static_cast<int>(i);
   const int id = static_cast<int>(values_.size());

@@ -92,9 +92,11 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
   const int end = static_cast<int>(run_nodes.size());
   std::vector<int> root(n), first(n, -1), last(n, -1);
   for (std::size_t v = 0; v < n; ++v) root[v] = static_cast<int>(v);
+  const std::vector<bool> changed = passes::changed_variables(graph);
   for (int s = 0; s < end; ++s) {
     const Node& node = graph.nodes()[run_nodes[s]];
-    if (node.op->view) root[node.outputs[0]] = root[node.inputs[0]];
+    // A view of a variable that the plan changes is a copy: it keeps the value from before.
+    if (node.op->view && !changed[node.inputs[0]]) root[node.outputs[0]] = root[node.inputs[0]];
     for (int in : node.inputs)
       if (in != kNone) last[root[in]] = std::max(last[root[in]], s);
     for (int out : node.outputs) {
@@ -162,7 +164,7 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
 
   // Nothing to do for views: their memory is their input's.
   for (int s = 0; s < end; ++s)
-    if (graph.nodes()[run_nodes[s]].op->view) steps_[s].step.run = nullptr;
+    if (const Node& v = graph.nodes()[run_nodes[s]]; v.op->view && !changed[v.inputs[0]]) steps_[s].step.run = nullptr;
 
   std::size_t workspace = 0;
   for (const PlannedStep& s : prepare_steps_) workspace = std::max(workspace, s.step.workspace);
@@ -246,6 +248,13 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
     shared.lock();
   else
     alone.lock();
+  // Also when a step throws: steps before it may have changed some.
+  struct Touch {
+    const std::vector<VariablePtr>& variables;
+    ~Touch() {
+      for (const VariablePtr& v : variables) v->touch();
+    }
+  } touch{mutated_};
 
   ArenaPool::Lease arena(ArenaPool::instance(),
                          arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads()));
@@ -269,7 +278,6 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   }
   for (const Copy& c : copies_)
     if (c.bytes) std::memcpy(outputs[c.output], values[c.value], c.bytes);
-  for (const VariablePtr& v : mutated_) v->touch();
 }
 
 void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {

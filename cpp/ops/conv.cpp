@@ -40,7 +40,7 @@ Spatial spatial(const InferContext& c) {
 
 void check_weight(const InferContext& c, const Shape& w, std::int64_t groups) {
   for (auto d : w)
-    if (d < 1) c.fail("weight has shape " + to_string(w) + ", expected positive dimensions");
+    if (d < 1 || d >= kLimit) c.fail("weight has shape " + to_string(w) + ", expected dimensions from 1");
   if (w[3] % groups)
     c.fail("weight's last dimension " + std::to_string(w[3]) + " is not divisible by groups " + std::to_string(groups));
 }

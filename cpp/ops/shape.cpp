@@ -168,8 +168,16 @@ std::vector<TensorType> infer_pad_backward(const InferContext& c) {
   c.expect_same_dtype();
   TensorType out = c.type(0);
   const std::size_t axis = normalize_axis(c, c.attrs().integer("axis"), out.shape.size());
-  out.shape[axis] -= c.attrs().integer("begin") + c.attrs().integer("end");
-  if (out.shape[axis] < 0) c.fail("input of shape " + to_string(c.shape(0)) + " is smaller than its padding");
+  const std::int64_t padded = out.shape[axis], begin = c.attrs().integer("begin"), end = c.attrs().integer("end");
+  const std::string mode = c.attrs().text("mode", "");
+  if (mode != "reflect" && mode != "replicate" && mode != "circular")
+    c.fail("mode is \"" + mode + "\", expected reflect, replicate or circular");
+  if (begin < 0 || end < 0 || begin > padded || end > padded - begin)
+    c.fail("input of shape " + to_string(c.shape(0)) + " cannot hold padding of " + std::to_string(begin) + " and " +
+           std::to_string(end));
+  const std::int64_t n = out.shape[axis] = padded - begin - end;
+  const std::int64_t most = mode == "reflect" ? n - 1 : mode == "circular" ? n : n > 0 ? INT64_MAX : 0;
+  if ((begin || end) && (begin > most || end > most)) c.fail("the padding is more than mode " + mode + " gives");
   return {out};
 }
 

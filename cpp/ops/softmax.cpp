@@ -30,8 +30,10 @@ Shape without_last(const InferContext& c) {
 }
 
 // logits, target -> loss
-std::vector<TensorType> infer_softmax_loss(const InferContext& c) {
+std::vector<TensorType> check_softmax_loss(const InferContext& c, std::size_t expected) {
   const TensorType& logits = c.type(0);
+  if (c.inputs() != expected)
+    c.fail("got " + std::to_string(c.inputs()) + " inputs, expected " + std::to_string(expected));
   if (logits.dtype == DType::i64) c.fail("logits are int64, expected float32 or float64");
   const Shape rows = without_last(c);
   if (c.type(1).dtype == DType::i64)
@@ -47,9 +49,12 @@ std::vector<TensorType> infer_softmax_loss(const InferContext& c) {
   return {{rows, logits.dtype}};
 }
 
+std::vector<TensorType> infer_softmax_loss(const InferContext& c) { return check_softmax_loss(c, 2); }
+
 // logits, target, dloss -> dlogits
 std::vector<TensorType> infer_softmax_loss_backward(const InferContext& c) {
-  c.expect_shape(2, infer_softmax_loss(c)[0].shape, "dloss");
+  c.expect_shape(2, check_softmax_loss(c, 3)[0].shape, "dloss");
+  if (c.type(2).dtype != c.type(0).dtype) c.fail("dloss and logits have different dtypes");
   return {c.type(0)};
 }
 

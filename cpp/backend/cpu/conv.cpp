@@ -60,6 +60,12 @@ Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
 Step plan_weights(PlanContext& c, const ConvGeometry& g) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
+    if (g.n * g.oh * g.ow == 0 || c.out_type().size() == 0) {
+      Step step;
+      step.algorithm = "zeros";
+      step.run = [n = c.out_type().size(), dw = c.out()](const RunContext& r) { std::fill_n(r.data<T>(dw), n, T(0)); };
+      return step;
+    }
     return first_of([&] { return plan_depthwise_weights<T>(g, c.in(0), c.in(1), c.out()); },
                     [&] { return plan_direct_weights<T>(g, c.in(0), c.in(1), c.out()); });
   });

@@ -10,8 +10,8 @@ constexpr std::int64_t kBlockBytes = 128 << 10;
 constexpr std::int64_t kPieces = 16;
 
 // Rows of output for a block: its input fits into L2 and a small batch still gives enough pieces.
-std::int64_t rows_of_block(std::int64_t rows, std::int64_t row_bytes, std::int64_t images) {
-  std::int64_t n = std::clamp<std::int64_t>(kBlockBytes / std::max<std::int64_t>(row_bytes, 1), 1, rows);
+std::int64_t rows_of_block(std::int64_t rows, double row_bytes, std::int64_t images) {
+  std::int64_t n = std::clamp(static_cast<std::int64_t>(kBlockBytes / std::max(row_bytes, 1.0)), std::int64_t{1}, rows);
   const std::int64_t wanted = ceil_div(kPieces, std::max<std::int64_t>(images, 1));
   return std::min(n, std::max<std::int64_t>(ceil_div(rows, wanted), std::min<std::int64_t>(rows, 4)));
 }
@@ -39,9 +39,10 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     offset[i] = packed;
     packed += q.h.taps * q.w.taps * channels;
     const std::int64_t cols = reach(q.w, q.w.outputs);
-    rows[i] = rows_of_block(q.h.outputs, cols * channels * q.h.is * static_cast<std::int64_t>(sizeof(T)), p.n);
+    rows[i] =
+        rows_of_block(q.h.outputs, static_cast<double>(cols * channels) * static_cast<double>(q.h.is) * sizeof(T), p.n);
     pieces[i] = p.n * ceil_div(q.h.outputs, rows[i]);
-    scratch = std::max(scratch, reach(q.h, rows[i]) * cols * channels);
+    scratch = std::max(scratch, num_elements({reach(q.h, rows[i]), cols, channels}));
   }
   const int slot = c.pack(
       {p.w, static_cast<std::size_t>(packed) * sizeof(T), [=](const void* from, void* to) {
@@ -106,13 +107,13 @@ Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw) {
   const std::int64_t cols = (g.ow - 1) * g.stride_w + (g.kw - 1) * g.dilation_w + 1;
   const auto block_rows = [g](std::int64_t n) { return (n - 1) * g.stride_h + (g.kh - 1) * g.dilation_h + 1; };
   const std::int64_t rows =
-      rows_of_block(g.oh, cols * channels * g.stride_h * static_cast<std::int64_t>(sizeof(T)), kPieces);
+      rows_of_block(g.oh, static_cast<double>(cols * channels) * static_cast<double>(g.stride_h) * sizeof(T), kPieces);
   const bool copy = repeat > 1 || g.top || g.left || block_rows(g.oh) - g.top > g.h || cols - g.left > g.w;
 
   Step step;
   step.algorithm = "depthwise";
   step.flops = g.flops();
-  step.scratch = copy ? static_cast<std::size_t>(block_rows(rows) * cols * channels) * sizeof(T) : 0;
+  step.scratch = copy ? static_cast<std::size_t>(num_elements({block_rows(rows), cols, channels})) * sizeof(T) : 0;
   step.workspace = static_cast<std::size_t>(chunks * taps * channels) * sizeof(T);
   step.run = [=, &table](const RunContext& r) {
     T* partial = reinterpret_cast<T*>(r.workspace());

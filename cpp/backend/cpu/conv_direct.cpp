@@ -76,8 +76,8 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
     q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, kPieces), 1), tile));
     q.blocks = ceil_div(q.pixels, q.block);
   } else {
-    const std::int64_t row_bytes = std::max<std::int64_t>(bytes_of(q.in_cols) * h.is, 1);
-    q.block = std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, q.rows);
+    const double row_bytes = std::max(static_cast<double>(bytes_of(q.in_cols)) * static_cast<double>(h.is), 1.0);
+    q.block = std::clamp(static_cast<std::int64_t>(kBlockBytes / row_bytes), std::int64_t{1}, q.rows);
     // A small batch is cut into rows; a copy's halo makes single rows dear.
     const std::int64_t wanted = std::max<std::int64_t>(ceil_div(kPieces, std::max<std::int64_t>(q.images, 1)), 1);
     q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
@@ -104,7 +104,8 @@ class Direct {
       PhasePlan q = plan_phase(pass, phase, static_cast<std::int64_t>(blocks_.size()), sizeof(T));
       q.packed = packed_;
       packed_ += p_.groups * group_packed(q);
-      if (q.copy) scratch_ = std::max(scratch_, q.block_in_rows * q.in_cols * p_.in_c);
+      if (q.copy)  // only rows that exist are copied
+        scratch_ = std::max(scratch_, num_elements({std::min(q.block_in_rows, p_.in_h), q.in_cols, p_.in_c}));
       phases_.push_back(q);
       pieces_.push_back(q.images * q.blocks * q.splits);
     }

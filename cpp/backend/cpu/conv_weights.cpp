@@ -31,10 +31,15 @@ class DirectWeights {
     merge_ = g_.dilation_w == 1 && g_.groups == 1;
 
     // A unit of work: `images` whole images or `rows` rows of one or `pixels` pixels of a row.
-    const std::int64_t row_bytes = bytes(cols_ * g_.c * g_.stride_h);
-    rows_ = std::clamp<std::int64_t>(kBlockBytes / row_bytes, 1, std::max<std::int64_t>(g_.oh, 1));
+    const double image_row = static_cast<double>(bytes(cols_ * g_.c));
+    rows_ = std::clamp(static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(g_.stride_h))),
+                       std::int64_t{1}, g_.oh);
     row_units_ = ceil_div(g_.oh, rows_);
-    images_ = row_units_ == 1 ? std::clamp<std::int64_t>(kBlockBytes / bytes(in_rows(g_.oh) * cols_ * g_.c), 1, 8) : 1;
+    images_ =
+        row_units_ == 1
+            ? std::clamp<std::int64_t>(
+                  static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(in_rows(g_.oh)))), 1, 8)
+            : 1;
     pixels_ = flat_ ? std::clamp<std::int64_t>(g_.ow, 1, 512) : g_.ow;
     pixel_units_ = flat_ ? ceil_div(g_.ow, pixels_) : 1;
     units_ = ceil_div(g_.n, images_) * row_units_ * pixel_units_;
@@ -47,7 +52,7 @@ class DirectWeights {
     splits_ = copy_x_ ? 1 : std::clamp<std::int64_t>(ceil_div(kPieces, blocks_ * chunks_), 1, ceil_div(in_, 24));
     size_ = size;
     direct_ = chunks_ == 1 && padded_ == out_ && g_.groups == 1;
-    x_scratch_ = copy_x_ ? images_ * in_rows(rows_) * cols_ * g_.c : 0;
+    x_scratch_ = copy_x_ ? num_elements({images_, in_rows(rows_), cols_, g_.c}) : 0;
     dy_scratch_ =
         copy_dy_ ? images_ * rows_ * pixels_ * std::min<std::int64_t>(padded_, table_.tile_vectors * width) : 0;
   }

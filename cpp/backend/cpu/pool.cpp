@@ -206,6 +206,7 @@ Step plan_max_winners(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const PoolGeometry g = geometry(PoolKind::max, c, c.in_shape(0));
+    if (sizeof(T) == 4 && g.taps() > (1 << 24)) throw Error("max_pool2d: window too large for a gradient in float32");
     const auto s = forward_sweep(g, c, true);
     Step step;
     step.algorithm = "direct";

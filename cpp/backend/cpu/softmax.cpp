@@ -22,7 +22,7 @@ Step plan_softmax(PlanContext& c) {
     Step step;
     step.algorithm = inner == 1 ? "rows" : "columns";
     step.run = [=, x = c.in(0), dy = c.in(1), y = c.out()](const RunContext& run) {
-      if (length == 0) return;
+      if (length == 0 || inner == 0) return;
       SoftmaxArgs<T> proto{
           run.data<T>(x), dy == kNone ? nullptr : run.data<T>(dy), run.data<T>(y), 0, length, inner, Log};
       const auto call = [&](std::int64_t at, std::int64_t rows) {

@@ -20,6 +20,14 @@ std::vector<int> use_counts(const Graph& graph, const Outputs& outputs) {
   return uses;
 }
 
+std::vector<bool> changed_variables(const Graph& graph) {
+  std::vector<bool> changed(graph.values().size(), false);
+  for (const Node& node : graph.nodes())
+    for (int m : node.op->mutates)
+      if (m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone) changed[node.inputs[m]] = true;
+  return changed;
+}
+
 std::vector<bool> stable_values(const Graph& graph) {
   std::vector<bool> stable(graph.values().size(), false);
   for (std::size_t i = 0; i < stable.size(); ++i) stable[i] = graph.values()[i].kind == Value::Kind::variable;
@@ -52,6 +60,7 @@ void remove_dead_code(Graph& graph, const Outputs& outputs) {
 }
 
 void cancel_transposes(Graph& graph, Outputs& outputs) {
+  const std::vector<bool> changed = changed_variables(graph);
   std::vector<int> same(graph.values().size());
   for (std::size_t i = 0; i < same.size(); ++i) same[i] = static_cast<int>(i);
   for (Node& node : graph.mutable_nodes()) {
@@ -62,7 +71,7 @@ void cancel_transposes(Graph& graph, Outputs& outputs) {
     if (source == kNone || graph.nodes()[source].op->name != "transpose") continue;
     const Ints& first = graph.nodes()[source].attrs.ints("perm");
     const Ints& second = node.attrs.ints("perm");
-    bool undone = true;
+    bool undone = !changed[graph.nodes()[source].inputs[0]];  // read before the change
     for (std::size_t i = 0; i < second.size(); ++i)
       undone = undone && first[static_cast<std::size_t>(second[i])] == static_cast<std::int64_t>(i);
     if (undone) same[node.outputs[0]] = graph.nodes()[source].inputs[0];
@@ -72,6 +81,7 @@ void cancel_transposes(Graph& graph, Outputs& outputs) {
 
 void fold_batch_norm(Graph& graph, const Outputs& outputs) {
   const auto stable = stable_values(graph);
+  const auto changed = changed_variables(graph);
   const auto uses = use_counts(graph, outputs);
   std::vector<Node> nodes = graph.nodes();
   std::vector<Node> result;
@@ -84,6 +94,7 @@ void fold_batch_norm(Graph& graph, const Outputs& outputs) {
       const Node& conv = nodes[source];
       if (conv.op->name != "conv2d" && conv.op->name != "dense") return false;
       if (conv.attrs.text("activation", "") != "" || conv.attrs.boolean("transpose_w", false)) return false;
+      if (changed[conv.inputs[0]]) return false;  // it moves past the change
       if (!stable[conv.inputs[1]] || (conv.inputs.size() > 2 && conv.inputs[2] != kNone && !stable[conv.inputs[2]]))
         return false;
       return std::all_of(node.inputs.begin() + 1, node.inputs.end(), [&](int in) { return in == kNone || stable[in]; });

@@ -21,6 +21,9 @@ void optimize(Graph& graph, Outputs& outputs);
 // computed from them alone.
 std::vector<bool> stable_values(const Graph& graph);
 
+// Variables that some node changes.
+std::vector<bool> changed_variables(const Graph& graph);
+
 // How often each value is read, plan outputs included.
 std::vector<int> use_counts(const Graph& graph, const Outputs& outputs);
 

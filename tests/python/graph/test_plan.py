@@ -258,3 +258,83 @@ def test_plans_share_one_arena():
             plan.run([x])
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
     assert grown < 20_000, f"{grown} KiB more"
+
+
+def test_a_run_that_raises_still_tells_that_variables_changed():
+    # Batch-norm has updated its running mean when the bad label is found: folded weights are old.
+    g = core.Graph()
+    x = g.input("x", [4, 3], "float32")
+    label = g.input("label", [4], "int64")
+    mean, var = core.Variable(np.zeros(3, "float32")), core.Variable(np.ones(3, "float32"))
+    inputs = [x, None, None, g.variable(mean), g.variable(var)]
+    y = g.add("batch_norm_training", inputs, {"eps": 1e-3, "momentum": 0.5})[0]
+    loss = g.add("softmax_cross_entropy", [y, label])[0]
+    plan = core.Plan(g, [loss])
+    version = mean.version
+    with pytest.raises(ValueError, match=r"target 7 at index 1 is outside \[0, 3\)"):
+        plan.run([random(4, 3) + 5, np.array([0, 7, 1, 2])])
+    assert (mean.numpy() != 0).all()
+    assert mean.version > version
+
+
+@pytest.mark.parametrize("op", ["reshape", "transposes"])
+def test_what_was_read_before_an_update_keeps_its_value(op):
+    g = core.Graph()
+    v = core.Variable(np.ones((2, 2), "float32"))
+    vi = g.variable(v)
+    if op == "reshape":
+        before = g.add("reshape", [vi], {"shape": [4]})[0]
+    else:
+        turned = g.add("transpose", [vi], {"perm": [1, 0]})[0]
+        before = g.add("transpose", [turned], {"perm": [1, 0]})[0]
+    rate = g.constant(np.array(1, "float32"))
+    g.add("sgd_update", [vi, g.constant(np.ones((2, 2), "float32")), None, rate])
+    after = g.add("scale", [vi], {"alpha": 1.0})[0]
+    total = g.add("reduce_sum", [before])[0]
+    a, b, c = core.Plan(g, [before, after, total]).run([])
+    assert (a == 1).all() and (b == 0).all() and c == 4
+
+
+def test_empty_sizes_do_not_divide():
+    g = core.Graph()
+    x = g.input("x", [3, 0], "float32")
+    y = g.add("softmax", [x], {"axis": 0})[0]
+    rows = g.input("rows", [0, 5], "float32")
+    dy = g.input("dy", [0, 2], "float32")
+    dw = g.add("dense_backward_weights", [rows, dy])[0]
+    feeds = [np.zeros(s, "float32") for s in ((3, 0), (0, 5), (0, 2))]
+    soft, gradient = core.Plan(g, [y, dw]).run(feeds)
+    assert soft.shape == (3, 0)
+    np.testing.assert_array_equal(gradient, np.zeros((5, 2)))
+
+
+def test_nonsense_arguments():
+    g = core.Graph()
+    x = g.input("x", [2, 3], "float32")
+    with pytest.raises((ValueError, TypeError)):
+        g.variable(None)
+    y = g.add("transpose", [x], {"perm": np.array([1, 0])})[0]
+    assert g.shape(y) == (3, 2)
+    logits, label = g.input("l", [2, 3], "float32"), g.input("t", [2], "int64")
+    with pytest.raises(ValueError, match="got 3 inputs, expected 2"):
+        g.add("softmax_cross_entropy", [logits, label, logits])
+
+
+def test_padding_larger_than_any_memory_is_refused():
+    from fastconv import functional
+
+    x = np.ones((1, 1, 1, 1), "float32")
+    with pytest.raises((MemoryError, ValueError)):
+        functional.conv2d(x, x, stride=2**31 - 1, padding=2**31 - 1)
+
+
+def test_unaligned_arrays():
+    g = core.Graph()
+    label = g.input("t", [5], "int64")
+    logits = g.input("l", [5, 3], "float32")
+    plan = core.Plan(g, [g.add("softmax_cross_entropy", [logits, label])[0]])
+    labels = np.frombuffer(b"x" + np.arange(5).clip(0, 2).tobytes(), "int64", offset=1)
+    assert not labels.flags.aligned
+    values = random(5, 3)
+    expected = plan.run([labels.copy(), values])[0]
+    np.testing.assert_array_equal(plan.run([labels, values])[0], expected)

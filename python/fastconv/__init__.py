@@ -10,32 +10,31 @@ import importlib
 import importlib.machinery
 import sys
 
-from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
-from fastconv._runtime import get_num_threads, set_num_threads, show_config
+try:
+    from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
+    from fastconv._runtime import get_num_threads, set_num_threads, show_config
+except ImportError as error:
+    # A bad environment variable is reported at the first use: the command line can tell it so.
+    if not str(error).startswith(("FASTCONV_ISA=", "FASTCONV_NUM_THREADS=")):
+        raise
 
 _SUBMODULES = (
     "activations",
-    "applications",
     "backend",
     "callbacks",
     "config",
     "constraints",
     "datasets",
-    "filters",
     "functional",
     "initializers",
     "layers",
     "losses",
     "metrics",
     "models",
-    "onnx",
     "ops",
     "optimizers",
-    "preprocessing",
     "regularizers",
     "saving",
-    "session",
-    "testing",
     "utils",
     "visualize",
 )
@@ -48,12 +47,9 @@ _NAMES = {
     "Sequential": "fastconv.models",
     "Variable": "fastconv._graph",
     "KerasTensor": "fastconv._graph",
-    "InferenceSession": "fastconv.session",
-    "SessionOptions": "fastconv.session",
 }
 
 __all__ = [
-    "InferenceSession",
     "Input",
     "Layer",
     "Model",
@@ -77,20 +73,13 @@ def _version() -> str:
 def __getattr__(name: str):
     if name == "__version__":
         value = _version()
+    elif name in ("_core", "get_num_threads", "set_num_threads", "show_config"):
+        runtime = importlib.import_module("fastconv._runtime")
+        value = getattr(runtime, name.removeprefix("_"))
     elif name in _SUBMODULES:
-        try:
-            value = importlib.import_module(f"fastconv.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"fastconv.{name}":
-                raise
-            raise AttributeError(f"module 'fastconv' has no attribute {name!r}") from None
+        value = importlib.import_module(f"fastconv.{name}")
     elif name in _NAMES:
-        try:
-            value = getattr(importlib.import_module(_NAMES[name]), name)
-        except ModuleNotFoundError as error:
-            if error.name != _NAMES[name]:
-                raise
-            raise AttributeError(f"module 'fastconv' has no attribute {name!r}") from None
+        value = getattr(importlib.import_module(_NAMES[name]), name)
     else:
         raise AttributeError(f"module 'fastconv' has no attribute {name!r}")
     globals()[name] = value

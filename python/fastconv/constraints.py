@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 
 from fastconv.config import epsilon
+from fastconv.utils.checks import number
 from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import lookup, serialize_keras_object
 
@@ -17,6 +18,14 @@ class Constraint:
     def __call__(self, w):
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
 
+    def check_shape(self, shape) -> None:
+        """Raise ValueError where `axis` does not fit a weight of this shape."""
+        axis = getattr(self, "axis", ())
+        if not all(-len(shape) <= a < len(shape) for a in np.atleast_1d(axis)):
+            raise ValueError(
+                f"{type(self).__name__}(axis={axis!r}) does not fit the shape {tuple(shape)}"
+            )
+
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
         return {}
@@ -25,6 +34,16 @@ class Constraint:
     def from_config(cls, config):
         """Make a constraint from `get_config()`."""
         return cls(**config)
+
+
+def _axes(axis, owner):
+    """Check an axis or a list of axes; which ones exist only the weight tells."""
+    for a in axis if isinstance(axis, (list, tuple)) else (axis,):
+        if isinstance(a, bool) or not isinstance(a, (int, np.integer)):
+            raise TypeError(
+                f"{owner}: `axis` must be an integer or a list of them, received: axis={axis!r}"
+            )
+    return axis
 
 
 def _norm(w, axis):
@@ -46,8 +65,9 @@ class MaxNorm(Constraint):
     """
 
     def __init__(self, max_value=2, axis=0):
+        number(max_value, "max_value", 0, owner="MaxNorm")
         self.max_value = max_value
-        self.axis = axis
+        self.axis = _axes(axis, "MaxNorm")
 
     def __call__(self, w):
         norm = _norm(w, self.axis)
@@ -61,7 +81,7 @@ class UnitNorm(Constraint):
     """Norms along `axis` of 1."""
 
     def __init__(self, axis=0):
-        self.axis = axis
+        self.axis = _axes(axis, "UnitNorm")
 
     def __call__(self, w):
         return w / (epsilon() + _norm(w, self.axis))
@@ -74,10 +94,13 @@ class MinMaxNorm(Constraint):
     """Norms along `axis` moved towards [min_value, max_value] by the share `rate`."""
 
     def __init__(self, min_value=0.0, max_value=1.0, rate=1.0, axis=0):
+        number(min_value, "min_value", 0, owner="MinMaxNorm")
+        number(max_value, "max_value", min_value, owner="MinMaxNorm")
+        number(rate, "rate", 0, 1, owner="MinMaxNorm")
         self.min_value = min_value
         self.max_value = max_value
         self.rate = rate
-        self.axis = axis
+        self.axis = _axes(axis, "MinMaxNorm")
 
     def __call__(self, w):
         norm = _norm(w, self.axis)

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from fastconv.config import standardize_dtype
+from fastconv.utils.checks import number
 from fastconv.utils.naming import snake_case
 from fastconv.utils.rng import draw_seed
 from fastconv.utils.serialization import lookup, serialize_keras_object
@@ -103,6 +104,8 @@ class RandomNormal(RandomInitializer):
 
     def __init__(self, mean=0.0, stddev=0.05, seed=None):
         super().__init__(seed)
+        number(mean, "mean", owner=type(self).__name__)
+        number(stddev, "stddev", 0, owner=type(self).__name__)
         self.mean = mean
         self.stddev = stddev
 
@@ -119,6 +122,8 @@ class RandomUniform(RandomInitializer):
 
     def __init__(self, minval=-0.05, maxval=0.05, seed=None):
         super().__init__(seed)
+        number(minval, "minval", owner="RandomUniform")
+        number(maxval, "maxval", minval, owner="RandomUniform")
         self.minval = minval
         self.maxval = maxval
 
@@ -146,6 +151,8 @@ class TruncatedNormal(RandomInitializer):
 
     def __init__(self, mean=0.0, stddev=0.05, seed=None):
         super().__init__(seed)
+        number(mean, "mean", owner=type(self).__name__)
+        number(stddev, "stddev", 0, owner=type(self).__name__)
         self.mean = mean
         self.stddev = stddev
 
@@ -175,7 +182,7 @@ class VarianceScaling(RandomInitializer):
     """
 
     def __init__(self, scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None):
-        if scale <= 0:
+        if number(scale, "scale", owner=type(self).__name__) <= 0:
             raise ValueError(f"`scale` must be positive, received: scale={scale}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"`mode` must be fan_in, fan_out or fan_avg, received: mode={mode!r}")

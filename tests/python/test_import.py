@@ -41,6 +41,11 @@ def test_import_loads_no_submodule():
     assert out.stdout.strip() == f"{expected} []"
 
 
+def test_listed_names_exist():
+    missing = [n for n in {*dir(fastconv), *fastconv.__all__} if not hasattr(fastconv, n)]
+    assert missing == []
+
+
 def test_version():
     assert fastconv.__version__[0].isdigit()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastconv._graph.tree import flatten
 
 
@@ -57,7 +59,39 @@ def _ops():
     return ops
 
 
-class Tensor(Arithmetic):
+# What NumPy arrays and numbers on the left side of an operator ask for.
+_OPERATORS = {
+    "add": "add",
+    "subtract": "subtract",
+    "multiply": "multiply",
+    "divide": "divide",
+    "true_divide": "divide",
+    "power": "power",
+    "matmul": "matmul",
+}
+
+
+class Symbolic(Arithmetic):
+    """What tensors without values have in common: NumPy cannot work on them."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        raise TypeError(f"{self!r} cannot be iterated over; use indices or fastconv.ops")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        name = _OPERATORS.get(ufunc.__name__)
+        if method == "__call__" and name is not None and not kwargs:
+            return getattr(_ops(), name)(*inputs)
+        raise TypeError(f"np.{ufunc.__name__} does not work on {self!r}; use fastconv.ops")
+
+    def __array_function__(self, func, types, args, kwargs):
+        if func in (np.shape, np.ndim) and len(args) == 1 and args[0] is self:
+            return getattr(self, func.__name__)
+        raise TypeError(f"np.{func.__name__} does not work on {self!r}; use fastconv.ops")
+
+
+class Tensor(Symbolic):
     """A value of a graph under construction; its shape is fully known.
 
     `origin` is `(activation, logits)` for the result of a softmax or sigmoid, so that losses can
@@ -79,6 +113,9 @@ class Tensor(Arithmetic):
 
     def __getitem__(self, key):
         return _ops().get_item(self, key)
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(f"{self!r} has no values while a graph is compiled; use fastconv.ops")
 
     def __bool__(self):
         raise TypeError(
@@ -105,7 +142,7 @@ class Node:
             tensor.history = (self, index)
 
 
-class KerasTensor(Arithmetic):
+class KerasTensor(Symbolic):
     """A symbolic tensor of a model being described: shape (None = any size), dtype and origin."""
 
     __slots__ = ("dtype", "history", "name", "shape")

@@ -97,8 +97,18 @@ class CallbackList:
         callbacks = [] if callbacks is None else callbacks
         if isinstance(callbacks, Callback):
             callbacks = [callbacks]
+        if isinstance(callbacks, (str, type)) or not hasattr(callbacks, "__iter__"):
+            raise TypeError(
+                "`callbacks` must be a Callback or a list of them, "
+                f"received: {callbacks!r} of type {type(callbacks).__name__}"
+            )
         self.callbacks = list(callbacks)
         for callback in self.callbacks:
+            if isinstance(callback, type):
+                raise TypeError(
+                    "`callbacks` must be Callback objects, received the class "
+                    f"{callback.__name__}; write {callback.__name__}(...)"
+                )
             if not hasattr(callback, "on_epoch_end"):
                 raise TypeError(
                     "`callbacks` must be Callback objects, "

@@ -8,13 +8,16 @@ import warnings
 
 import numpy as np
 
+from fastconv.callbacks._directions import upward
 from fastconv.callbacks.base import Callback
-
-_UPWARD = ("acc", "auc", "precision", "recall", "f1", "top_k", "cosine_similarity")
+from fastconv.utils.checks import integer, number
 
 
 class Monitor(Callback):
-    """Base of callbacks with `monitor` and `mode`."""
+    """Base of callbacks with `monitor` and `mode`.
+
+    What "auto" means is found when the first value comes: by then the model has its metrics.
+    """
 
     def __init__(self, monitor, mode, min_delta=0.0):
         super().__init__()
@@ -23,21 +26,18 @@ class Monitor(Callback):
                 f"{type(self).__name__}: mode {mode!r} is unknown, using 'auto'", stacklevel=3
             )
             mode = "auto"
+        owner = type(self).__name__
+        if not isinstance(monitor, str):
+            raise TypeError(f"{owner}: `monitor` must be a name, received: monitor={monitor!r}")
         self.monitor = monitor
         self.mode = mode
-        self.min_delta = abs(min_delta)
+        self.min_delta = abs(number(min_delta, "min_delta", owner=owner))
+        self._upward = mode == "max"
         self._warned = False
         self._reset_best()
 
-    @property
-    def _upward(self) -> bool:
-        if self.mode != "auto":
-            return self.mode == "max"
-        name = self.monitor.removeprefix("val_")
-        return any(part in name for part in _UPWARD)
-
     def _reset_best(self):
-        self.best = -np.inf if self._upward else np.inf
+        self.best = None
 
     def _better(self, current, reference) -> bool:
         if self._upward:
@@ -53,7 +53,13 @@ class Monitor(Callback):
                 f"{', '.join(sorted(logs or {}))}",
                 stacklevel=3,
             )
-        return None if value is None else float(np.asarray(value))
+        if value is None:
+            return None
+        if self.mode == "auto":
+            self._upward = upward(self.monitor, self.model, type(self).__name__)
+        if self.best is None:
+            self.best = -np.inf if self._upward else np.inf
+        return float(np.asarray(value))
 
 
 class ModelCheckpoint(Monitor):
@@ -68,12 +74,13 @@ class ModelCheckpoint(Monitor):
         monitor: logged value to compare where `save_best_only`.
         save_best_only: save only if the value is the best so far.
         save_weights_only: save weights without configuration and optimizer state.
-        mode: "min", "max" or "auto" (by the name of the value).
+        mode: "min", "max" or "auto" (by the name of the value or the class of its metric).
         save_freq: "epoch" or a number of batches.
         initial_value_threshold: the value to beat at first.
 
     Raises:
-        ValueError: an unknown `save_freq`.
+        ValueError: an unknown `save_freq`; at the end of an epoch, a value of which mode="auto"
+            does not know whether larger is better.
     """
 
     def __init__(
@@ -92,6 +99,10 @@ class ModelCheckpoint(Monitor):
             raise ValueError(
                 f"`save_freq` must be 'epoch' or an integer, received: save_freq={save_freq!r}"
             )
+        if save_freq != "epoch" and save_freq < 1:
+            raise ValueError(f"`save_freq` must be >= 1, received: save_freq={save_freq!r}")
+        if initial_value_threshold is not None:
+            number(initial_value_threshold, "initial_value_threshold", owner="ModelCheckpoint")
         self.filepath = os.fspath(filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only
@@ -184,11 +195,13 @@ class EarlyStopping(Monitor):
         start_from_epoch=0,
     ):
         super().__init__(monitor, mode, min_delta)
-        self.patience = patience
+        self.patience = integer(patience, "patience", owner="EarlyStopping")
         self.verbose = verbose
+        if baseline is not None:
+            number(baseline, "baseline", owner="EarlyStopping")
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
-        self.start_from_epoch = start_from_epoch
+        self.start_from_epoch = integer(start_from_epoch, "start_from_epoch", owner="EarlyStopping")
         self._clear()
 
     def _clear(self):
@@ -243,7 +256,7 @@ class ReduceLROnPlateau(Monitor):
         min_lr: lower limit of the rate.
 
     Raises:
-        ValueError: `factor` is not smaller than 1.
+        ValueError: `factor` is not in [0, 1), or another argument is out of range.
     """
 
     def __init__(
@@ -261,13 +274,14 @@ class ReduceLROnPlateau(Monitor):
         super().__init__(monitor, mode, min_delta)
         if kwargs:
             raise TypeError(f"ReduceLROnPlateau: unknown arguments {sorted(kwargs)}")
-        if factor >= 1.0:
+        owner = "ReduceLROnPlateau"
+        if number(factor, "factor", 0, owner=owner) >= 1.0:
             raise ValueError(f"`factor` must be smaller than 1, received: factor={factor}")
         self.factor = factor
-        self.patience = patience
+        self.patience = integer(patience, "patience", owner=owner)
         self.verbose = verbose
-        self.cooldown = cooldown
-        self.min_lr = min_lr
+        self.cooldown = integer(cooldown, "cooldown", owner=owner)
+        self.min_lr = number(min_lr, "min_lr", 0, owner=owner)
         self._clear()
 
     def _clear(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 
 import numpy as np
@@ -12,6 +13,8 @@ from fastconv.callbacks.base import Callback
 
 class CSVLogger(Callback):
     """Writes one line an epoch: its number and all logged values.
+
+    What an earlier run wrote is replaced when the first epoch has ended, not before.
 
     Args:
         filename: path of the file.
@@ -31,13 +34,15 @@ class CSVLogger(Callback):
         exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
         self._header = not (self.append and exists)
         self._file = open(  # noqa: SIM115 - closed in on_train_end
-            self.filename, "a" if self.append else "w", newline="", encoding="utf-8"
+            self.filename, "a", newline="", encoding="utf-8"
         )
         self.keys = None
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
         if self.keys is None:
+            if not self.append:
+                self._file.truncate(0)
             self.keys = sorted(logs)
             # Validation may come later only; its columns are there from the start.
             if not any(k.startswith("val_") for k in self.keys):
@@ -94,11 +99,17 @@ class LearningRateScheduler(Callback):
     """Sets the learning rate of each epoch to `schedule(epoch, learning_rate)`.
 
     Raises:
-        ValueError: the function does not return a number.
+        TypeError: `schedule` is not callable.
+        ValueError: the function does not return a finite number >= 0.
     """
 
     def __init__(self, schedule, verbose=0):
         super().__init__()
+        if not callable(schedule):
+            raise TypeError(
+                "LearningRateScheduler: `schedule` must be a function, "
+                f"received: schedule={schedule!r}"
+            )
         self.schedule = schedule
         self.verbose = verbose
 
@@ -111,6 +122,11 @@ class LearningRateScheduler(Callback):
         if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
             raise ValueError(
                 f"the function given to LearningRateScheduler must return a number, got: {rate!r}"
+            )
+        if not 0 <= rate < math.inf:
+            raise ValueError(
+                "the function given to LearningRateScheduler must return a finite number >= 0, "
+                f"got: {rate!r} for epoch {epoch}"
             )
         self.model.optimizer.learning_rate = float(rate)
         if self.verbose:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from ._arguments import at_least
 from ._labels import read_class_names
 
 
@@ -14,7 +16,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     predict = commands.add_parser(
         "predict",
         help="classify image files",
-        description="Classifies image files with a model that `fastconv train` wrote. Images are "
+        description="Classifies image files with a model, such as `fastconv train` writes. Where "
+        "its output is not probabilities, softmax makes it so. Images are "
         "turned into grey levels or RGB and resized, as the model's input asks. Needs pillow: "
         "pip install 'fastconv[image]'.",
         epilog="example: fastconv predict fastconv-digits/model.fastconv three.png --top 2",
@@ -23,7 +26,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     predict.add_argument("images", type=Path, metavar="IMAGE", nargs="+")
     predict.add_argument(
         "--top",
-        type=int,
+        type=at_least(1),
         default=3,
         metavar="N",
         help="how many classes to print for each image (default: %(default)s)",
@@ -92,16 +95,35 @@ def _predict(arguments: argparse.Namespace) -> int:
     white = _white(model)
     read = [_read_image(path, shape[1:], arguments.invert) for path in arguments.images]
     batch = np.stack([pixels for pixels, _ in read]) * np.float32(white / 255)
-    probabilities = np.asarray(model.predict(batch, verbose=0))
-    if probabilities.ndim != 2:
-        raise ValueError(f"{arguments.model} does not classify: it returns {probabilities.shape}")
+    probabilities = _probabilities(model.predict(batch, verbose=0), arguments.model)
     names = read_class_names(arguments.model, probabilities.shape[1])
     width = max(map(len, names))
     for path, (_, inverted), row in zip(arguments.images, read, probabilities, strict=True):
         print(f"{path}{' (inverted)' if inverted else ''}")
-        for index in np.argsort(-row, kind="stable")[: max(1, arguments.top)]:
+        for index in np.argsort(-row, kind="stable")[: arguments.top]:
             print(f"  {names[index]:{width}}  {100 * row[index]:6.2f} %")
     return 0
+
+
+def _probabilities(outputs, path: Path) -> np.ndarray:
+    """The model's outputs, through softmax where they are logits."""
+    rows = np.asarray(outputs, np.float64) if hasattr(outputs, "shape") else np.empty(0)
+    if rows.ndim != 2:
+        shape = getattr(outputs, "shape", f"{len(outputs)} outputs")
+        raise ValueError(f"{path} does not classify: it returns {shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{path} returns values that are not finite: its weights are not usable")
+    inside = rows.min() >= 0 and rows.max() <= 1 + 1e-3
+    # One output is a class's own probability; its softmax would be 100 % for any image.
+    single = rows.shape[1] == 1
+    if inside and (single or abs(rows.sum(axis=1) - 1).max() <= 1e-3):
+        return rows
+    name = "sigmoid" if single else "softmax"
+    print(f"the model's outputs are not probabilities: {name} applied", file=sys.stderr)
+    if single:
+        return 0.5 * (1 + np.tanh(0.5 * rows))
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _white(model) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ._arguments import at_least
 from ._labels import write_class_names
 
 MODEL, BEST, LOG, PICTURE = "model.fastconv", "best.fastconv", "log.csv", "learning_curve.png"
@@ -48,13 +51,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--epochs",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="passes over the training images (default: 30 for digits, 20 for cifar10, else 5)",
     )
     parser.add_argument(
         "--batch-size",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="images a step (default: 32 for digits, else 128)",
     )
@@ -74,17 +77,17 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "chooses the best epoch; 0 trains on all of them (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=_at_least(0), default=0, metavar="N", help="(default: %(default)s)"
+        "--seed", type=at_least(0), default=0, metavar="N", help="(default: %(default)s)"
     )
     parser.add_argument(
         "--threads",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="threads to compute with (default: as many as this process may use)",
     )
     parser.add_argument(
         "--limit",
-        type=_at_least(10),
+        type=at_least(10),
         metavar="N",
         help="use only the first N training and N test images, for a quick try",
     )
@@ -96,16 +99,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         "replaced (default: fastconv-DATASET)",
     )
     parser.set_defaults(run=run)
-
-
-def _at_least(least: int):
-    def integer(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-        return value
-
-    return integer
 
 
 def _positive(text: str) -> float:
@@ -120,6 +113,10 @@ def _fraction(text: str) -> float:
     if not 0 <= value <= 0.9:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 0.9")
     return value
+
+
+class _Diverged(Exception):
+    """The loss or the weights are NaN or infinite."""
 
 
 def course_network(input_shape: tuple[int, int, int], classes: int, white: float):
@@ -161,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
     (x_train, y_train), (x_test, y_test) = (
         (_with_channels(x[: arguments.limit]), y[: arguments.limit]) for x, y in dataset.load_data()
     )
-    output.mkdir(parents=True, exist_ok=True)
+    _prepare(output)
 
     utils.set_random_seed(arguments.seed)
     model = course_network(x_train.shape[1:], len(dataset.CLASS_NAMES), task.white)
@@ -179,6 +176,16 @@ def run(arguments: argparse.Namespace) -> int:
             write_class_names(best, dataset.CLASS_NAMES)
             labelled = _stamp(best)
 
+    def stop_if_diverged(batch, logs):
+        # Before the callbacks below can save anything.
+        if not np.isfinite(logs["loss"]):
+            raise _Diverged(f"the loss is {logs['loss']} at batch {batch + 1}")
+
+    def stop_if_unusable(epoch, logs):
+        values = [*logs.values(), *model.get_weights()]
+        if not all(np.isfinite(value).all() for value in values):
+            raise _Diverged(f"loss or weights are not finite after epoch {epoch + 1}")
+
     try:
         history = model.fit(
             x_train,
@@ -187,7 +194,11 @@ def run(arguments: argparse.Namespace) -> int:
             epochs=arguments.epochs or task.epochs,
             validation_split=arguments.validation_split,
             callbacks=[
-                callbacks.CSVLogger(output / LOG),  # first: what is kept below is in the log
+                callbacks.LambdaCallback(
+                    on_train_batch_end=stop_if_diverged, on_epoch_end=stop_if_unusable
+                ),
+                # The log comes first: what is kept below is in it.
+                callbacks.CSVLogger(output / LOG),
                 callbacks.ModelCheckpoint(
                     best,
                     monitor="val_accuracy" if arguments.validation_split else "loss",
@@ -199,6 +210,12 @@ def run(arguments: argparse.Namespace) -> int:
         loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
         model.save(output / MODEL)
         write_class_names(output / MODEL, dataset.CLASS_NAMES)
+    except _Diverged as error:
+        kept = _stamp(best) != before
+        where = f"the best epoch before that is in {best}" if kept else "no epoch was finished"
+        raise ValueError(
+            f"training failed: {error}; {where}. Try a --lr smaller than {arguments.lr:g}"
+        ) from None
     except KeyboardInterrupt:
         kept = _stamp(best) != before
         raise KeyboardInterrupt(
@@ -215,6 +232,20 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"no {PICTURE}: {error}", file=sys.stderr)
     print(f"written to {output}: {', '.join(written)}")
     return 0
+
+
+def _prepare(output: Path) -> None:
+    """Makes the output folder and checks, before hours of training, that it takes the results."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name in (MODEL, BEST, LOG, PICTURE):
+            if (output / name).is_dir():
+                raise IsADirectoryError(f"{output / name} is a folder")
+        if (output / LOG).exists() and not os.access(output / LOG, os.W_OK):
+            raise PermissionError(f"{output / LOG} cannot be written")
+        tempfile.TemporaryFile(dir=output).close()
+    except OSError as error:
+        raise OSError(f"cannot write results to {output}: {error}") from error
 
 
 def _with_channels(images: np.ndarray) -> np.ndarray:

@@ -85,10 +85,16 @@ def locate(source: Source, layouts: Sequence[Sequence[Sequence[str]]]) -> list[P
     All files come from one folder, so that images of one copy never meet labels of another.
 
     Raises:
-        FileNotFoundError: a folder named in ``FASTCONV_DATA`` has some of the files but not all;
-            using another copy behind the user's back would be worse.
+        FileNotFoundError: a folder named in ``FASTCONV_DATA`` does not exist, or has some of the
+            files but not all; using another copy behind the user's back would be worse.
     """
     named = environment_folders()
+    for root in named:
+        if not root.is_dir():
+            raise FileNotFoundError(
+                f"{source.name}: {root} (from {DATA_VARIABLE}) is not a folder; "
+                f"correct {DATA_VARIABLE}, or unset it to use another copy"
+            )
     for root in [*named, cache_folder(), *system_folders()]:
         for home in _homes(source, root):
             lacking = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fastconv import activations, constraints, initializers, ops, regularizers
+from fastconv.layers.arguments import axis_list
 from fastconv.layers.base import InputSpec, Layer
+from fastconv.utils.checks import number
 
 
 class _Elementwise(Layer):
@@ -16,15 +18,12 @@ class ReLU(_Elementwise):
 
     def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
         super().__init__(**kwargs)
-        if max_value is not None and max_value < 0:
-            raise ValueError(f"{self.name}: max_value must be >= 0, received: {max_value}")
-        if negative_slope is None or negative_slope < 0:
-            raise ValueError(f"{self.name}: negative_slope must be >= 0, got: {negative_slope}")
-        if threshold is None or threshold < 0:
-            raise ValueError(f"{self.name}: threshold must be >= 0, received: {threshold}")
+        owner = f'layer "{self.name}"'
+        if max_value is not None:
+            number(max_value, "max_value", 0, owner=owner)
         self.max_value = max_value
-        self.negative_slope = float(negative_slope)
-        self.threshold = float(threshold)
+        self.negative_slope = number(negative_slope, "negative_slope", 0, owner=owner)
+        self.threshold = number(threshold, "threshold", 0, owner=owner)
 
     def call(self, inputs):
         return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
@@ -45,9 +44,8 @@ class LeakyReLU(_Elementwise):
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
         super().__init__(**kwargs)
-        if negative_slope is None or negative_slope < 0:
-            raise ValueError(f"{self.name}: negative_slope must be >= 0, got: {negative_slope}")
-        self.negative_slope = float(negative_slope)
+        owner = f'layer "{self.name}"'
+        self.negative_slope = number(negative_slope, "negative_slope", 0, owner=owner)
 
     def call(self, inputs):
         return ops.leaky_relu(inputs, self.negative_slope)
@@ -61,7 +59,7 @@ class ELU(_Elementwise):
 
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.alpha = float(alpha)
+        self.alpha = number(alpha, "alpha", owner=f'layer "{self.name}"')
 
     def call(self, inputs):
         return ops.elu(inputs, self.alpha)
@@ -88,14 +86,20 @@ class PReLU(_Elementwise):
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
         self.alpha_constraint = constraints.get(alpha_constraint)
-        if isinstance(shared_axes, int):
-            shared_axes = [shared_axes]
-        self.shared_axes = None if shared_axes is None else [int(a) for a in shared_axes]
+        if shared_axes is not None:
+            shared_axes = axis_list(shared_axes, "shared_axes", f'layer "{self.name}"')
+        self.shared_axes = shared_axes
         self.alpha = None
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         shape = list(input_shape[1:])
         for axis in self.shared_axes or ():
+            if not -len(shape) <= axis - 1 < len(shape):
+                raise ValueError(
+                    f'layer "{self.name}": shared_axes={self.shared_axes} does not fit input '
+                    f"{tuple(input_shape)}, whose axes are counted from 1"
+                )
             shape[axis - 1] = 1
         if None in shape:
             raise ValueError(
@@ -131,11 +135,10 @@ class Softmax(_Elementwise):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
-        if isinstance(axis, (list, tuple)):
-            if len(axis) != 1:
-                raise ValueError(f"{self.name}: one `axis` is supported, received: axis={axis!r}")
-            axis = axis[0]
-        self.axis = int(axis)
+        axes = axis_list(axis, "axis", f'layer "{self.name}"')
+        if len(axes) != 1:
+            raise ValueError(f"{self.name}: one `axis` is supported, received: axis={axis!r}")
+        self.axis = axes[0]
 
     def call(self, inputs):
         return activations.softmax(inputs, self.axis)

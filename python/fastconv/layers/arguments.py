@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+_MOST = 2**31 - 1  # the core's limit for kernel sizes, strides and the like
+
 
 def _is_int(value) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def int_tuple(value, n: int, name: str, layer: str, minimum: int = 1) -> tuple[int, ...]:
-    """Return n integers >= minimum from an integer or a sequence of n.
+    """Return n integers from `minimum` to 2**31 - 1 from an integer or a sequence of n.
 
     Raises:
         ValueError: naming the layer, the argument and what was given.
@@ -26,7 +28,20 @@ def int_tuple(value, n: int, name: str, layer: str, minimum: int = 1) -> tuple[i
         items = tuple(int(v) for v in items)
     if any(v < minimum for v in items):
         raise ValueError(f"{layer}: `{name}` must be >= {minimum}, received: {name}={value!r}")
+    if any(v > _MOST for v in items):
+        raise ValueError(f"{layer}: `{name}` must be <= {_MOST}, received: {name}={value!r}")
     return items
+
+
+def axis_list(value, name: str, layer: str) -> list[int]:
+    """Return a list of integers from an integer or a sequence of them."""
+    items = [value] if _is_int(value) else value
+    if not isinstance(items, (list, tuple)) or not all(_is_int(v) for v in items):
+        raise TypeError(
+            f"{layer}: `{name}` must be an integer or a list of integers, "
+            f"received: {name}={value!r}"
+        )
+    return [int(v) for v in items]
 
 
 def positive_int(value, name: str, layer: str) -> int:

@@ -153,14 +153,21 @@ class Layer:
         """Create a weight; the default initializer is "glorot_uniform"."""
         initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
         name = name or "variable"
+        shape = () if shape is None else tuple(int(d) for d in shape)
+        constraint = constraints.get(constraint)
+        if isinstance(constraint, constraints.Constraint):
+            try:
+                constraint.check_shape(shape)
+            except ValueError as error:
+                raise ValueError(f'layer "{self.name}": weight {name!r}: {error}') from None
         weight = Variable(
             initializer,
-            shape=() if shape is None else tuple(int(d) for d in shape),
+            shape=shape,
             dtype=self.dtype if dtype is None else dtype,
             trainable=trainable,
             name=name,
             regularizer=regularizers.get(regularizer),
-            constraint=constraints.get(constraint),
+            constraint=constraint,
             path=f"{self.name}/{name}",
         )
         self._weights.append(weight)
@@ -275,6 +282,14 @@ class Layer:
     def build(self, input_shape) -> None:
         """Create the weights for an input shape (None = any size)."""
         self.built = True
+
+    def _need_shape(self, input_shape) -> None:
+        """Raise ValueError where `build` was not given the shape of one input."""
+        if not is_shape(input_shape) or len(input_shape) == 0:
+            raise ValueError(
+                f'layer "{self.name}": build() needs `input_shape` as (batch, ...), '
+                f"received: input_shape={input_shape!r}"
+            )
 
     def compute_output_shape(self, input_shape):
         """Return the output shape for an input shape; None stands for any size."""
@@ -426,6 +441,14 @@ class Layer:
         def to_slot(leaf):
             if leaf is None or isinstance(leaf, (bool, str)):
                 return leaf
+            # NumPy would convert these: texts of digits to numbers, complex to the real part.
+            if getattr(getattr(leaf, "dtype", None), "kind", "f") in "SUcMm" or (
+                isinstance(leaf, (bytes, complex))
+            ):
+                raise TypeError(
+                    f'layer "{self.name}" expects arrays of real numbers, received: '
+                    f"{getattr(leaf, 'dtype', type(leaf).__name__)}"
+                )
             try:
                 array = np.ascontiguousarray(leaf, dtype=self.dtype).reshape(np.shape(leaf))
             except (TypeError, ValueError):

@@ -204,6 +204,7 @@ class _Conv(BaseConv):
         self.kernel = None
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         channels = self._channels(input_shape)
         if channels % self.groups:
             raise ValueError(
@@ -297,6 +298,7 @@ class _Depthwise(BaseConv):
         self.kernel = None
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         channels = self._channels(input_shape)
         self.compute_output_shape(input_shape)
         shape = (*self.kernel_size, channels, self.depth_multiplier)
@@ -390,6 +392,7 @@ class _Separable(BaseConv):
         self.pointwise_kernel = None
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         channels = self._channels(input_shape)
         self.compute_output_shape(input_shape)
         inner = channels * self.depth_multiplier

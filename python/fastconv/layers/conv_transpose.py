@@ -61,6 +61,7 @@ class _ConvTranspose(BaseConv):
         self.kernel = None
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         channels = self._channels(input_shape)
         self.kernel = self._add_kernel("kernel", (*self.kernel_size, self.filters, channels))
         self._add_bias(self.filters)

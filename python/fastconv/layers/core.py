@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv import activations, config, constraints, initializers, ops, regularizers
 from fastconv._graph import KerasTensor, Node
-from fastconv.layers.arguments import enter_channels_last, positive_int
+from fastconv.layers.arguments import axis_list, enter_channels_last, positive_int
 from fastconv.layers.base import InputSpec, Layer
 
 
@@ -160,6 +160,7 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         size = input_shape[-1]
         if size is None:
             raise ValueError(
@@ -268,7 +269,13 @@ class Reshape(Layer):
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
-        self.target_shape = tuple(int(d) for d in target_shape)
+        shape = axis_list(target_shape, "target_shape", f'layer "{self.name}"')
+        if any(d < -1 for d in shape):
+            raise ValueError(
+                f'layer "{self.name}": `target_shape` must hold sizes >= 0 or one -1, '
+                f"received: target_shape={target_shape!r}"
+            )
+        self.target_shape = tuple(shape)
         if self.target_shape.count(-1) > 1:
             raise ValueError(
                 f"{self.name}: at most one entry of `target_shape` may be -1, "
@@ -309,7 +316,7 @@ class Permute(Layer):
 
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
-        self.dims = tuple(int(d) for d in dims)
+        self.dims = tuple(axis_list(dims, "dims", f'layer "{self.name}"'))
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(
                 f"{self.name}: `dims` must be a permutation of 1..{len(self.dims)}, "
@@ -406,6 +413,12 @@ class Rescaling(Layer):
 
     def __init__(self, scale, offset=0.0, **kwargs):
         super().__init__(**kwargs)
+        for name, value in (("scale", scale), ("offset", offset)):
+            if np.asarray(value).dtype.kind not in "iuf" or not np.all(np.isfinite(value)):
+                raise ValueError(
+                    f'layer "{self.name}": `{name}` must be a finite number or an array of them, '
+                    f"received: {name}={value!r}"
+                )
         self.scale = scale
         self.offset = offset
 

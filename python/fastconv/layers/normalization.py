@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastconv import constraints, initializers, ops, regularizers
-from fastconv.layers.arguments import positive_int
+from fastconv.layers.arguments import axis_list, positive_int
 from fastconv.layers.base import InputSpec, Layer
+from fastconv.utils.checks import number
 
 
 class BatchNormalization(Layer):
@@ -46,13 +47,13 @@ class BatchNormalization(Layer):
         super().__init__(**kwargs)
         if renorm or synchronized:
             raise ValueError(f"{self.name}: renorm and synchronized are not supported")
-        if isinstance(axis, (list, tuple)):
-            if len(axis) != 1:
-                raise ValueError(f"{self.name}: one `axis` is supported, received: axis={axis!r}")
-            axis = axis[0]
-        self.axis = int(axis)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        owner = f'layer "{self.name}"'
+        axes = axis_list(axis, "axis", owner)
+        if len(axes) != 1:
+            raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
+        self.axis = axes[0]
+        self.momentum = number(momentum, "momentum", 0, 1, owner)
+        self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
         self.center = bool(center)
         self.scale = bool(scale)
         self.beta_initializer = initializers.get(beta_initializer)
@@ -67,6 +68,7 @@ class BatchNormalization(Layer):
         self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         if not -len(input_shape) <= self.axis < len(input_shape) or self.axis == 0:
             raise ValueError(
                 f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
@@ -167,8 +169,8 @@ class LayerNormalization(Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.axis = [int(a) for a in (axis if isinstance(axis, (list, tuple)) else [axis])]
-        self.epsilon = float(epsilon)
+        self.axis = axis_list(axis, "axis", f'layer "{self.name}"')
+        self.epsilon = number(epsilon, "epsilon", 0, owner=f'layer "{self.name}"')
         self.center = bool(center)
         self.scale = bool(scale)
         self.beta_initializer = initializers.get(beta_initializer)
@@ -181,8 +183,14 @@ class LayerNormalization(Layer):
         self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape):
+        self._need_shape(input_shape)
         rank = len(input_shape)
         axes = sorted(a % rank for a in self.axis)
+        inside = all(-rank <= a < rank for a in self.axis)
+        if not axes or not inside or len(set(axes)) < len(axes):
+            raise ValueError(
+                f'layer "{self.name}": axis={self.axis} does not fit input {tuple(input_shape)}'
+            )
         shape = [input_shape[a] for a in axes]
         if None in shape or 0 in axes:
             raise ValueError(

@@ -24,6 +24,7 @@ class Loss:
         ValueError: an unknown reduction.
     """
 
+    _aligns = True  # False: `call` brings targets and predictions to one rank itself
     index_targets = False  # True: targets are class indices and are fed as int64
     ignore_class: int | None = None
 
@@ -48,7 +49,11 @@ class Loss:
         if not isinstance(y_pred, Tensor):
             y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
             sample_weight = self.merged_weights(y_true, sample_weight)
+        if self._aligns and not self.index_targets:
+            y_true, y_pred = functions.same_rank(y_true, y_pred)
         values = self.call(y_true, y_pred)
+        if values is None:
+            raise TypeError(f"loss {self.name!r} returned None; it must return the loss values")
         if sample_weight is not None:
             values = values * _fit(sample_weight, values)
         if self.reduction in ("none", None):
@@ -120,6 +125,7 @@ class LossFunctionWrapper(Loss):
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
         self.fn = fn
         self._fn_kwargs = kwargs
+        self._aligns = getattr(fn, "__module__", None) != functions.__name__
         self.index_targets = fn is functions.sparse_categorical_crossentropy
         self.ignore_class = kwargs.get("ignore_class")
         self._signed = fn in (functions.hinge, functions.squared_hinge)

@@ -24,11 +24,8 @@ def _arrays(y_true, y_pred):
     return np.asarray(y_true), y_pred
 
 
-def _same_shape(y_true, y_pred, name):
-    """Return float targets and predictions of one shape; (N,) and (N, 1) are made to agree."""
-    y_true, y_pred = _arrays(y_true, y_pred)
-    if isinstance(y_true, np.ndarray):
-        y_true = y_true.astype(y_pred.dtype)
+def same_rank(y_true, y_pred):
+    """Add or drop a last axis of size 1, so that (N,) and (N, 1) do not broadcast to (N, N)."""
     if len(y_true.shape) + 1 == len(y_pred.shape) and y_pred.shape[-1] == 1:
         y_true = ops.expand_dims(y_true, -1)
     elif len(y_pred.shape) + 1 == len(y_true.shape) and y_true.shape[-1] == 1:
@@ -36,6 +33,15 @@ def _same_shape(y_true, y_pred, name):
             y_pred = ops.expand_dims(y_pred, -1)
         else:
             y_true = ops.squeeze(y_true, -1)
+    return y_true, y_pred
+
+
+def _same_shape(y_true, y_pred, name):
+    """Return float targets and predictions of one shape; (N,) and (N, 1) are made to agree."""
+    y_true, y_pred = _arrays(y_true, y_pred)
+    if isinstance(y_true, np.ndarray):
+        y_true = y_true.astype(y_pred.dtype)
+    y_true, y_pred = same_rank(y_true, y_pred)
     if tuple(y_true.shape) != tuple(y_pred.shape):
         raise ValueError(
             f"{name}: targets of shape {tuple(y_true.shape)} and predictions of shape "

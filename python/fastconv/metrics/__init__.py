@@ -84,6 +84,7 @@ _FUNCTIONS = {
         top_k_categorical_accuracy,
     )
 }
+BY_SHAPE = ("accuracy", "acc", "crossentropy", "ce")  # their kind depends on the outputs
 _ALL = {cls.__name__: cls for cls in _CLASSES}
 _ALL.update({snake_case(cls.__name__): cls for cls in _CLASSES})
 _ALL.update(
@@ -152,7 +153,7 @@ def as_metric(identifier, target_shape, output_shape, loss=None) -> Metric:
     without a class axis are sparse.
     """
     name = str(identifier).lower() if isinstance(identifier, str) else None
-    if name in ("accuracy", "acc", "crossentropy", "ce"):
+    if name in BY_SHAPE:
         binary = output_shape[-1] == 1
         sparse = len(target_shape) < len(output_shape) or target_shape[-1] == 1
         if name in ("accuracy", "acc"):
@@ -165,5 +166,5 @@ def as_metric(identifier, target_shape, output_shape, loss=None) -> Metric:
     if not isinstance(metric, Metric):
         metric = MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
     if isinstance(identifier, str):
-        metric.name = identifier
+        metric.name = identifier.split(">")[-1]  # registered objects: "package>name"
     return metric

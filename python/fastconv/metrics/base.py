@@ -172,6 +172,8 @@ class MeanMetricWrapper(Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         values = self._fn(np.asarray(y_true), np.asarray(y_pred), **self._fn_kwargs)
+        if values is None:
+            raise TypeError(f"metric {self.name!r} returned None; it must return numbers")
         super().update_state(values, sample_weight)
 
     def get_config(self):

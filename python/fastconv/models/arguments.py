@@ -44,8 +44,8 @@ def class_weights(y, table: dict) -> np.ndarray:
 
 def split(x, y, w, share, names):
     """Cut the last part of arrays off for validation."""
-    if not 0 < share < 1:
-        raise ValueError(f"`validation_split` must be in (0, 1), received: {share}")
+    if not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
+        raise ValueError(f"`validation_split` must be in (0, 1), received: {share!r}")
     if not (isinstance(x, (list, tuple, dict)) or hasattr(x, "__array__")):
         raise ValueError(f"`validation_split` needs arrays, received x of type {type(x).__name__}")
     xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]

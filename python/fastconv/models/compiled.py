@@ -35,7 +35,7 @@ class LossMean:
 
     def result(self) -> float:
         """Return the mean."""
-        return self.total / self.count if self.count else 0.0
+        return self.total / self.count if self.count else float("nan")
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -53,12 +53,19 @@ class Compiled:
             "metrics": metrics_,
             "weighted_metrics": weighted_metrics,
         }
-        # Unknown names are reported by compile() already, not by the first batch.
-        for entry in _leaves(loss):
-            losses.get(entry)
-        for entry in [*_leaves(metrics_), *_leaves(weighted_metrics)]:
-            if entry not in ("accuracy", "acc", "crossentropy", "ce"):
-                metrics.get(entry)
+        for weight in _leaves(loss_weights):
+            if isinstance(weight, bool) or not isinstance(weight, (int, float, np.number)):
+                raise ValueError(
+                    f"`loss_weights` must be numbers, received: {weight!r}; "
+                    "metrics are given as `metrics=`"
+                )
+        # Resolved here, so that unknown names are reported by compile() already and custom objects
+        # of a scope (load_model) are still known when the first batch arrives.
+        self.resolved = {
+            "loss": _map_leaves(losses.get, loss),
+            "metrics": _map_leaves(_metric, metrics_),
+            "weighted_metrics": _map_leaves(_metric, weighted_metrics),
+        }
         self.losses: list | None = None
         self.loss_weights: list[float] = []
         self.names: list[str] = []
@@ -69,7 +76,7 @@ class Compiled:
     def match_losses(self, names: list[str]) -> None:
         """Find the loss of each output."""
         self.names = names
-        found = _per_output(self.user["loss"], names, "loss", spread=True)
+        found = _per_output(self.resolved["loss"], names, "loss", spread=True)
         self.losses = [None if item is None else losses.as_loss(item) for item in found]
         weights = _per_output(self.user["loss_weights"], names, "loss_weights", spread=False)
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
@@ -79,18 +86,21 @@ class Compiled:
         """Make the metric objects; "accuracy" depends on the shapes of targets and outputs."""
         slots = []
         several = len(self.names) > 1
+        taken: set[str] = set()
         for key, weighted in (("metrics", False), ("weighted_metrics", True)):
             for output, entries in enumerate(self._metric_lists(key)):
                 for entry in entries:
                     if targets[output] is None:
                         continue
                     metric = metrics.as_metric(entry, targets[output], outputs[output])
-                    name = f"{self.names[output]}_{metric.name}" if several else metric.name
+                    start = f"{self.names[output]}_" if several else ""
+                    name = _free_name(start, metric.name, weighted, taken)
+                    taken.add(name)
                     slots.append(MetricSlot(metric, output, name, weighted))
         self.slots = slots
 
     def _metric_lists(self, key) -> list[list]:
-        given = self.user[key]
+        given = self.resolved[key]
         names = self.names
         if given is None:
             return [[] for _ in names]
@@ -130,6 +140,8 @@ class Compiled:
                 found[f"{name}_loss"] = mean.result()
         for slot in self.slots or ():
             value = slot.metric.result()
+            if value is None:
+                raise TypeError(f"result() of metric {slot.name!r} returned None, not a number")
             if isinstance(value, dict):
                 found.update({k: _number(v) for k, v in value.items()})
             else:
@@ -159,6 +171,34 @@ class Compiled:
 def _number(value):
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array
+
+
+def _metric(entry):
+    """Return the metric or function; names that depend on the outputs stay as they are."""
+    if not isinstance(entry, str):
+        return metrics.get(entry)
+    return entry if entry.lower() in metrics.BY_SHAPE else metrics.as_metric(entry, None, None)
+
+
+def _free_name(start: str, name: str, weighted: bool, taken) -> str:
+    """Return a name for logs that no other metric has, as Keras makes it."""
+    if weighted and start + name in taken:
+        name = f"weighted_{name}"
+    free, n = start + name, 1
+    while free in taken:
+        free, n = f"{start}{name}_{n}", n + 1
+    return free
+
+
+def _map_leaves(fn, value):
+    """Return the nested lists and dicts with `fn` applied; a serialized object is one entry."""
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_map_leaves(fn, item) for item in value]
+    if isinstance(value, dict) and "class_name" not in value:
+        return {key: _map_leaves(fn, item) for key, item in value.items()}
+    return fn(value)
 
 
 def _leaves(value) -> list:

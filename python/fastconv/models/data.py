@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -50,6 +51,11 @@ def to_list(value, names, what: str) -> list:
         parts = any(_is_array_like(v) for v in value)
         single = names is not None and len(names) == 1
         if single and not (parts and len(value) == 1):
+            if parts and len({np.shape(v) for v in value}) > 1:
+                raise ValueError(
+                    f"`{what}` must hold 1 array for {list(names)}, received {len(value)} arrays "
+                    f"of shapes {[np.shape(v) for v in value[:5]]}"
+                )
             return [np.asarray(value)]
         if parts or (names is not None and len(value) == len(names)):
             flat = flatten(list(value)) if parts else list(value)
@@ -133,7 +139,7 @@ def check_lengths(xs, ys, ws) -> None:
 class ArraySource:
     """Batches cut out of arrays; each is gathered when it is needed."""
 
-    def __init__(self, xs, ys, ws, batch_size=32, shuffle=False, seed=0, steps=None):
+    def __init__(self, xs, ys, ws, batch_size=32, shuffle=False, seed=0, steps=None, repeat=False):
         self.xs, self.ys, self.ws = xs, ys, ws
         check_lengths(xs, ys, ws)
         self.samples = len(xs[0])
@@ -144,12 +150,14 @@ class ArraySource:
         self._rng = np.random.default_rng(seed)
         self.batches = -(-self.samples // batch_size)
         self.steps = self.batches if steps is None else steps
-        self._endless = None if steps is None else self._forever()
+        if not repeat:
+            self.steps = min(self.steps, self.batches)
+        self._endless = self._forever() if repeat and steps is not None else None
 
     def epoch(self):
         """Yield the batches of one epoch."""
         if self._endless is None:
-            yield from self._once()
+            yield from itertools.islice(self._once(), self.steps)
             return
         for _ in range(self.steps):
             yield next(self._endless)
@@ -188,7 +196,7 @@ def _taker(index):
 class IndexedSource:
     """Batches from an object with `__len__` and `__getitem__` (PyDataset, Sequence)."""
 
-    def __init__(self, dataset, names, shuffle=False, seed=0, steps=None):
+    def __init__(self, dataset, names, shuffle=False, seed=0, steps=None, repeat=False):
         self.dataset = dataset
         self.names = names
         self.shuffle = shuffle
@@ -197,6 +205,8 @@ class IndexedSource:
         if length == 0:
             raise ValueError(f"the data set {type(dataset).__name__} has no batches")
         self.steps = length if steps is None else steps
+        if not repeat:
+            self.steps = min(self.steps, length)
 
     def epoch(self):
         """Yield the batches of one epoch."""
@@ -249,8 +259,7 @@ class IterableSource:
                         return
                     warnings.warn(
                         "the data ran out: the generator gave "
-                        f"{done} batches in this epoch, {self.steps or 'some'} were expected; "
-                        "training stops here",
+                        f"{done} batches in this epoch, {self.steps or 'some'} were expected",
                         stacklevel=2,
                     )
                     self.exhausted = True
@@ -272,8 +281,11 @@ def make_source(
     shuffle=False,
     seed=0,
     steps=None,
+    repeat=False,
 ):
     """Return the source of batches for whatever `fit`, `evaluate` or `predict` accept.
+
+    `repeat`: start again with the first sample where `steps` asks for more than there is.
 
     Raises:
         ValueError: no data, other arguments than the kind of data takes, sizes that differ.
@@ -281,13 +293,13 @@ def make_source(
     """
     if x is None:
         raise ValueError("`x` is None: no data to work on")
-    if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
+    if steps is not None and (
+        isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1
+    ):
         raise ValueError(f"the number of steps must be a positive integer, received: {steps!r}")
     arrays = isinstance(x, (list, tuple, dict)) or _is_array_like(x)
     if arrays:
-        if batch_size is None:
-            batch_size = 32
-        if (
+        if batch_size is not None and (
             isinstance(batch_size, bool)
             or not isinstance(batch_size, (int, np.integer))
             or batch_size < 1
@@ -303,7 +315,10 @@ def make_source(
         ]
         if not xs:
             raise ValueError("`x` holds no arrays")
-        return ArraySource(xs, ys, ws, int(batch_size), bool(shuffle), seed, steps)
+        if batch_size is None:
+            samples = len(xs[0]) if xs[0].ndim else 0
+            batch_size = 32 if steps is None else max(1, -(-samples // steps))
+        return ArraySource(xs, ys, ws, int(batch_size), bool(shuffle), seed, steps, repeat)
     kind = type(x).__name__
     if y is not None or sample_weight is not None:
         raise ValueError(
@@ -312,7 +327,7 @@ def make_source(
     if batch_size is not None:
         raise ValueError(f"`batch_size` cannot be given when `x` is a {kind}: it makes the batches")
     if hasattr(x, "__getitem__") and hasattr(x, "__len__"):
-        return IndexedSource(x, names, bool(shuffle), seed, steps)
+        return IndexedSource(x, names, bool(shuffle), seed, steps, repeat)
     if hasattr(x, "__iter__"):
         return IterableSource(x, names, steps)
     raise TypeError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from fastconv._graph import KerasTensor, Node, flatten, map_structure
 from fastconv._graph.tree import pack_as
 from fastconv.layers.core import InputLayer
@@ -16,7 +18,7 @@ class FunctionGraph:
 
     Raises:
         ValueError: an entry is not symbolic, an input appears twice, or an output depends on a
-            tensor that is not among the inputs.
+            tensor that is not among the inputs, or two layers have one name.
     """
 
     def __init__(self, inputs, outputs):
@@ -38,6 +40,12 @@ class FunctionGraph:
         self.input_layers = [_input_layer(t) for t in self.flat_inputs]
         self.nodes, preorder = self._sort()
         self.layers = self._order_layers(preorder)
+        for name, count in Counter(layer.name for layer in self.layers).items():
+            if count > 1:
+                raise ValueError(
+                    f"The name '{name}' is used {count} times in the model; "
+                    "all layer names must be unique (pass `name=` to one of the layers)"
+                )
 
     def _sort(self) -> tuple[list[Node], dict[int, int]]:
         """Depth-first search from the outputs, without recursion: models can be deep."""

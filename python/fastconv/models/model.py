@@ -51,6 +51,13 @@ class Model(Trainer, Layer):
         if not trainable:
             self.trainable = False
 
+    def __setattr__(self, name, value):
+        if isinstance(value, Layer) and "_nodes" not in self.__dict__:
+            raise RuntimeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() before it sets layers"
+            )
+        super().__setattr__(name, value)
+
     def _set_function(self, function: FunctionGraph) -> None:
         self._functional = function
         self.built = True
@@ -182,7 +189,8 @@ class Model(Trainer, Layer):
             flat = flatten(inputs)
         if len(flat) != len(function.flat_inputs):
             raise ValueError(
-                f"model '{self.name}' has {len(function.flat_inputs)} inputs "
+                f"model '{self.name}' has {len(function.flat_inputs)} "
+                f"{'input' if len(function.flat_inputs) == 1 else 'inputs'} "
                 f"({self.input_names}), received {len(flat)}"
             )
         return [

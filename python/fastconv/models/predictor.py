@@ -45,7 +45,8 @@ class Predictor:
             epochs=1,
             steps=source.steps,
         )
-        self._loop_test(source, run)
+        if not self._loop_test(source, run):
+            raise ValueError("evaluate: the data gave no batches")
         return self._returned(return_dict)
 
     def _returned(self, return_dict: bool):
@@ -74,7 +75,9 @@ class Predictor:
             epochs=1,
             steps=source.steps,
         )
-        total = source.samples if hasattr(source, "samples") and steps is None else None
+        total = None
+        if hasattr(source, "samples"):
+            total = min(source.samples, source.steps * source.batch_size)
         gathered: list = []
         filled = 0
         run.call("on_predict_begin", None)
@@ -135,10 +138,11 @@ class Predictor:
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """Train on one batch; returns the loss, or a list or dict with the metrics.
 
-        As in Keras 3, the values are means over all batches since `reset_metrics()`.
+        As in Keras 3, the values are those of this batch alone.
         """
         self._require_compiled("train_on_batch")
         self._sign()
+        self.reset_metrics()
         self._run_batch("train", self._one_batch(x, y, sample_weight), class_weight)
         return self._returned(return_dict)
 
@@ -146,6 +150,7 @@ class Predictor:
         """Evaluate one batch; returns as `train_on_batch`."""
         self._require_compiled("test_on_batch")
         self._sign()
+        self.reset_metrics()
         self._run_batch("test", self._one_batch(x, y, sample_weight))
         return self._returned(return_dict)
 

@@ -33,27 +33,48 @@ def tensor_names(layer, prefix="") -> dict[str, object]:
         while name in found:
             name, n = f"{prefix}{weight.name}_{n}", n + 1
         found[name] = weight
-    counts: dict[str, int] = {}
     known = {id(v) for v in found.values()}
-    for inner in layer._sublayers():
-        kind = snake_case(type(inner).__name__)
-        # Names given by the user are kept, automatic ones are numbered within their model.
-        if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", inner.name) or _is_automatic(inner):
-            number = counts.get(kind, 0)
-            counts[kind] = number + 1
-            part = f"{kind}_{number}" if number else kind
-        else:
-            part = inner.name
+    layers = layer._sublayers()
+    for inner, part in zip(layers, _parts(layers, top=not prefix), strict=True):
         for name, weight in tensor_names(inner, f"{prefix}{part}/").items():
             if id(weight) not in known:
+                assert name not in found, f"two weights would be saved as {name!r}"
                 known.add(id(weight))
                 found[name] = weight
     return found
 
 
-def _is_automatic(layer) -> bool:
+def _parts(layers, top: bool) -> list[str]:
+    """Return distinct names for the layers of one level.
+
+    Names given by the user are kept, automatic ones are numbered within their model.
+    """
+    kinds = [snake_case(type(layer).__name__) for layer in layers]
+    automatic = [_is_automatic(layer, kind) for layer, kind in zip(layers, kinds, strict=True)]
+    # Layers without weights claim nothing: the names of operations differ between processes.
+    claimed = {x.name for x, auto in zip(layers, automatic, strict=True) if not auto and x.weights}
+    used = {_OPTIMIZER.rstrip("/")} if top else set()
+    counts: dict[str, int] = {}
+    parts = []
+    for layer, kind, auto in zip(layers, kinds, automatic, strict=True):
+        base = kind if auto else layer.name
+        number = counts.get(base, 0) if auto else 0
+        part = f"{base}_{number}" if number else base
+        while part in used or (part in claimed and (auto or number)):
+            number += 1
+            part = f"{base}_{number}"
+        if auto:
+            counts[base] = number + 1
+        used.add(part)
+        parts.append(part)
+    return parts
+
+
+def _is_automatic(layer, kind: str) -> bool:
     from fastconv.models.model import Model
 
+    if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name):
+        return True
     return isinstance(layer, Model) and bool(re.fullmatch(r"functional(_\d+)?", layer.name))
 
 

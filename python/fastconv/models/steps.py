@@ -147,7 +147,13 @@ class Step:
 def _feed(array, dtype):
     if dtype == "int64" and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("class indices must be finite numbers, the targets hold NaN or infinity")
-    return np.ascontiguousarray(array, dtype=dtype)
+    converted = np.ascontiguousarray(array, dtype=dtype)
+    if dtype == "int64" and array.dtype.kind == "f" and (converted != array).any():
+        raise ValueError(
+            "class indices must be whole numbers, the targets hold "
+            f"{array[converted != array].ravel()[0]}"
+        )
+    return converted
 
 
 def _parse(name: str):

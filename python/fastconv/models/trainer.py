@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 
 import numpy as np
@@ -18,12 +19,14 @@ from fastconv.models.arguments import (
     verbosity,
 )
 from fastconv.models.compiled import Compiled
-from fastconv.models.data import Batch, Names, make_source
+from fastconv.models.data import ArraySource, Batch, Names, make_source
 from fastconv.models.predictor import Predictor
 from fastconv.models.steps import Step
 from fastconv.utils.rng import draw_seed
 
 _PLANS = 8  # plans kept: a few batch sizes, for training, evaluation and prediction
+# Methods by which Keras models replace what a step does.
+_OVERRIDES = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 class Trainer(Predictor):
@@ -70,7 +73,15 @@ class Trainer(Predictor):
 
         Raises:
             ValueError: an unknown name.
+            TypeError: the class overrides a training step.
         """
+        for name in _OVERRIDES:
+            if hasattr(type(self), name):
+                raise TypeError(
+                    f"{type(self).__name__} defines {name}(), which fastconv would not call: "
+                    "it compiles the step itself. Supported are custom losses, metrics and "
+                    "optimizers, add_loss(), callbacks, and own loops over train_on_batch()"
+                )
         self._compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
         self._seed = draw_seed()
         self._reset_plans()
@@ -214,8 +225,8 @@ class Trainer(Predictor):
                 batch.ws.append(None)
             batch.ws[i] = loss.merged_weights(batch.ys[i], batch.ws[i])
 
-    def _run_batch(self, mode: str, batch: Batch, class_weight=None) -> None:
-        """Train or test on one batch and update losses and metrics."""
+    def _matched_step(self, mode: str, batch: Batch, class_weight=None):
+        """Bring a batch into the model's form; returns its plan and the weights for metrics."""
         compiled = self._compiled
         self._prepare(batch)
         if (
@@ -229,7 +240,12 @@ class Trainer(Predictor):
             user_ws = batch.ws
         if compiled.slots is None:
             self._match_metrics(batch)
-        step = self._step(mode, batch)
+        return self._step(mode, batch), user_ws
+
+    def _run_batch(self, mode: str, batch: Batch, class_weight=None) -> None:
+        """Train or test on one batch and update losses and metrics."""
+        compiled = self._compiled
+        step, user_ws = self._matched_step(mode, batch, class_weight)
         optimizer = compiled.optimizer if mode == "train" else None
         try:
             values, outputs = step(
@@ -335,6 +351,7 @@ class Trainer(Predictor):
         """
         compiled = self._require_compiled("fit")
         check_int("epochs", epochs)
+        check_int("initial_epoch", initial_epoch)
         names = self._names()
         if validation_split:
             if validation_data is not None:
@@ -351,6 +368,7 @@ class Trainer(Predictor):
             shuffle=shuffle,
             seed=draw_seed(),
             steps=steps_per_epoch,
+            repeat=True,
         )
         validate = None
         if validation_data is not None:
@@ -358,15 +376,17 @@ class Trainer(Predictor):
             is_array = vy is not None or isinstance(vx, (np.ndarray, list, dict))
             size = validation_batch_size
             if size is None and is_array:
-                size = batch_size or 32
+                size = batch_size
 
             def validate():
                 return make_source(vx, vy, vw, names=names, batch_size=size, steps=validation_steps)
 
             if not hasattr(vx, "__next__"):
-                validate()  # reports bad arguments before the first epoch, not after it
+                # Reports bad arguments and data before the first epoch, not after it.
+                self._try_validation(validate(), source)
         verbose = verbosity(verbose)
         self._sign()
+        validated = False
         self.stop_training = False
         run = CallbackList(
             callbacks,
@@ -382,18 +402,40 @@ class Trainer(Predictor):
             for epoch in range(initial_epoch, epochs):
                 compiled.reset()
                 run.call("on_epoch_begin", epoch, None)
+                index = -1
                 for index, batch in enumerate(source.epoch()):
                     run.batch("on_train_batch_begin", index)
                     self._run_batch("train", batch, class_weight)
                     run.batch("on_train_batch_end", index, self._logs)
                     if self.stop_training:
                         break
+                if index < 0:
+                    if epoch == initial_epoch:
+                        raise ValueError("fit: the data gave no batches")
+                    break  # an epoch without data is none
                 logs = self._logs()
                 if validate is not None and due(epoch, validation_freq):
-                    self._loop_test(validate(), run)
-                    logs.update((f"val_{k}", v) for k, v in self._logs().items())
+                    if self._loop_test(validate(), run):
+                        logs.update((f"val_{k}", v) for k, v in self._logs().items())
+                    elif not validated:
+                        raise ValueError("fit: the validation data gave no batches")
+                    else:
+                        warnings.warn(
+                            f"the validation data ran out: epoch {epoch + 1} has no val_ values; "
+                            "give a generator that does not end, and validation_steps",
+                            stacklevel=2,
+                        )
+                    validated = True
                 run.call("on_epoch_end", epoch, logs)
-                if self.stop_training or getattr(source, "exhausted", False):
+                if self.stop_training:
+                    break
+                if getattr(source, "exhausted", False):
+                    if source.steps is None and epoch + 1 < epochs:
+                        warnings.warn(
+                            f"the data ran out: training stops after epoch {epoch + 1} of "
+                            f"{epochs}; give a generator that does not end, and steps_per_epoch",
+                            stacklevel=2,
+                        )
                     break
             if compiled.optimizer.use_ema:
                 compiled.optimizer.finalize_variable_values(self.trainable_weights)
@@ -401,8 +443,25 @@ class Trainer(Predictor):
             run.close()
         return run.history
 
-    def _loop_test(self, source, run) -> None:
+    def _try_validation(self, source, training) -> None:
+        """Test one batch of validation arrays without noting the results."""
+        if not isinstance(source, ArraySource) or any(y is None for y in source.ys):
+            return
+        if not self.built:
+            if not isinstance(training, ArraySource):
+                return
+            # The shapes of the training data count, not those of the validation data.
+            size = training.batch_size
+            self._prepare(Batch([x[:size] for x in training.xs], [], []))
+        batch = next(source.epoch())
+        self._sign()
+        step = self._matched_step("test", batch)[0]
+        step(batch.xs, batch.ys, batch.ws, self._compiled.losses, None, self._seed)
+
+    def _loop_test(self, source, run) -> int:
+        """Test on all batches and return their number."""
         compiled = self._compiled
+        index = -1
         compiled.reset()
         run.call("on_test_begin", None)
         for index, batch in enumerate(source.epoch()):
@@ -410,3 +469,4 @@ class Trainer(Predictor):
             self._run_batch("test", batch)
             run.batch("on_test_batch_end", index, self._logs)
         run.call("on_test_end", self._logs())
+        return index + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.optimizers.optimizer import Optimizer
+from fastconv.utils.checks import number
 
 
 def _in_range(name, value, low=0.0, high=1.0):
@@ -62,7 +63,7 @@ class Adam(Optimizer):
         super().__init__(learning_rate, weight_decay, **kwargs)
         self.beta_1 = _in_range("beta_1", beta_1)
         self.beta_2 = _in_range("beta_2", beta_2)
-        self.epsilon = float(epsilon)
+        self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
         self.amsgrad = bool(amsgrad)
 
     def slot_names(self):
@@ -123,7 +124,7 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, weight_decay, **kwargs)
         self.rho = _in_range("rho", rho)
         self.momentum = _in_range("momentum", momentum)
-        self.epsilon = float(epsilon)
+        self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
         self.centered = bool(centered)
 
     def slot_names(self):
@@ -173,7 +174,7 @@ class Adagrad(Optimizer):
                 "`initial_accumulator_value` must be >= 0, "
                 f"received: {self.initial_accumulator_value}"
             )
-        self.epsilon = float(epsilon)
+        self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
 
     def slot_names(self):
         return ("accumulator",)

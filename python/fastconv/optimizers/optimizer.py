@@ -122,8 +122,8 @@ class Optimizer:
                     "`learning_rate` must be a number, a schedule or a callable, "
                     f"received: learning_rate={value!r}"
                 ) from None
-            if value < 0:
-                raise ValueError(f"`learning_rate` must be >= 0, received: {value}")
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"`learning_rate` must be finite and >= 0, received: {value}")
             if isinstance(getattr(self, "_learning_rate", None), LearningRateSchedule):
                 raise TypeError(
                     "this optimizer was created with a LearningRateSchedule, so its learning "

@@ -46,15 +46,24 @@ def learning_curves(history_or_csv: Any, path: str | os.PathLike | None = None) 
     panels.sort(key=lambda name: name != "loss")
     figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        drawn, longest = 0, 1
         for key, label, style in ((name, "training", "-"), ("val_" + name, "validation", "--")):
             if key in history:
                 values = history[key]
                 marker = "o" if len(values) <= _MARKED_EPOCHS else ""
                 epochs = range(1, len(values) + 1)
+                drawn += sum(map(math.isfinite, values))
+                longest = max(longest, len(values))
                 axes.plot(epochs, values, style, marker=marker, markersize=3.5, label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel(name.replace("_", " "))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        # Margins of its own: around one epoch matplotlib would show fractions of epochs.
+        margin = max(0.05 * (longest - 1), 0.5 if longest == 1 else 0)
+        axes.set_xlim(1 - margin, longest + margin)
+        if not drawn:
+            note = "no finite values"
+            axes.text(0.5, 0.5, note, transform=axes.transAxes, ha="center", va="center")
         axes.grid(alpha=0.3)
         axes.legend()
     if path is not None:
@@ -74,7 +83,10 @@ def _as_history(source: Any) -> dict[str, list[float]]:
     history = {
         name: [float(v) for v in values]
         for name, values in columns.items()
-        if name not in _NOT_CURVES and not all(math.isnan(v) for v in values)
+        if name not in _NOT_CURVES
+        and len(values)
+        # A validation column of a run without validation holds nothing.
+        and not (name.startswith("val_") and all(math.isnan(float(v)) for v in values))
     }
     if not any(not name.startswith("val_") for name in history):
         raise ValueError(f"{what} holds no epoch to draw")

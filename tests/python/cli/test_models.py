@@ -101,6 +101,34 @@ def test_colour_model_and_missing_names(command, tmp_path):
     assert re.findall(r"png\n  (class \d) +100.00 %", out) == ["class 0", "class 1"]
 
 
+def linear_model(path, bias):
+    model = models.Sequential(
+        [layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(len(bias), name="last")]
+    )
+    model.set_weights([np.zeros((16, len(bias)), np.float32), np.float32(bias)])
+    model.save(str(path))
+    return path
+
+
+def test_logits_become_probabilities(command, tmp_path, pictures):
+    path = linear_model(tmp_path / "logits.fastconv", [50.0, 50.0, 0.0])
+    status, out, err = command("predict", path, pictures[0][0])
+    assert status == 0 and "softmax applied" in err
+    assert re.findall(r"([\d.]+) %", out) == ["50.00", "50.00", "0.00"]
+
+
+def test_predictions_that_are_not_finite(command, tmp_path, pictures):
+    path = linear_model(tmp_path / "nan.fastconv", [0.0, np.nan])
+    status, out, err = command("predict", path, pictures[0][0])
+    assert status == 2 and out == "" and "not finite" in err and err.count("\n") == 1
+
+
+def test_top_is_positive(command, trained, pictures):
+    model = trained[0] / "model.fastconv"
+    status, out, err = command("predict", model, pictures[0][0], "--top", 0)
+    assert status == 2 and out == "" and "--top: 0 is less than 1" in err
+
+
 @pytest.mark.parametrize(
     "content, message",
     [(None, "no image file"), (b"", "not an image"), (b"GIF89a", "not an image")],
@@ -150,6 +178,14 @@ def test_info(command):
     status, out, _ = command("info", FASTCONV_NUM_THREADS="1")
     assert status == 0
     assert fastconv.__version__ in out
+
+
+@pytest.mark.parametrize("variable", ["FASTCONV_NUM_THREADS", "FASTCONV_ISA"])
+@pytest.mark.parametrize("arguments", [["info"], ["train"], ["summary", __file__]])
+def test_bad_environment_is_one_line(command, tmp_path, variable, arguments):
+    status, out, err = command(*arguments, cwd=tmp_path, **{variable: "abc"})
+    assert status == 2 and out == ""
+    assert f"{variable}=abc" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", [None, "train", "predict", "summary", "info"])

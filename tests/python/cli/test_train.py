@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 
+import numpy as np
 import pytest
 
 import fastconv
@@ -95,6 +96,31 @@ def test_output_is_a_file(command, tmp_path):
     assert status == 2
     assert "taken" in err and err.count("\n") == 1
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_result_is_a_folder(command, tmp_path):
+    (tmp_path / "model.fastconv").mkdir()
+    status, out, err = command("train", "--epochs", 1, "--output", tmp_path)
+    assert status == 2 and "Epoch" not in out
+    assert f"cannot write results to {tmp_path}" in err and err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["model.fastconv"]
+
+
+def test_training_that_diverges(command, tmp_path):
+    arguments = ["--lr", 1e30, "--epochs", 3, "--limit", 200, "--output", tmp_path]
+    status, out, err = command("train", *arguments)
+    assert status == 2 and "test accuracy" not in out
+    assert "training failed: " in err and "Traceback" not in err
+    assert not (tmp_path / "model.fastconv").exists()
+    assert not (tmp_path / "best.fastconv").exists()
+    # One step an epoch: the loss is that of the weights before the step.
+    status, _, err = command("train", *arguments, "--batch-size", 200)
+    assert status == 2 and "training failed: " in err
+    for name in ("model.fastconv", "best.fastconv"):
+        if (tmp_path / name).exists():
+            assert name == "best.fastconv"
+            weights = models.load_model(str(tmp_path / name)).get_weights()
+            assert all(np.isfinite(w).all() for w in weights)
 
 
 def test_incomplete_data_folder(command, tmp_path):

@@ -49,8 +49,17 @@ def test_environment_folder(
     monkeypatch.setenv("FASTCONV_DATA", str(tmp_path / "data"))
     assert_loaded(module.load_data())
     # The data set's own folder may be named as well, and several folders as in PATH.
-    monkeypatch.setenv("FASTCONV_DATA", f"/nonexistent{os.pathsep}{tmp_path / 'data' / folder}")
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setenv("FASTCONV_DATA", f"{other}{os.pathsep}{tmp_path / 'data' / folder}")
     assert_loaded(module.load_data())
+
+
+def test_environment_folder_that_does_not_exist(tmp_path, monkeypatch, bare_machine, write_idx):
+    write_idx(bare_machine / "mnist")
+    monkeypatch.setenv("FASTCONV_DATA", str(tmp_path / "nope"))
+    with pytest.raises(FileNotFoundError, match=r"nope \(from FASTCONV_DATA\) is not a folder"):
+        mnist.load_data()
 
 
 def test_order_of_the_search(tmp_path, monkeypatch, bare_machine, write_idx, arrays, assert_loaded):

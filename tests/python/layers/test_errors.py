@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastconv
-from fastconv import layers
+from fastconv import constraints, initializers, layers, optimizers
 
 IMAGE = np.zeros((2, 8, 8, 3), "float32")
 
@@ -42,6 +42,29 @@ def fresh_names():
         (lambda: layers.Reshape((-1, -1)), "reshape.*-1"),
         (lambda: layers.UpSampling2D(interpolation="cubic"), "up_sampling2d.*cubic"),
         (lambda: layers.ZeroPadding2D((1, 2, 3)), "zero_padding2d.*padding"),
+        (lambda: layers.Conv2D(4, 3, strides=2**62), "conv2d.*strides.*<= 2147483647"),
+        (lambda: layers.Reshape("a"), "reshape.*target_shape.*'a'"),
+        (lambda: layers.Reshape((-2, 3)), "reshape.*target_shape"),
+        (lambda: layers.Permute("a"), "permute.*dims.*'a'"),
+        (lambda: layers.LeakyReLU("a"), "leaky_re_lu.*negative_slope.*'a'"),
+        (lambda: layers.LeakyReLU(-1), "leaky_re_lu.*negative_slope.*-1"),
+        (lambda: layers.ReLU(threshold=float("nan")), "re_lu.*threshold.*nan"),
+        (lambda: layers.PReLU(shared_axes="a"), "p_re_lu.*shared_axes.*'a'"),
+        (lambda: layers.BatchNormalization(momentum=2), "batch_norm.*momentum.*2"),
+        (lambda: layers.BatchNormalization(epsilon=-1), "batch_norm.*epsilon.*-1"),
+        (lambda: layers.LayerNormalization(axis="a"), "layer_norm.*axis.*'a'"),
+        (lambda: layers.Rescaling("a"), "rescaling.*scale.*'a'"),
+        (lambda: layers.Rescaling(1, offset=float("nan")), "rescaling.*offset.*nan"),
+        (lambda: layers.Dense(3).build(None), '"dense".*input_shape.*None'),
+        (lambda: layers.Conv2D(3, 3).build(None), '"conv2d".*input_shape.*None'),
+        (lambda: constraints.MaxNorm(-1), "MaxNorm.*max_value.*-1"),
+        (lambda: constraints.MaxNorm(axis="a"), "MaxNorm.*axis.*'a'"),
+        (lambda: constraints.MinMaxNorm(2, 1), "MinMaxNorm.*max_value.*1"),
+        (lambda: initializers.RandomNormal(stddev=-1), "RandomNormal.*stddev.*-1"),
+        (lambda: initializers.TruncatedNormal(stddev="a"), "TruncatedNormal.*stddev.*'a'"),
+        (lambda: initializers.RandomUniform(1, 0), "RandomUniform.*maxval.*0"),
+        (lambda: optimizers.Adam(float("nan")), "learning_rate.*nan"),
+        (lambda: optimizers.Adam(epsilon=-1), "Adam.*epsilon.*-1"),
         (lambda: layers.Input(), "shape"),
         (lambda: layers.Input(5), "tuple"),
         (lambda: layers.Input((0, 3)), "positive"),
@@ -72,6 +95,14 @@ def test_bad_arguments(make, message):
         (lambda: layers.Reshape((5, 5)), IMAGE, '"reshape".*192.*25'),
         (lambda: layers.Reshape((5, -1)), IMAGE, '"reshape"'),
         (lambda: layers.Cropping2D(4), IMAGE, '"cropping2d".*nothing'),
+        (lambda: layers.LayerNormalization(axis=9), IMAGE, '"layer_normalization".*9'),
+        (lambda: layers.LayerNormalization(axis=[-1, 3]), IMAGE, '"layer_normalization".*-1, 3'),
+        (lambda: layers.PReLU(shared_axes=[9]), IMAGE, r'"p_re_lu".*shared_axes=\[9\]'),
+        (
+            lambda: layers.Dense(3, kernel_constraint=constraints.MaxNorm(axis=9)),
+            IMAGE,
+            r'"dense".*kernel.*MaxNorm\(axis=9\)',
+        ),
         (lambda: layers.BatchNormalization(axis=7), IMAGE, '"batch_normalization".*axis 7'),
     ],
 )
@@ -100,10 +131,15 @@ def test_merging():
 
 
 def test_texts_and_objects():
+    layer = layers.Dense(3, name="dense")
+    for kind in (str, bytes, complex, "datetime64[s]"):
+        with pytest.raises(TypeError, match=r'"dense".*real numbers'):
+            layer(np.ones((1, 2), "int64").astype(kind))
     with pytest.raises(ValueError, match=r'"dense".*numbers'):
-        layers.Dense(3)(np.array([["a", "b"]]))
-    with pytest.raises(ValueError, match=r'"dense_1".*without any'):
-        layers.Dense(3)("text")
+        layer(np.array([["a", 1]], object))
+    assert layer(np.ones((1, 2), bool)).shape == (1, 3)
+    with pytest.raises(ValueError, match=r'"dense".*without any'):
+        layers.Dense(3, name="dense")("text")
 
 
 def test_symbolic_tensors_have_no_values():

@@ -166,3 +166,33 @@ def test_deep_models_do_not_recurse():
     for _ in range(1500):
         y = layers.Identity()(y)
     assert len(fastconv.Model(x, y).layers) == 1501
+
+
+def test_layer_names_are_unique():
+    x = fastconv.Input((3,))
+    y = layers.Dense(3, name="a")(layers.Dense(3, name="a")(x))
+    with pytest.raises(ValueError, match="The name 'a' is used 2 times in the model"):
+        fastconv.Model(x, y)
+
+
+def test_symbolic_tensors_are_no_arrays():
+    x = fastconv.Input((3,))
+    with pytest.raises(TypeError, match="iterated"):
+        list(x)
+    for call in (np.mean, np.exp, lambda t: np.concatenate([t, t])):
+        with pytest.raises(TypeError, match=r"use fastconv\.ops"):
+            call(x)
+        with pytest.raises(TypeError, match=r"use fastconv\.ops"):
+            layers.Lambda(call)(np.ones((2, 3), "float32"))
+    row = np.arange(3.0, dtype="float32")
+    model = fastconv.Model(x, row - np.float32(2) * x)
+    np.testing.assert_allclose(model(np.ones((2, 3), "float32")), [row - 2] * 2)
+
+
+def test_a_subclass_must_call_super_init():
+    class Own(fastconv.Model):
+        def __init__(self):
+            self.dense = layers.Dense(3)
+
+    with pytest.raises(RuntimeError, match=r"super\(\).__init__\(\)"):
+        Own()

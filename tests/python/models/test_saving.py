@@ -276,3 +276,78 @@ def test_a_killed_save_keeps_the_earlier_file(tmp_path):
     process.stdout.close()
     assert path.read_bytes() == before
     fastconv.models.load_model(path)
+
+
+def _twice(first, second):
+    """A subclassed model with two layers, whatever their names."""
+
+    @fastconv.utils.register_keras_serializable("clash")
+    class Twice(fastconv.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.first, self.second = first(), second()
+
+        def call(self, x):
+            return self.second(self.first(x))
+
+        def get_config(self):
+            return {}
+
+    model = Twice()
+    model.build((None, 4, 3))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda: layers.Dense(3, name="h"), lambda: layers.Dense(3, name="h")),
+        (lambda: layers.Conv1D(3, 1, name="dense"), lambda: layers.Dense(3)),
+        (lambda: layers.Dense(3), lambda: layers.Conv1D(3, 1, name="dense")),
+        (lambda: layers.Dense(3, name="optimizer"), lambda: layers.Dense(3, name="optimizer_1")),
+        (
+            lambda: fastconv.Sequential([layers.Dense(3)], name="enc"),
+            lambda: fastconv.Sequential([layers.Dense(3)], name="enc"),
+        ),
+    ],
+)
+def test_layers_of_equal_names_keep_their_weights(tmp_path, first, second):
+    fastconv.utils.clear_session()
+    model = _twice(first, second)
+    x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "m")
+    loaded = fastconv.models.load_model(tmp_path / "m", custom_objects={"Twice": type(model)})
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    model.save_weights(tmp_path / "w")
+    other = _twice(first, second)
+    other.load_weights(tmp_path / "w")
+    np.testing.assert_array_equal(other.predict(x, verbose=0), expected)
+
+
+def test_custom_losses_and_metrics_work_after_loading(tmp_path):
+    def own_loss(y_true, y_pred):
+        return fastconv.ops.mean(fastconv.ops.square(y_true - y_pred), axis=-1)
+
+    def own_metric(y_true, y_pred):
+        return np.abs(y_true - y_pred)
+
+    class OwnLoss(fastconv.losses.Loss):
+        def call(self, y_true, y_pred):
+            return own_loss(y_true, y_pred)
+
+    class OwnMetric(fastconv.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(y_true - y_pred)
+
+    known = {f.__name__: f for f in (own_loss, own_metric, OwnLoss, OwnMetric)}
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    for loss in (own_loss, OwnLoss()):
+        model = fastconv.Sequential([layers.Input((3,)), layers.Dense(1)])
+        model.compile("sgd", loss, metrics=[own_metric, OwnMetric(name="own")])
+        expected = model.evaluate(x, y, verbose=0, return_dict=True)
+        assert set(expected) == {"loss", "own_metric", "own"}
+        model.save(tmp_path / "m")
+        loaded = fastconv.models.load_model(tmp_path / "m", custom_objects=known)
+        assert loaded.evaluate(x, y, verbose=0, return_dict=True) == expected
+        loaded.save(tmp_path / "again")

@@ -207,6 +207,107 @@ def test_checkpoint_by_batches_and_errors(tmp_path):
         _model().fit(X, Y, callbacks=[bad], verbose=0)
 
 
+def _direction(monitor, metrics):
+    """Whether the first or the second of the values 1, 2 is the best."""
+    model = fastconv.Sequential([layers.Input((4,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=list(metrics))
+    stop = callbacks.EarlyStopping(monitor, patience=9)
+    fake = Fake([1.0, 2.0], monitor)
+    model.fit(X, Y, epochs=2, callbacks=[fake, stop], verbose=0)
+    return {1.0: "min", 2.0: "max"}[stop.best]
+
+
+def score(y_true, y_pred):
+    return -np.abs(y_true - y_pred)
+
+
+def dice(y_true, y_pred):
+    return -np.abs(y_true - y_pred)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metrics", "expected"),
+    [
+        ("val_loss", (), "min"),
+        ("val_accel_loss", (), "min"),
+        ("vaccine_loss", (), "min"),
+        ("val_accuracy", (), "max"),
+        ("auc_1", (), "max"),
+        ("rmse", (), "min"),
+        ("ours", [fastconv.metrics.Precision(name="ours")], "max"),
+        ("val_ours", [fastconv.metrics.RootMeanSquaredError(name="ours")], "min"),
+        ("val_huber", ["huber"], "min"),
+    ],
+)
+def test_auto_mode(monitor, metrics, expected):
+    assert _direction(monitor, metrics) == expected
+
+
+def test_auto_mode_asks_where_it_cannot_know(tmp_path):
+    for monitor, metrics in (("val_dice", [dice]), ("val_vaccine", ()), ("val_score", [score])):
+        with pytest.raises(ValueError, match=f"EarlyStopping.*{monitor}.*mode='max'"):
+            _direction(monitor, metrics)
+    model = _model()
+    best = callbacks.ModelCheckpoint(tmp_path / "b", monitor="val_dice", save_best_only=True)
+    with pytest.raises(ValueError, match=r"ModelCheckpoint.*val_dice"):
+        model.fit(X, Y, callbacks=[Fake([1], "val_dice"), best], verbose=0)
+
+
+def test_auto_mode_with_several_outputs():
+    x = layers.Input((4,))
+    outputs = [layers.Dense(1, name=name)(x) for name in ("accel", "vaccine")]
+    model = fastconv.Model(x, outputs)
+    model.compile("sgd", ["mse", "mse"], metrics=[["mae"], [fastconv.metrics.Recall(name="r")]])
+    best = {}
+    for name in ("accel_loss", "accel_mae", "vaccine_r"):
+        stop = callbacks.EarlyStopping(name, patience=9)
+        model.fit(X, [Y, Y], epochs=2, callbacks=[Fake([1.0, 2.0], name), stop], verbose=0)
+        best[name] = stop.best
+    assert best == {"accel_loss": 1, "accel_mae": 1, "vaccine_r": 2}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: callbacks.ModelCheckpoint("a", save_freq=0), "save_freq.*0"),
+        (lambda: callbacks.ModelCheckpoint("a", save_freq=-4), "save_freq.*-4"),
+        (lambda: callbacks.ReduceLROnPlateau(factor=-1), "factor.*-1"),
+        (lambda: callbacks.ReduceLROnPlateau(patience=-1), "patience.*-1"),
+        (lambda: callbacks.EarlyStopping(patience=-1), "patience.*-1"),
+        (lambda: callbacks.EarlyStopping(patience="a"), "patience.*'a'"),
+        (lambda: callbacks.LearningRateScheduler(3), "schedule.*3"),
+        (lambda: callbacks.CallbackList([callbacks.EarlyStopping]), "class EarlyStopping"),
+        (lambda: callbacks.CallbackList(3), "callbacks.*3"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+def test_a_schedule_that_returns_nan():
+    bad = callbacks.LearningRateScheduler(lambda epoch, lr: float("nan"))
+    with pytest.raises(ValueError, match=r"finite number.*nan"):
+        _model().fit(X, Y, callbacks=[bad], verbose=0)
+
+
+def test_an_interrupted_run_keeps_the_earlier_log(tmp_path):
+    path = tmp_path / "log.csv"
+    _model().fit(X, Y, epochs=2, callbacks=[callbacks.CSVLogger(path)], verbose=0)
+    before = path.read_text()
+
+    class Interrupts(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    log = callbacks.CSVLogger(path)
+    with pytest.raises(KeyboardInterrupt):
+        _model().fit(X, Y, callbacks=[log, Interrupts()], verbose=0)
+    assert path.read_text() == before
+    _model().fit(X, Y, epochs=1, callbacks=[log], verbose=0)
+    assert len(path.read_text().splitlines()) == 2
+
+
 def test_terminate_on_nan(capsys):
     model = _model(1e30)
     history = model.fit(

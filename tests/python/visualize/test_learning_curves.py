@@ -92,3 +92,18 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"fastconv\[plot\]"):
         learning_curves(HISTORY)
+
+
+def test_ticks_of_one_epoch_are_whole():
+    axes = learning_curves({"loss": [1.0]}).axes[0]
+    assert axes.get_xlim() == (0.5, 1.5)
+    low, high = axes.get_xlim()
+    assert [t for t in axes.get_xticks() if low <= t <= high] == [1]
+
+
+def test_curves_without_a_finite_value_are_told():
+    figure = learning_curves({"loss": [np.nan, np.inf], "mae": [1.0, np.nan]})
+    assert [[t.get_text() for t in axes.texts] for axes in figure.axes] == [
+        ["no finite values"],
+        [],
+    ]

@@ -10,13 +10,8 @@ import importlib
 import importlib.machinery
 import sys
 
-try:
-    from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
-    from fastconv._runtime import get_num_threads, set_num_threads, show_config
-except ImportError as error:
-    # A bad environment variable is reported at the first use: the command line can tell it so.
-    if not str(error).startswith(("FASTCONV_ISA=", "FASTCONV_NUM_THREADS=")):
-        raise
+from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
+from fastconv._runtime import get_num_threads, set_num_threads, show_config
 
 _SUBMODULES = (
     "activations",
@@ -73,9 +68,6 @@ def _version() -> str:
 def __getattr__(name: str):
     if name == "__version__":
         value = _version()
-    elif name in ("_core", "get_num_threads", "set_num_threads", "show_config"):
-        runtime = importlib.import_module("fastconv._runtime")
-        value = getattr(runtime, name.removeprefix("_"))
     elif name in _SUBMODULES:
         value = importlib.import_module(f"fastconv.{name}")
     elif name in _NAMES:

@@ -180,14 +180,6 @@ def test_info(command):
     assert fastconv.__version__ in out
 
 
-@pytest.mark.parametrize("variable", ["FASTCONV_NUM_THREADS", "FASTCONV_ISA"])
-@pytest.mark.parametrize("arguments", [["info"], ["train"], ["summary", __file__]])
-def test_bad_environment_is_one_line(command, tmp_path, variable, arguments):
-    status, out, err = command(*arguments, cwd=tmp_path, **{variable: "abc"})
-    assert status == 2 and out == ""
-    assert f"{variable}=abc" in err and err.count("\n") == 1
-
-
 @pytest.mark.parametrize("name", [None, "train", "predict", "summary", "info"])
 def test_help_has_an_example(command, name):
     status, out, err = command(*([name] if name else []), "--help")

@@ -8,7 +8,7 @@ from types import ModuleType
 # After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. Some ten
 # microseconds are enough to bridge the gap between the steps of a plan. The runtime reads this when
 # it is loaded, so it is set for that moment only; neither this process nor its children keep it.
-_SPIN = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "0"}
+_SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 
 def _load() -> ModuleType:

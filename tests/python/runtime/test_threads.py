@@ -83,22 +83,23 @@ def test_multiprocessing_fork_pool():
 
 
 def test_idle_threads_do_not_spin():
-    # Between runs the threads may wait actively for a moment only.
+    # Between runs the threads may wait actively for a moment only. The median of the rests: on a
+    # shared machine single rests are billed milliseconds that are not ours.
     printed = output(
         """
         _core.set_num_threads(2)
         plan, x = make(1)
         plan.run([x])
-        used = 0.0
-        for _ in range(20):
+        used = []
+        for _ in range(21):
             plan.run([x])
             before = time.process_time()
             time.sleep(0.05)
-            used += time.process_time() - before
-        print(used)
+            used.append(time.process_time() - before)
+        print(sorted(used)[10])
         """
     )
-    assert float(printed) < 0.02, f"{printed} s of processor time in 1 s of rest"
+    assert float(printed) < 0.001, f"{printed} s of processor time in 0.05 s of rest"
 
 
 def test_environment_is_left_alone():

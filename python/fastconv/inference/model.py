@@ -1,4 +1,4 @@
-"""The model of a file: a graph of ONNX operators with its constants, independent of the `onnx` package.
+"""The model of a file: a graph of ONNX operators with its constants; needs no `onnx` package.
 
 `fastconv.onnx.load` makes one from an ONNX model, `fastconv.inference.file` keeps it in fastconv's
 own file, and the lowering turns it into a graph of the core.
@@ -20,9 +20,10 @@ class ValueInfo:
 
     Attributes:
         name: name of the value.
-        dtype: NumPy's name of the element type ("bfloat16" and the like for types that NumPy lacks);
+        dtype: NumPy's name of the element type (ONNX's in lower case where NumPy lacks the type);
             "" where the model does not say (outputs only).
-        shape: sizes; a string is a symbolic size, None an unknown one. None as a whole: rank unknown.
+        shape: sizes; a string is a symbolic size, None an unknown one. None as a whole: the rank
+            is unknown.
     """
 
     name: str

@@ -15,7 +15,7 @@ def write_class_names(path: str | os.PathLike, names: Sequence[str]) -> None:
     from safetensors import safe_open
     from safetensors.numpy import save
 
-    from fastconv.models.saving import write_atomically
+    from fastconv._files import write_atomically
 
     with safe_open(path, framework="numpy") as file:
         metadata = {**file.metadata(), _KEY: json.dumps(list(names))}

@@ -6,18 +6,16 @@ automatic numbers of layer names do not matter. Nothing in a file is ever run.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import tempfile
 
 import numpy as np
 
+from fastconv._files import FORMAT, check_metadata, write_atomically
 from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
 
-FORMAT = "fastconv"
 VERSION = 1
 _OPTIMIZER = "optimizer/"
 
@@ -76,31 +74,6 @@ def _is_automatic(layer, kind: str) -> bool:
     if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name):
         return True
     return isinstance(layer, Model) and bool(re.fullmatch(r"functional(_\d+)?", layer.name))
-
-
-def write_atomically(path, data: bytes) -> None:
-    """Write a file so that at any moment its name stands for the old or the new content."""
-    path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"cannot save to {path}: the folder {folder} does not exist")
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"cannot save to {path}: it is a folder")
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp's files are private; a saved model gets the usual rights.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _write(path, tensors, metadata, overwrite) -> None:
@@ -180,30 +153,16 @@ def _read(filepath):
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            _check_metadata(path, metadata)
+            check_metadata(path, metadata, VERSION)
+            if metadata.get("kind") == "graph":
+                raise ValueError(
+                    f"{path} holds an inference graph, not a layer model; open it with "
+                    "fastconv.InferenceSession"
+                )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is not a fastconv file or is damaged: {error}") from None
     return tensors, metadata
-
-
-def _check_metadata(path, metadata) -> None:
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is a safetensors file, but fastconv did not write it: its metadata has "
-            f"format {metadata.get('format')!r}"
-        )
-    try:
-        version = int(metadata.get("version", ""))
-    except ValueError:
-        raise ValueError(
-            f"{path} is damaged: its format version is {metadata.get('version')!r}"
-        ) from None
-    if version > VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, this fastconv reads up to {VERSION}; "
-            "install a newer fastconv"
-        )
 
 
 def _assign(path, model, tensors, skip_mismatch=False) -> None:

@@ -109,7 +109,7 @@ def _read_log(path: Path) -> dict[str, list[float]]:
 def _save(figure: Figure, path: Path) -> None:
     import io
 
-    from fastconv.models.saving import write_atomically
+    from fastconv._files import write_atomically
 
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix[1:] or "png", dpi=120)

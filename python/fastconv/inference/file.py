@@ -1,4 +1,4 @@
-"""fastconv's own file of an inference graph: one safetensors file, described in docs/file-format.md.
+"""fastconv's own file of an inference graph, one safetensors file: docs/file-format.md.
 
 It needs no `onnx` package, runs no code, and its constants are mapped into memory, not copied.
 """
@@ -25,7 +25,7 @@ _INT64 = range(-(2**63), 2**63)
 
 def recognizes(head: bytes) -> bool:
     """Return whether a file that starts with these bytes (at least 9) is one of fastconv's."""
-    return len(head) >= 9 and head[8:9] == b"{" and head[5:8] == b"\0\0\0"
+    return len(head) >= 9 and head[8:9] == b"{" and head[4:8] == b"\0\0\0\0"
 
 
 def save(model: ModelGraph, path) -> None:

@@ -1,7 +1,7 @@
 """The safetensors format with memory-mapped arrays, which the package `safetensors` copies.
 
-The layout (https://huggingface.co/docs/safetensors): eight bytes with the length of the header, the
-header as JSON, and the tensors without gaps.
+The layout: eight bytes with the length of the header, the header as JSON, and the tensors without
+gaps between them.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def arrays(data, header: dict, start: int, where: str) -> dict[str, np.ndarray]:
             )
         ranges.append((begin, end))
         array = np.frombuffer(data, dtype, math.prod(shape), start + begin)
-        if dtype == bool and array.size and array.view(np.uint8).max() > 1:
+        if dtype.name == "bool" and array.size and array.view(np.uint8).max() > 1:
             raise ValueError(f"{what} has bytes other than 0 and 1")
         # A copy only if the file's writer did not align the tensor.
         array = np.require(array, dtype.newbyteorder("="), ["C", "A"]).reshape(shape)

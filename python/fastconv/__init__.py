@@ -40,6 +40,8 @@ _SUBMODULES = (
 _NAMES = {
     "Input": "fastconv.layers",
     "Layer": "fastconv.layers",
+    "InferenceSession": "fastconv.session",
+    "SessionOptions": "fastconv.session",
     "Model": "fastconv.models",
     "Sequential": "fastconv.models",
     "Variable": "fastconv._graph",
@@ -47,6 +49,8 @@ _NAMES = {
 }
 
 __all__ = [
+    "InferenceSession",
+    "SessionOptions",
     "Input",
     "Layer",
     "Model",

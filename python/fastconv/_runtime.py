@@ -38,12 +38,17 @@ def set_num_threads(n: int) -> None:
         ValueError: ``n`` is not an integer from 1 to 4096.
         TypeError: ``n`` is not an integer.
     """
+    core.set_num_threads(check_num_threads(n, "set_num_threads: n"))
+
+
+def check_num_threads(n, what: str) -> int:
+    """Return `n` after checking that it is an integer from 1 to 4096."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"set_num_threads: n is {n!r}, expected an integer")
+        raise TypeError(f"{what} is {n!r}, expected an integer")
     n = n.__index__()
     if not 1 <= n <= 4096:
-        raise ValueError(f"set_num_threads: n is {n}, expected an integer from 1 to 4096")
-    core.set_num_threads(n)
+        raise ValueError(f"{what} is {n}, expected an integer from 1 to 4096")
+    return n
 
 
 def get_num_threads() -> int:

@@ -1,0 +1,22 @@
+"""The table of ONNX operators that can be lowered to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+OPERATORS: dict[str, Callable] = {}
+
+
+def operator(*names: str):
+    """Register a function as the lowering of ONNX operators of the default domain.
+
+    It takes a `Context` and returns the output tensors: one `Tensor`, or a list of them.
+    """
+
+    def register(function: Callable) -> Callable:
+        for name in names:
+            assert name not in OPERATORS, name
+            OPERATORS[name] = function
+        return function
+
+    return register

@@ -1,0 +1,145 @@
+"""Values of a network while it is lowered: known arrays, or core values in some axis order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fastconv._runtime import core as _core
+
+Shape = tuple[int, ...]
+Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical position p
+
+
+class Variables:
+    """The core's variables of a network's constants, shared by the plans of all input shapes.
+
+    What is derived from a constant (a weight in another axis order) is made once, and is the same
+    variable in every plan: that is how plans share packed weights.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple, object] = {}
+
+    def get(self, key: tuple, make: Callable[[], np.ndarray]):
+        found = self._made.get(key)
+        if found is None:
+            array = np.require(make(), requirements=["C", "A"])
+            found = _core.Variable.wrap(array, str(key[0]))
+            self._made[key] = found
+        return found
+
+
+class Tensor:
+    """One value: `shape` and axes are those of the ONNX model, whatever order the memory has.
+
+    `value` is the array where it is known while planning (weights, shape arithmetic). `key`
+    identifies a known value across plans; None where it depends on the inputs' shapes.
+    """
+
+    __slots__ = ("_ids", "dtype", "graph", "key", "name", "order", "shape", "value")
+
+    def __init__(self, graph, shape: Shape, dtype: str, name: str = "") -> None:
+        self.graph = graph
+        self.shape = shape
+        self.dtype = dtype
+        self.name = name
+        self.value: np.ndarray | None = None
+        self.key: tuple | None = None
+        self.order: Order = tuple(range(len(shape)))
+        self._ids: dict[Order, int] = {}
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def at(self, order: Order | None = None) -> int:
+        """The core's value with the axes in this physical order (None: the logical one)."""
+        if order is None:
+            order = tuple(range(self.rank))
+        found = self._ids.get(order)
+        if found is None:
+            found = self._constant(order) if self.value is not None else self._reorder(order)
+            self._ids[order] = found
+        return found
+
+    def physical(self) -> int:
+        """The core's value in the order it has, which `order` tells."""
+        return self.at(self.order)
+
+    def _constant(self, order: Order) -> int:
+        array = self.value.transpose(order)
+        if self.key is None:
+            return self.graph.core.constant(np.require(array, requirements=["C", "A"]))
+        key = self.key if order == tuple(range(self.rank)) else (*self.key, order)
+        return self.graph.core.variable(self.graph.variables.get(key, lambda: array))
+
+    def _reorder(self, order: Order) -> int:
+        shape = [self.shape[axis] for axis in order]
+        long = [axis for axis in order if self.shape[axis] != 1]
+        for have, value in self._ids.items():
+            # Axes of size one may move for free.
+            if [axis for axis in have if self.shape[axis] != 1] == long:
+                return self.graph.emit("reshape", [value], shape=shape)
+        perm = [self.order.index(axis) for axis in order]
+        return self.graph.emit("transpose", [self._ids[self.order]], perm=perm)
+
+    def derived(self, what: str, make: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+        """A known tensor computed from this known one, made once for all plans."""
+        assert self.value is not None
+        key = None if self.key is None else (*self.key, what)
+        return self.graph.known(make(self.value), key, self.name)
+
+
+class NeedsValue(Exception):
+    """An operator's output shape depends on a value that only a run can tell."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(tensor.name)
+        self.tensor = tensor
+
+
+class CoreGraph:
+    """A core graph under construction."""
+
+    def __init__(self, variables: Variables) -> None:
+        self.core = _core.Graph()
+        self.variables = variables
+        self.node_name = ""
+
+    def emit_all(self, op: str, inputs: list[int | None], **attrs) -> list[int]:
+        return self.core.add(op, inputs, attrs, self.node_name)
+
+    def emit(self, op: str, inputs: list[int | None], **attrs) -> int:
+        """Add a core operator and return its first output."""
+        return self.emit_all(op, inputs, **attrs)[0]
+
+    def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
+        tensor = Tensor(self, shape, dtype, name)
+        tensor._ids[tensor.order] = self.core.input(name, shape, dtype)
+        return tensor
+
+    def known(self, value: np.ndarray, key: tuple | None = None, name: str = "") -> Tensor:
+        value = np.asarray(value)
+        tensor = Tensor(self, value.shape, value.dtype.name, name)
+        tensor.value = value
+        tensor.key = key
+        return tensor
+
+    def wrap(self, value: int, order: Order | None = None) -> Tensor:
+        """The tensor of a core value whose axes lie in this order."""
+        physical = tuple(self.core.shape(value))
+        order = tuple(range(len(physical))) if order is None else tuple(order)
+        shape = [0] * len(physical)
+        for position, axis in enumerate(order):
+            shape[axis] = physical[position]
+        tensor = Tensor(self, tuple(shape), self.core.dtype(value))
+        tensor.order = order
+        tensor._ids[order] = value
+        return tensor

@@ -141,7 +141,7 @@ class InferenceSession:
             The outputs in the order asked for.
 
         Raises:
-            ValueError: unknown or missing names, shapes that do not fit, values that a node refuses.
+            ValueError: unknown or missing names, shapes that do not fit, values that nodes refuse.
             TypeError: wrong dtypes.
         """
         feeds, plan = self._prepare(input_feed)
@@ -248,7 +248,7 @@ def check_symbols(inputs: list[ValueInfo], feeds: dict[str, np.ndarray]) -> None
 
 
 class Profile(list):
-    """A row a step (dicts): op, name, algorithm, shape, seconds, gflops (GFLOP/s); prints a table."""
+    """A dict a step: op, name, algorithm, shape, seconds, gflops (GFLOP/s); prints a table."""
 
     def __init__(self, rows: list[dict]) -> None:
         super().__init__(rows)

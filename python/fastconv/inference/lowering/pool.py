@@ -65,6 +65,12 @@ def max_pool(c: Context) -> Tensor | list[Tensor]:
     return c.cast(y, dtype)
 
 
+def depth_window(wd: Window) -> Window:
+    """The window along the first of three axes, over maps that are one row each."""
+    d = wd.axes(0)
+    return Window([*d.kernel, 1], [*d.strides, 1], [*d.dilations, 1], [*d.begin, 0], [*d.end, 0])
+
+
 def padded_for_max(c: Context, value: int, wd: Window, sizes: list[int]) -> tuple[int, Window]:
     """Move padding that the core does not take into the input; it never wins."""
     shape = c.graph.core.shape(value)
@@ -128,15 +134,7 @@ def max_pool3d(c: Context, x: Tensor, wd: Window, sizes: list[int]) -> Tensor:
     value = c.emit("reshape", [x.at(channels_last(5))], shape=[n * depth, h, w, ch])
     value = max_pool2d(c, value, wd.axes(1, 2), sizes[1:])
     value = c.emit("reshape", [value], shape=[n, depth, sizes[1] * sizes[2], ch])
-    along = wd.axes(0)
-    along = Window(
-        along.kernel + [1],
-        along.strides + [1],
-        along.dilations + [1],
-        along.begin + [0],
-        along.end + [0],
-    )
-    value = max_pool2d(c, value, along, [sizes[0], sizes[1] * sizes[2]])
+    value = max_pool2d(c, value, depth_window(wd), [sizes[0], sizes[1] * sizes[2]])
     return c.wrap(c.emit("reshape", [value], shape=[n, *sizes, ch]), channels_last(5))
 
 
@@ -178,9 +176,7 @@ def window_sum(c: Context, x: Tensor, wd: Window, sizes: list[int]) -> Tensor:
     value = c.emit("reshape", [x.at(channels_last(5))], shape=[n * depth, h, w, ch])
     value = sum2d(c, value, wd.axes(1, 2), sizes[1:])
     value = c.emit("reshape", [value], shape=[n, depth, sizes[1] * sizes[2], ch])
-    a = wd.axes(0)
-    a = Window(a.kernel + [1], a.strides + [1], a.dilations + [1], a.begin + [0], a.end + [0])
-    value = sum2d(c, value, a, [sizes[0], sizes[1] * sizes[2]])
+    value = sum2d(c, value, depth_window(wd), [sizes[0], sizes[1] * sizes[2]])
     return c.wrap(c.emit("reshape", [value], shape=[n, *sizes, ch]), channels_last(5))
 
 

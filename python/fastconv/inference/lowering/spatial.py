@@ -35,13 +35,8 @@ class Window:
         """One axis becomes the second of two."""
         if len(self.kernel) == 2:
             return self
-        return Window(
-            [1] + self.kernel,
-            [1] + self.strides,
-            [1] + self.dilations,
-            [0] + self.begin,
-            [0] + self.end,
-        )
+        parts = (self.kernel, self.strides, self.dilations, self.begin, self.end)
+        return Window(*([n, *part] for n, part in zip((1, 1, 1, 0, 0), parts, strict=True)))
 
     def attrs(self) -> dict:
         return {"strides": self.strides, "pads": self.pads}

@@ -286,7 +286,6 @@ def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
             return own.load(source)
     elif not isinstance(source, (bytes, bytearray, memoryview)):
         raise TypeError(f"the model is a {type(source).__name__}, expected a path or bytes")
-    from fastconv.inference.simplify import simplify
     from fastconv.onnx import load
 
-    return simplify(load(source))
+    return load(source)

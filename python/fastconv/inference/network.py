@@ -12,6 +12,7 @@ from fastconv.inference.lowering import OPERATORS
 from fastconv.inference.lowering.context import Context
 from fastconv.inference.lowering.tensor import CoreGraph, NeedsValue, Shape, Tensor, Variables
 from fastconv.inference.model import ModelGraph, Node
+from fastconv.inference.simplify import simplify
 
 # Results up to this size are computed while planning, so that shapes may depend on them.
 _FOLD_BYTES = 1 << 20
@@ -48,10 +49,10 @@ class Network:
 
     def __init__(self, model: ModelGraph) -> None:
         check_operators(model)
-        self.model = model
+        self.model = simplify(model)  # a new one: folding changes it
         self.variables = Variables()
         self.store = _core.PackStore()
-        fold_constants(model)
+        fold_constants(self.model)
 
     def plan(
         self, shapes: dict[str, tuple[Shape, str]], values: dict[str, np.ndarray]

@@ -27,11 +27,32 @@ py::tuple shape_tuple(const Shape& shape) {
 
 DType dtype_of(const py::array& a) {
   const py::dtype d = a.dtype();
-  if (d.is(py::dtype::of<float>()) || d.equal(py::dtype::of<float>())) return DType::f32;
-  if (d.equal(py::dtype::of<double>())) return DType::f64;
-  if (d.equal(py::dtype::of<std::int64_t>())) return DType::i64;
-  throw py::type_error("dtype " + py::str(d).cast<std::string>() +
-                       " is not supported; expected float32, float64 or int64");
+  if (d.byteorder() == '=' || d.byteorder() == '|') {
+    const bool floating = d.kind() == 'f', is_signed = d.kind() == 'i', is_unsigned = d.kind() == 'u';
+    switch (d.itemsize()) {
+      case 1:
+        if (d.kind() == 'b') return DType::b8;
+        if (is_signed) return DType::i8;
+        if (is_unsigned) return DType::u8;
+        break;
+      case 2:
+        if (is_signed) return DType::i16;
+        if (is_unsigned) return DType::u16;
+        break;
+      case 4:
+        if (floating) return DType::f32;
+        if (is_signed) return DType::i32;
+        if (is_unsigned) return DType::u32;
+        break;
+      case 8:
+        if (floating) return DType::f64;
+        if (is_signed) return DType::i64;
+        if (is_unsigned) return DType::u64;
+        break;
+      default: break;
+    }
+  }
+  throw py::type_error("dtype " + py::str(d).cast<std::string>() + " is not supported; expected " + dtype_names());
 }
 
 Shape shape_of(const py::array& a) { return Shape(a.shape(), a.shape() + a.ndim()); }

@@ -3,19 +3,29 @@
 namespace fastconv {
 
 const char* name_of(DType t) {
-  switch (t) {
-    case DType::f32: return "float32";
-    case DType::f64: return "float64";
-    case DType::i64: return "int64";
-  }
-  return "?";
+  constexpr const char* names[] = {
+#define FASTCONV_DTYPE(name, T, numpy) numpy,
+      FASTCONV_DTYPES(FASTCONV_DTYPE)
+#undef FASTCONV_DTYPE
+  };
+  return names[static_cast<std::size_t>(t)];
 }
 
 DType dtype_from_name(const std::string& name) {
-  if (name == "float32") return DType::f32;
-  if (name == "float64") return DType::f64;
-  if (name == "int64") return DType::i64;
-  throw Error("dtype " + name + " is not supported; expected float32, float64 or int64");
+#define FASTCONV_DTYPE(enumerator, T, numpy) \
+  if (name == numpy) return DType::enumerator;
+  FASTCONV_DTYPES(FASTCONV_DTYPE)
+#undef FASTCONV_DTYPE
+  throw Error("dtype " + name + " is not supported; expected " + dtype_names());
+}
+
+std::string dtype_names() {
+  std::string names;
+#define FASTCONV_DTYPE(enumerator, T, numpy) \
+  names += std::string(names.empty() ? "" : DType::enumerator == DType::b8 ? " or " : ", ") + numpy;
+  FASTCONV_DTYPES(FASTCONV_DTYPE)
+#undef FASTCONV_DTYPE
+  return names;
 }
 
 std::string to_string(const Shape& shape) {

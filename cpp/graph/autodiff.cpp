@@ -16,7 +16,7 @@ std::vector<int> Graph::gradients(const std::vector<int>& outputs, const std::ve
     bool any = false;
     for (int in : node.inputs) any = any || (in != kNone && needs[in]);
     if (any)
-      for (int out : node.outputs) needs[out] = values_[out].type.dtype != DType::i64;
+      for (int out : node.outputs) needs[out] = is_floating(values_[out].type.dtype);
   }
 
   std::vector<int> grad(values_.size(), kNone);

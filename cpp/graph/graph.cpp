@@ -3,6 +3,8 @@
 #include <cstring>
 #include <map>
 
+#include "core/numbers.hpp"
+
 namespace fastconv {
 namespace {
 
@@ -55,10 +57,23 @@ void InferContext::expect_shape(std::size_t i, const Shape& expected, const char
     fail(std::string(what) + " has shape " + to_string(shape(i)) + ", expected " + to_string(expected));
 }
 
-void InferContext::expect_same_dtype() const {
+void InferContext::expect_dtype(std::size_t i, DTypeSet set) const {
+  const DType dtype = type(i).dtype;
+  if (set & (is_floating(dtype) ? kFloating : is_integer(dtype) ? kIntegers : kBool)) return;
+  std::string expected;
+  const auto add = [&](DTypeSet part, const char* what) {
+    if (set & part) expected += std::string(expected.empty() ? "" : " or ") + what;
+  };
+  add(kFloating, "float32 or float64");
+  add(kIntegers, "an integer type");
+  add(kBool, "bool");
+  fail("input " + std::to_string(i) + " is " + name_of(dtype) + ", expected " + expected);
+}
+
+void InferContext::expect_same_dtype(DTypeSet set) const {
   for (std::size_t i = 0; i < inputs(); ++i) {
     if (!has(i)) continue;
-    if (type(i).dtype == DType::i64) fail("input " + std::to_string(i) + " is int64, expected float32 or float64");
+    expect_dtype(i, set);
     if (type(i).dtype != type(0).dtype)
       fail("inputs have different dtypes: " + std::string(name_of(type(0).dtype)) + " and " + name_of(type(i).dtype));
   }
@@ -110,11 +125,10 @@ int Graph::constant(TensorType type, const void* data) {
 }
 
 int Graph::scalar(double value, DType dtype) {
-  const float f = static_cast<float>(value);
-  const auto i = static_cast<std::int64_t>(value);
-  if (dtype == DType::f32) return constant({{}, dtype}, &f);
-  if (dtype == DType::i64) return constant({{}, dtype}, &i);
-  return constant({{}, dtype}, &value);
+  return visit(dtype, [&](auto t) {
+    t = saturate<decltype(t)>(value);
+    return constant({{}, dtype}, &t);
+  });
 }
 
 Node Graph::make_node(const std::string& op, std::vector<int> inputs, Attrs attrs, std::string name) {

@@ -32,6 +32,9 @@ struct Node {
   std::string name;
 };
 
+// Sets of dtypes that an operator takes.
+enum DTypeSet : unsigned { kFloating = 1, kIntegers = 2, kBool = 4, kNumbers = kFloating | kIntegers, kAny = 7 };
+
 // What shape inference sees of a node that is being added.
 class InferContext {
  public:
@@ -46,7 +49,8 @@ class InferContext {
   // Common checks.
   void expect_rank(std::size_t i, std::size_t rank, const char* what) const;
   void expect_shape(std::size_t i, const Shape& shape, const char* what) const;
-  void expect_same_dtype() const;  // all inputs of one floating dtype
+  void expect_dtype(std::size_t i, DTypeSet set) const;
+  void expect_same_dtype(DTypeSet set = kFloating) const;  // all inputs of one dtype of the set
 
  private:
   const Graph& graph_;

@@ -6,6 +6,8 @@ extern "C" {  // <cmath> would bring inline functions
 double pow(double, double);
 float powf(float, float);
 double log(double);
+double fmod(double, double);
+float fmodf(float, float);
 }
 
 namespace fastconv::FASTCONV_ISA {
@@ -14,6 +16,17 @@ namespace {
 // pow element by element: exp(b log a) would lose digits, and general powers are rare in networks.
 inline double power(double a, double b) { return b == 2 ? a * a : b == 1 ? a : ::pow(a, b); }
 inline float power(float a, float b) { return b == 2 ? a * a : b == 1 ? a : ::powf(a, b); }
+
+inline double remainder_of(double a, double b) { return ::fmod(a, b); }
+inline float remainder_of(float a, float b) { return ::fmodf(a, b); }
+
+// Python's %: what fmod leaves, moved to the sign of b.
+template <class T>
+FASTCONV_INLINE T modulo(T a, T b) {
+  const T r = remainder_of(a, b);
+  if (r == 0) return b < 0 ? T(-0.0) : b > 0 ? T(0) : r;
+  return (r < 0) == (b < 0) ? r : r + b;
+}
 
 template <class V, class Fn>
 FASTCONV_INLINE V each(V a, V b, Fn fn) {
@@ -35,6 +48,10 @@ FASTCONV_INLINE V apply(V a, V b) {
   if constexpr (f == Binary::maximum) return select(is_nan(a), a, max(a, b));
   if constexpr (f == Binary::minimum) return select(is_nan(a), a, min(a, b));
   if constexpr (f == Binary::pow) return each(a, b, [](T x, T y) { return power(x, y); });
+  if constexpr (f == Binary::mod) return each(a, b, [](T x, T y) { return modulo(x, y); });
+  if constexpr (f == Binary::fmod) return each(a, b, [](T x, T y) { return remainder_of(x, y); });
+  if constexpr (f == Binary::prelu) return select(less(a, zero), a * b, a);
+  if constexpr (f == Binary::prelu_slope) return select(less(a, zero), b, one);
   if constexpr (f == Binary::equal) return select(equal(a, b), one, zero);
   if constexpr (f == Binary::maximum_share) return select(equal(a, b), half, select(less(a, b), zero, one));
   if constexpr (f == Binary::minimum_share) return select(equal(a, b), half, select(less(b, a), zero, one));

@@ -8,6 +8,7 @@ namespace {
 template <Reduce op, class V>
 FASTCONV_INLINE V combine(V acc, V x) {
   if constexpr (op == Reduce::sum) return acc + x;
+  if constexpr (op == Reduce::prod) return acc * x;
   if constexpr (op == Reduce::max) return select(is_nan(x), x, max(x, acc));
   return select(is_nan(x), x, min(x, acc));
 }
@@ -15,6 +16,7 @@ FASTCONV_INLINE V combine(V acc, V x) {
 template <Reduce op, class T>
 FASTCONV_INLINE T combine_scalar(T acc, T x) {
   if constexpr (op == Reduce::sum) return acc + x;
+  if constexpr (op == Reduce::prod) return acc * x;
   if (x != x || acc != acc) return x != x ? x : acc;
   return (op == Reduce::max) == (x > acc) ? x : acc;
 }
@@ -55,11 +57,13 @@ FASTCONV_NOINLINE void rows(const ReduceRowsArgs<T>& a) {
         i = W;
       }
       for (; i + W <= a.n; i += W) acc = combine<op>(acc, V::load(x + i));
-      if (i < a.n) {
+      if (op != Reduce::prod && i < a.n) {
         // For max and min elements may be met twice; zeros fill up a sum.
         acc = combine<op>(acc, op == Reduce::sum ? V::load(x + i, static_cast<int>(a.n - i)) : V::load(x + a.n - W));
       }
       result = across<op>(acc);
+      if (op == Reduce::prod)
+        for (; i < a.n; ++i) result = combine_scalar<op>(result, x[i]);
     } else if (op == Reduce::sum) {
       result = sum(V::load(x, static_cast<int>(a.n)));
     } else {
@@ -153,6 +157,7 @@ template <class T>
 void reduce_rows(const ReduceRowsArgs<T>& a) {
   if (a.op == Reduce::sum) return rows<T, Reduce::sum>(a);
   if (a.op == Reduce::max) return rows<T, Reduce::max>(a);
+  if (a.op == Reduce::prod) return rows<T, Reduce::prod>(a);
   rows<T, Reduce::min>(a);
 }
 
@@ -160,6 +165,7 @@ template <class T>
 void reduce_columns(const ReduceColumnsArgs<T>& a) {
   if (a.op == Reduce::sum) return columns<T, Reduce::sum>(a);
   if (a.op == Reduce::max) return columns<T, Reduce::max>(a);
+  if (a.op == Reduce::prod) return columns<T, Reduce::prod>(a);
   columns<T, Reduce::min>(a);
 }
 

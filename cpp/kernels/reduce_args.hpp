@@ -3,7 +3,7 @@
 
 namespace fastconv {
 
-enum class Reduce : std::uint8_t { sum, max, min };
+enum class Reduce : std::uint8_t { sum, max, min, prod };
 
 // y[r] = scale * the reduction of x[r * x_row ...] over n contiguous elements (n > 0 unless sum).
 template <class T>

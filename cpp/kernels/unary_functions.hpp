@@ -4,6 +4,17 @@
 #include "kernels/elementwise_args.hpp"
 #include "kernels/math.hpp"
 
+// Functions that networks rarely use are the C library's, element by element; <cmath> would bring inline functions.
+#define FASTCONV_LIBRARY_FUNCTIONS(X) \
+  X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(asinh) X(acosh) X(atanh)
+extern "C" {
+#define FASTCONV_DECLARE(name) \
+  double name(double);         \
+  float name##f(float);
+FASTCONV_LIBRARY_FUNCTIONS(FASTCONV_DECLARE)
+#undef FASTCONV_DECLARE
+}
+
 namespace fastconv::FASTCONV_ISA {
 
 template <class V>
@@ -207,6 +218,73 @@ FASTCONV_FUNCTION(identity) {
   FASTCONV_PARAMETERS;
   V forward(V x) const { return x; }
 };
+
+// With e = exp(x): tanh(log(1 + e)) = n / (n + 2), n = e (e + 2); 1 from x = 20 on.
+FASTCONV_FUNCTION(mish) {
+  FASTCONV_PARAMETERS;
+  const V two = V::set(2), most = V::set(20);
+  V forward(V x) const {
+    const V e = exp(min(most, x)), n = e * (e + two);
+    return x * (n / (n + two));
+  }
+  V backward(V dy, V x) const {
+    const V e = exp(min(most, x)), n = e * (e + two), d = n + two;
+    return dy * (n / d + x * (V::set(4) * e * (one + e) / (d * d)));
+  }
+};
+
+// max(0, x) + min(0, alpha * (exp(x / alpha) - 1)); exp(u) - 1 = -e / (1 + e) with e = exp(-u) - 1.
+FASTCONV_FUNCTION(celu) {
+  FASTCONV_PARAMETERS;
+  V forward(V x) const {
+    const V u = x / a, e = expm1_negative(zero - abs(u));
+    return select(less(zero, x), x, a * select(less(zero, u), zero - e / (one + e), e));
+  }
+  V backward(V dy, V x) const { return select(less(zero, x), dy, dy * exp(x / a)); }
+};
+
+FASTCONV_FUNCTION(thresholded_relu) {
+  FASTCONV_PARAMETERS;
+  V forward(V x) const { return select(less_equal(x, a), zero, x); }
+  V backward(V dy, V x) const { return select(less_equal(x, a), zero, dy); }
+};
+
+FASTCONV_FUNCTION(floor) {
+  FASTCONV_PARAMETERS;
+  V forward(V x) const {
+    const V r = round(x);
+    return select(less(x, r), r - one, r);
+  }
+};
+
+FASTCONV_FUNCTION(ceil) {
+  FASTCONV_PARAMETERS;
+  V forward(V x) const {
+    const V r = round(x);
+    return select(less(r, x), r + one, r);
+  }
+};
+
+FASTCONV_FUNCTION(round) {
+  FASTCONV_PARAMETERS;
+  V forward(V x) const { return round(x); }
+};
+
+#define FASTCONV_LIBRARY_FUNCTION(name)                      \
+  FASTCONV_FUNCTION(name) {                                  \
+    FASTCONV_PARAMETERS;                                     \
+    static float value(float x) { return ::name##f(x); }     \
+    static double value(double x) { return ::name(x); }      \
+    V forward(V x) const {                                   \
+      T e[V::width];                                         \
+      x.store(e);                                            \
+      for (int i = 0; i < V::width; ++i) e[i] = value(e[i]); \
+      return V::load(e);                                     \
+    }                                                        \
+  };
+FASTCONV_LIBRARY_FUNCTIONS(FASTCONV_LIBRARY_FUNCTION)
+#undef FASTCONV_LIBRARY_FUNCTION
+#undef FASTCONV_LIBRARY_FUNCTIONS
 
 #undef FASTCONV_FUNCTION
 #undef FASTCONV_PARAMETERS

@@ -5,8 +5,9 @@
 namespace fastconv {
 namespace {
 
+template <DTypeSet set>
 std::vector<TensorType> infer(const InferContext& c) {
-  c.expect_same_dtype();
+  c.expect_same_dtype(set);
   return {{broadcast_shape(c, c.shape(0), c.shape(1)), c.type(0).dtype}};
 }
 
@@ -45,30 +46,50 @@ void gradient_pow(GradContext& c) {
   if (c.needs(1)) set_reduced(c, 1, c.add("mul", {c.grad(), c.add("pow_exponent", {c.in(0), c.in(1)})}));
 }
 
-OpDef binary(const char* name, void (*gradient)(GradContext&)) {
+// y = a - trunc(a / b) * b where fmod is set, and floor otherwise.
+void gradient_mod(GradContext& c) {
+  if (c.needs(0)) set_reduced(c, 0, c.grad());
+  if (!c.needs(1)) return;
+  const int whole = c.add("div", {c.add("sub", {c.out(), c.in(0)}), c.in(1)});
+  set_reduced(c, 1, c.add("mul", {c.grad(), whole}));
+}
+
+void gradient_prelu(GradContext& c) {
+  if (c.needs(0)) set_reduced(c, 0, c.add("mul", {c.grad(), c.add("prelu_slope", {c.in(0), c.in(1)})}));
+  if (c.needs(1)) set_reduced(c, 1, c.add("mul", {c.grad(), c.add("clip", {c.in(0)}, {{"max", 0.0}})}));
+}
+
+std::vector<TensorType> infer_mod(const InferContext& c) {
+  c.attrs().boolean("fmod", false);
+  return infer<kNumbers>(c);
+}
+
+OpDef binary(const char* name, void (*gradient)(GradContext&), decltype(OpDef::infer) infer) {
   OpDef def;
   def.name = name;
-  def.infer = infer;
+  def.infer = std::move(infer);
   if (gradient) def.gradient = gradient;
   def.inplace = {0, 1};
   return def;
 }
 
-const RegisterOp add_op{binary("add", gradient_add)};
-const RegisterOp sub_op{binary("sub", gradient_sub)};
-const RegisterOp mul_op{binary("mul", gradient_mul)};
-const RegisterOp div_op{binary("div", gradient_div)};
-const RegisterOp maximum_op{binary("maximum", gradient_extremum)};
-const RegisterOp minimum_op{binary("minimum", gradient_extremum)};
-const RegisterOp pow_op{binary("pow", gradient_pow)};
-const RegisterOp equal_op{binary("equal", nullptr)};
-const RegisterOp maximum_share_op{binary("maximum_share", nullptr)};
-const RegisterOp minimum_share_op{binary("minimum_share", nullptr)};
-const RegisterOp pow_base_op{binary("pow_base", nullptr)};
-const RegisterOp pow_exponent_op{binary("pow_exponent", nullptr)};
+const RegisterOp add_op{binary("add", gradient_add, infer<kNumbers>)};
+const RegisterOp sub_op{binary("sub", gradient_sub, infer<kNumbers>)};
+const RegisterOp mul_op{binary("mul", gradient_mul, infer<kNumbers>)};
+const RegisterOp div_op{binary("div", gradient_div, infer<kNumbers>)};
+const RegisterOp maximum_op{binary("maximum", gradient_extremum, infer<kNumbers>)};
+const RegisterOp minimum_op{binary("minimum", gradient_extremum, infer<kNumbers>)};
+const RegisterOp pow_op{binary("pow", gradient_pow, infer<kNumbers>)};
+const RegisterOp mod_op{binary("mod", gradient_mod, infer_mod)};
+const RegisterOp prelu_op{binary("prelu", gradient_prelu, infer<kNumbers>)};
+const RegisterOp equal_op{binary("equal", nullptr, infer<kFloating>)};
+const RegisterOp maximum_share_op{binary("maximum_share", nullptr, infer<kFloating>)};
+const RegisterOp minimum_share_op{binary("minimum_share", nullptr, infer<kFloating>)};
+const RegisterOp pow_base_op{binary("pow_base", nullptr, infer<kFloating>)};
+const RegisterOp pow_exponent_op{binary("pow_exponent", nullptr, infer<kFloating>)};
+const RegisterOp prelu_slope_op{binary("prelu_slope", nullptr, infer<kFloating>)};
 
 std::vector<TensorType> infer_broadcast_to(const InferContext& c) {
-  c.expect_same_dtype();
   const Shape& target = c.attrs().ints("shape");
   num_elements(target);
   if (broadcast_shape(c, c.shape(0), target) != target)
@@ -86,7 +107,7 @@ OpDef broadcast_to_def() {
 const RegisterOp broadcast_to_op{broadcast_to_def()};
 
 std::vector<TensorType> infer_dropout(const InferContext& c) {
-  if (c.type(0).dtype == DType::i64) c.fail("input 0 is int64, expected float32 or float64");
+  c.expect_dtype(0, kFloating);
   if (c.type(1).dtype != DType::i64 || c.type(1).size() != 1)
     c.fail("seed has shape " + to_string(c.shape(1)) + " and dtype " + name_of(c.type(1).dtype) +
            ", expected one int64");

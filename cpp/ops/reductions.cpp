@@ -1,4 +1,4 @@
-// reduce_sum, reduce_mean, reduce_max, reduce_min over any axes.
+// reduce_sum, reduce_mean, reduce_max, reduce_min, reduce_prod over any axes.
 #include "ops/shapes.hpp"
 
 namespace fastconv {
@@ -19,8 +19,9 @@ std::int64_t reduced_count(const Shape& shape, const std::vector<bool>& flags) {
   return n;
 }
 
+template <DTypeSet set>
 std::vector<TensorType> infer(const InferContext& c) {
-  c.expect_same_dtype();
+  c.expect_same_dtype(set);
   const Shape& shape = c.shape(0);
   const std::vector<bool> flags = axis_flags(c, shape.size());
   const bool keepdims = c.attrs().boolean("keepdims", false);
@@ -32,13 +33,6 @@ std::vector<TensorType> infer(const InferContext& c) {
       out.push_back(1);
   }
   return {{out, c.type(0).dtype}};
-}
-
-std::vector<TensorType> infer_extremum(const InferContext& c) {
-  auto types = infer(c);
-  if (reduced_count(c.shape(0), axis_flags(c, c.shape(0).size())) == 0 && types[0].size() != 0)
-    c.fail("input of shape " + to_string(c.shape(0)) + " has no elements to reduce");
-  return types;
 }
 
 void gradient_sum(GradContext& c) {
@@ -70,10 +64,11 @@ void gradient_extremum(GradContext& c) {
   c.set(0, c.add("mul", {equal, c.add("div", {reshape_to(c, c.grad(), kept), ties})}));
 }
 
-const RegisterOp sum_op{{"reduce_sum", infer, gradient_sum, {}, {}, false}};
-const RegisterOp mean_op{{"reduce_mean", infer, gradient_mean, {}, {}, false}};
-const RegisterOp max_op{{"reduce_max", infer_extremum, gradient_extremum, {}, {}, false}};
-const RegisterOp min_op{{"reduce_min", infer_extremum, gradient_extremum, {}, {}, false}};
+const RegisterOp sum_op{{"reduce_sum", infer<kNumbers>, gradient_sum, {}, {}, false}};
+const RegisterOp mean_op{{"reduce_mean", infer<kNumbers>, gradient_mean, {}, {}, false}};
+const RegisterOp max_op{{"reduce_max", infer<kAny>, gradient_extremum, {}, {}, false}};
+const RegisterOp min_op{{"reduce_min", infer<kAny>, gradient_extremum, {}, {}, false}};
+const RegisterOp prod_op{{"reduce_prod", infer<kNumbers>, nullptr, {}, {}, false}};
 
 }  // namespace
 }  // namespace fastconv

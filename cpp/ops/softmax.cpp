@@ -34,7 +34,8 @@ std::vector<TensorType> check_softmax_loss(const InferContext& c, std::size_t ex
   const TensorType& logits = c.type(0);
   if (c.inputs() != expected)
     c.fail("got " + std::to_string(c.inputs()) + " inputs, expected " + std::to_string(expected));
-  if (logits.dtype == DType::i64) c.fail("logits are int64, expected float32 or float64");
+  if (!is_floating(logits.dtype))
+    c.fail(std::string("logits are ") + name_of(logits.dtype) + ", expected float32 or float64");
   const Shape rows = without_last(c);
   if (c.type(1).dtype == DType::i64)
     c.expect_shape(1, rows, "target (class indices)");

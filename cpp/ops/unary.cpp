@@ -36,7 +36,9 @@ Attrs own_attributes(const UnaryInfo& info, const Attrs& attrs) {
 
 template <Unary f>
 std::vector<TensorType> infer(const InferContext& c) {
-  c.expect_same_dtype();
+  constexpr bool integers =
+      f == Unary::relu || f == Unary::clip || f == Unary::neg || f == Unary::abs || f == Unary::sign;
+  c.expect_same_dtype(f == Unary::identity ? kAny : integers ? kNumbers : kFloating);
   unary_parameters(unary_info(f), c.attrs());
   return {c.type(0)};
 }
@@ -59,7 +61,30 @@ void gradient(GradContext& c) {
 
 void gradient_plain(GradContext& c) {
   const UnaryInfo& info = info_of(c.node.op->name);
+  const auto add = [&](const char* op, std::vector<int> inputs, Attrs attrs = {}) {
+    return c.add(op, std::move(inputs), std::move(attrs));
+  };
+  const auto set = [&](const char* op, int factor) { c.set(0, add(op, {c.grad(), factor})); };
+  // alpha * v^2 + beta
+  const auto square = [&](int v, double alpha, double beta) {
+    return add("scale", {add("square", {v})}, {{"alpha", alpha}, {"beta", beta}});
+  };
+  const int x = c.in(0);
   switch (info.function) {
+    case Unary::sin: return set("mul", add("cos", {x}));
+    case Unary::cos: return set("mul", add("neg", {add("sin", {x})}));
+    case Unary::tan: return set("mul", square(c.out(), 1, 1));
+    case Unary::asin: return set("mul", add("rsqrt", {square(x, -1, 1)}));
+    case Unary::acos: return set("mul", add("neg", {add("rsqrt", {square(x, -1, 1)})}));
+    case Unary::atan: return set("div", square(x, 1, 1));
+    case Unary::sinh: return set("mul", add("cosh", {x}));
+    case Unary::cosh: return set("mul", add("sinh", {x}));
+    case Unary::asinh: return set("mul", add("rsqrt", {square(x, 1, 1)}));
+    case Unary::acosh: return set("mul", add("rsqrt", {square(x, 1, -1)}));
+    case Unary::atanh: return set("div", square(x, -1, 1));
+    case Unary::floor:
+    case Unary::ceil:
+    case Unary::round:
     case Unary::sign: return c.set(0, filled(c, 0, c.type(c.grad())));
     case Unary::neg: return c.set(0, c.add("neg", {c.grad()}));
     case Unary::scale: return c.set(0, c.add("scale", {c.grad()}, {{"alpha", c.node.attrs.real("alpha", 1)}}));
@@ -102,7 +127,8 @@ UnaryParameters unary_parameters(const UnaryInfo& info, const Attrs& attrs) {
   for (int i = 0; i < 2; ++i)
     *values[i] = info.attributes[i][0] ? attrs.real(info.attributes[i], info.defaults[i]) : info.defaults[i];
   p.reads_input = attrs.boolean("reads_input", false);
-  if (info.function == Unary::hard_sigmoid && p.a == 0) throw Error("alpha is 0, expected another number");
+  if ((info.function == Unary::hard_sigmoid || info.function == Unary::celu) && p.a == 0)
+    throw Error("alpha is 0, expected another number");
   if (info.function == Unary::gelu) {
     const std::string approximate = attrs.text("approximate", "none");
     if (approximate != "none" && approximate != "tanh")

@@ -1,7 +1,9 @@
 // Elementwise operators of two inputs with broadcasting, broadcast_to and dropout.
 #include <algorithm>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/cpu/broadcast.hpp"
+#include "backend/cpu/integers.hpp"
+#include "backend/cpu/strided_copy.hpp"
 #include "ops/elementwise.hpp"
 
 namespace fastconv::cpu {
@@ -10,128 +12,81 @@ namespace {
 constexpr std::int64_t kGrain = 32768;
 constexpr std::int64_t kShortRow = 128;  // shorter vectors are repeated up to this before they meet long rows
 
-// One run of dimensions that both operands cross in the same way.
-struct Axis {
-  std::int64_t size;
-  std::int64_t a, b;  // strides, 0 where broadcast
-};
-
-// Drops dimensions of 1 and merges neighbours that are broadcast alike: almost all cases become one or two axes.
-std::vector<Axis> merged_axes(const Shape& out, const Shape& a, const Shape& b) {
-  std::vector<Axis> axes;  // innermost first while building
-  std::int64_t a_size = 1, b_size = 1;
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const std::int64_t n = out[out.size() - 1 - i];
-    const std::int64_t na = i < a.size() ? a[a.size() - 1 - i] : 1, nb = i < b.size() ? b[b.size() - 1 - i] : 1;
-    if (n == 1) continue;
-    const Axis axis{n, na == 1 ? 0 : a_size, nb == 1 ? 0 : b_size};
-    a_size *= na;
-    b_size *= nb;
-    if (!axes.empty() && (axes.back().a == 0) == (axis.a == 0) && (axes.back().b == 0) == (axis.b == 0))
-      axes.back().size *= n;
-    else
-      axes.push_back(axis);
-  }
-  while (axes.size() < 2) axes.push_back({1, 0, 0});
-  std::reverse(axes.begin(), axes.end());
-  return axes;
+// 1 or 2: operand a or b is a short vector met by every row; 0: neither.
+int repeated_operand(const Broadcast<2>& broadcast) {
+  const auto &rows = broadcast.rows(), &row = broadcast.columns();
+  if (row.size >= kShortRow / 2 || !row.stride[0] || !row.stride[1] || rows.size * row.size < 8 * kShortRow) return 0;
+  if (!rows.stride[1] && rows.stride[0] == row.size) return 2;
+  return !rows.stride[0] && rows.stride[1] == row.size ? 1 : 0;
 }
 
-struct Broadcast {
-  std::vector<Axis> axes;  // at least two
-  std::int64_t outer = 1;  // product of all but the last two
-  std::int64_t row_block, column_block, row_blocks, column_blocks;
-  int repeat = 0;  // 1 or 2: operand a or b is a short vector met by every row; 0: neither
+// Rows of a few channels would be all tails: the vector is written several times side by side, and as many rows
+// become one.
+template <class T>
+void run_repeated(BinaryArgs<T> args, int repeat) {
+  T buffer[2 * kShortRow];
+  const std::int64_t n = args.n, times = ceil_div(kShortRow, n);
+  const T*& vector = repeat == 1 ? args.a : args.b;
+  const T*& matrix = repeat == 1 ? args.b : args.a;
+  for (std::int64_t i = 0; i < times; ++i) std::copy(vector, vector + n, buffer + i * n);
+  const std::int64_t total = args.rows;
+  vector = buffer;
+  args.rows = total / times;
+  args.n = args.y_row = n * times;
+  (repeat == 1 ? args.b_row : args.a_row) = args.n;
+  kernels<T>().binary(args);
+  const std::int64_t done = args.rows * times;
+  if (done == total) return;
+  matrix += done * n;
+  args.y += done * n;
+  args.rows = 1;
+  args.n = (total - done) * n;
+  kernels<T>().binary(args);
+}
 
-  Broadcast(const Shape& out, const Shape& a, const Shape& b) : axes(merged_axes(out, a, b)) {
-    for (std::size_t i = 0; i + 2 < axes.size(); ++i) outer *= axes[i].size;
-    const Axis &rows = axes[axes.size() - 2], &row = axes.back();
-    column_block = std::min(row.size, kGrain);
-    row_block = std::min(rows.size, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, column_block)));
-    if (row.size < kShortRow / 2 && row.a && row.b && rows.size * row.size >= 8 * kShortRow) {
-      if (!rows.b && rows.a == row.size) repeat = 2;
-      if (!rows.a && rows.b == row.size) repeat = 1;
-    }
-    row_blocks = row_block ? ceil_div(rows.size, row_block) : 0;
-    column_blocks = column_block ? ceil_div(row.size, column_block) : 0;
-  }
+template <class T>
+void run_binary(const Broadcast<2>& broadcast, int repeat, Binary function, const T* a, const T* b, T* y) {
+  broadcast.for_blocks([&](const Broadcast<2>::Block& block) {
+    const BinaryArgs<T> args{function,     a + block.at[0], b + block.at[1], y + block.y,   block.rows,   block.n,
+                             block.row[0], block.row[1],    block.y_row,     block.step[0], block.step[1]};
+    if (repeat)
+      run_repeated(args, repeat);
+    else
+      kernels<T>().binary(args);
+  });
+}
 
-  template <class T>
-  void run(Binary function, const T* a, const T* b, T* y) const {
-    const Axis &rows = axes[axes.size() - 2], &row = axes.back();
-    const std::int64_t units = outer * row_blocks * column_blocks;
-    parallel_range(units, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, row_block * column_block)),
-                   [&](std::int64_t begin, std::int64_t end, int) {
-                     for (std::int64_t u = begin; u < end; ++u) {
-                       const std::int64_t column = u % column_blocks * column_block;
-                       const std::int64_t first = u / column_blocks % row_blocks * row_block;
-                       std::int64_t o = u / column_blocks / row_blocks, a_at = 0, b_at = 0;
-                       const std::int64_t y_at = (o * rows.size + first) * row.size + column;
-                       for (std::size_t i = axes.size() - 2; i-- > 0; o /= axes[i].size) {
-                         a_at += o % axes[i].size * axes[i].a;
-                         b_at += o % axes[i].size * axes[i].b;
-                       }
-                       BinaryArgs<T> args;
-                       args.function = function;
-                       args.a = a + a_at + first * rows.a + column * (row.a ? 1 : 0);
-                       args.b = b + b_at + first * rows.b + column * (row.b ? 1 : 0);
-                       args.y = y + y_at;
-                       args.rows = std::min(row_block, rows.size - first);
-                       args.n = std::min(column_block, row.size - column);
-                       args.a_row = rows.a;
-                       args.b_row = rows.b;
-                       args.y_row = row.size;
-                       args.a_step = row.a ? 1 : 0;
-                       args.b_step = row.b ? 1 : 0;
-                       if (repeat)
-                         run_repeated(args);
-                       else
-                         kernels<T>().binary(args);
-                     }
-                   });
-  }
-
-  // Rows of a few channels would be all tails: the vector is written several times side by side, and as many rows
-  // become one.
-  template <class T>
-  void run_repeated(BinaryArgs<T> args) const {
-    T buffer[2 * kShortRow];
-    const std::int64_t n = args.n, times = ceil_div(kShortRow, n);
-    const T*& vector = repeat == 1 ? args.a : args.b;
-    const T*& matrix = repeat == 1 ? args.b : args.a;
-    for (std::int64_t i = 0; i < times; ++i) std::copy(vector, vector + n, buffer + i * n);
-    const std::int64_t total = args.rows;
-    vector = buffer;
-    args.rows = total / times;
-    args.n = args.y_row = n * times;
-    (repeat == 1 ? args.b_row : args.a_row) = args.n;
-    kernels<T>().binary(args);
-    const std::int64_t done = args.rows * times;
-    if (done == total) return;
-    matrix += done * n;
-    args.y += done * n;
-    args.rows = 1;
-    args.n = (total - done) * n;
-    kernels<T>().binary(args);
-  }
-};
+template <class T>
+Step binary_step(PlanContext& context, Binary f, int a, int b, const Shape& b_shape) {
+  const int out = context.out();
+  const std::int64_t n = context.out_type().size();
+  const Broadcast<2> broadcast(context.out_shape(), {context.in_shape(0), b_shape});
+  const int repeat = repeated_operand(broadcast);
+  Step step;
+  step.algorithm = "elementwise";
+  step.flops = f == Binary::first ? 0 : static_cast<double>(n);
+  step.run = [=](const RunContext& run) {
+    if (n) run_binary(broadcast, repeat, f, run.data<T>(a), run.data<T>(b), run.data<T>(out));
+  };
+  return step;
+}
 
 template <Binary f>
 Step plan_binary(PlanContext& context) {
-  const int a = context.in(0), b = f == Binary::first ? a : context.in(1), out = context.out();
-  const Shape& b_shape = context.in_shape(f == Binary::first ? 0 : 1);
-  const Broadcast broadcast(context.out_shape(), context.in_shape(0), b_shape);
-  return by_dtype(context.dtype(), [&](auto t) {
-    using T = decltype(t);
-    Step step;
-    step.algorithm = "elementwise";
-    step.flops = f == Binary::first ? 0 : static_cast<double>(context.out_type().size());
-    if (context.out_type().size() == 0)
-      step.run = [](const RunContext&) {};
-    else
-      step.run = [=](const RunContext& run) { broadcast.run(f, run.data<T>(a), run.data<T>(b), run.data<T>(out)); };
-    return step;
-  });
+  const int a = context.in(0);
+  if constexpr (f == Binary::first) {  // broadcast_to moves bits
+    const std::size_t bytes = size_of(context.dtype());
+    if (bytes == 4) return binary_step<float>(context, f, a, a, context.in_shape(0));
+    if (bytes == 8) return binary_step<double>(context, f, a, a, context.in_shape(0));
+    return plan_broadcast_copy(context);
+  } else {
+    Binary function = f;
+    if (f == Binary::mod && context.attrs().boolean("fmod", false)) function = Binary::fmod;
+    if (!is_floating(context.dtype())) return plan_integer_binary(context, function);
+    return by_dtype(context.dtype(), [&](auto t) {
+      return binary_step<decltype(t)>(context, function, a, context.in(1), context.in_shape(1));
+    });
+  }
 }
 
 #define FASTCONV_BINARY(name) \

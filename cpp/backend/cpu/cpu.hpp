@@ -1,6 +1,7 @@
 // The CPU backend: one planning function an operator, registered by name.
 #pragma once
 #include "backend/backend.hpp"
+#include "core/numbers.hpp"
 #include "core/parallel.hpp"
 #include "kernels/kernels.hpp"
 
@@ -21,6 +22,15 @@ Step by_dtype(DType dtype, Fn&& fn) {
   if (dtype == DType::f32) return fn(float{});
   if (dtype == DType::f64) return fn(double{});
   return {};
+}
+
+// A numeric attribute as the element type's nearest value; 64-bit integers keep all their digits.
+template <class T>
+T attribute_as(const Attrs& attrs, const std::string& key, double fallback) {
+  const auto it = attrs.items().find(key);
+  if (it != attrs.items().end())
+    if (const auto* i = std::get_if<std::int64_t>(&it->second)) return saturate<T>(*i);
+  return saturate<T>(attrs.real(key, fallback));
 }
 
 }  // namespace fastconv::cpu

@@ -186,7 +186,6 @@ struct Padding {
 
 Step plan_pad(PlanContext& context) {
   const int in = context.in(0), out = context.out();
-  const double value = context.attrs().real("value", 0);
   Step step;
   step.algorithm = "copy";
   if (context.out_type().size() == 0) {
@@ -195,16 +194,16 @@ Step plan_pad(PlanContext& context) {
   }
   const Padding padding(context.in_shape(0), context.out_shape(), context.attrs().ints("pads"),
                         context.attrs().text("mode", "constant"));
-  const auto run_as = [&](auto t) {
-    using T = decltype(t);
-    step.run = [=](const RunContext& run) { padding.run(run.data<T>(in), run.data<T>(out), static_cast<T>(value)); };
-  };
-  switch (context.dtype()) {
-    case DType::f32: run_as(float{}); break;
-    case DType::f64: run_as(double{}); break;
-    case DType::i64: run_as(std::int64_t{}); break;
-  }
-  return step;
+  return visit_bits(size_of(context.dtype()), [&](auto bits) {
+    using T = decltype(bits);
+    visit(context.dtype(), [&](auto t) {
+      t = attribute_as<decltype(t)>(context.attrs(), "value", 0);
+      std::memcpy(&bits, &t, std::min(sizeof bits, sizeof t));
+      return 0;
+    });
+    step.run = [=](const RunContext& run) { padding.run(run.data<T>(in), run.data<T>(out), bits); };
+    return step;
+  });
 }
 const RegisterCpu pad_step{"pad", plan_pad};
 

@@ -55,6 +55,17 @@ struct Batch {
   }
 };
 
+// Moves bits: floats and doubles stand for any 4 and 8 bytes.
+template <class T>
+void transpose_block(const TransposeArgs<T>& a) {
+  if constexpr (std::is_floating_point_v<T>) {
+    kernels<T>().transpose(a);
+  } else {
+    for (std::int64_t c = 0; c < a.columns; ++c)
+      for (std::int64_t r = 0; r < a.rows; ++r) a.y[c * a.y_row + r] = a.x[r * a.x_row + c];
+  }
+}
+
 template <class T>
 Step plan_as(PlanContext& context) {
   const int in = context.in(0), out = context.out();
@@ -114,25 +125,28 @@ Step plan_as(PlanContext& context) {
   step.run = [=](const RunContext& run) {
     const std::int64_t row_blocks = ceil_div(rows.size, kRows), column_blocks = ceil_div(columns.size, kColumns);
     const std::int64_t block = std::min(rows.size, kRows) * std::min(columns.size, kColumns);
-    parallel_range(
-        batch.count * row_blocks * column_blocks, std::max<std::int64_t>(1, kGrain / block),
-        [&](std::int64_t begin, std::int64_t end, int) {
-          for (std::int64_t u = begin; u < end; ++u) {
-            const std::int64_t c = u % column_blocks * kColumns, r = u / column_blocks % row_blocks * kRows;
-            std::int64_t from, to;
-            batch.offsets(u / column_blocks / row_blocks, from, to);
-            kernels<T>().transpose({run.data<T>(in) + from + r * rows.from + c,
-                                    run.data<T>(out) + to + c * columns.to + r, std::min(kRows, rows.size - r),
-                                    std::min(kColumns, columns.size - c), rows.from, columns.to});
-          }
-        });
+    parallel_range(batch.count * row_blocks * column_blocks, std::max<std::int64_t>(1, kGrain / block),
+                   [&](std::int64_t begin, std::int64_t end, int) {
+                     for (std::int64_t u = begin; u < end; ++u) {
+                       const std::int64_t c = u % column_blocks * kColumns, r = u / column_blocks % row_blocks * kRows;
+                       std::int64_t from, to;
+                       batch.offsets(u / column_blocks / row_blocks, from, to);
+                       transpose_block<T>({run.data<T>(in) + from + r * rows.from + c,
+                                           run.data<T>(out) + to + c * columns.to + r, std::min(kRows, rows.size - r),
+                                           std::min(kColumns, columns.size - c), rows.from, columns.to});
+                     }
+                   });
   };
   return step;
 }
 
-// 8 bytes move as doubles, whatever they mean.
 Step plan_transpose(PlanContext& context) {
-  return context.dtype() == DType::f32 ? plan_as<float>(context) : plan_as<double>(context);
+  switch (size_of(context.dtype())) {
+    case 1: return plan_as<std::uint8_t>(context);
+    case 2: return plan_as<std::uint16_t>(context);
+    case 4: return plan_as<float>(context);
+    default: return plan_as<double>(context);
+  }
 }
 const RegisterCpu transpose_step{"transpose", plan_transpose};
 

@@ -1,5 +1,6 @@
 // Elementwise operators of one input.
 #include "backend/cpu/cpu.hpp"
+#include "backend/cpu/integers.hpp"
 #include "ops/elementwise.hpp"
 
 namespace fastconv::cpu {
@@ -10,6 +11,7 @@ constexpr std::int64_t kGrain = 32768;
 
 template <Unary f>
 Step plan_unary(PlanContext& context) {
+  if (!is_floating(context.dtype())) return plan_integer_unary(context, f);
   const UnaryParameters parameters = unary_parameters(unary_info(f), context.attrs());
   const int in = context.in(0), out = context.out();
   const std::int64_t n = context.out_type().size();

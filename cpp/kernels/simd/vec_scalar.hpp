@@ -122,12 +122,15 @@ struct Vec {
   friend Vec abs(Vec a) {
     return {reinterpret_cast<decltype(a.v)>(reinterpret_cast<Mask>(a.v) & ~reinterpret_cast<Mask>(set(T(-0.0)).v))};
   }
-  // Adding 1.5 * 2^23 (2^52) leaves no bits for a fraction; larger numbers have none.
-  static constexpr T shifter = sizeof(T) == 4 ? T(12582912) : T(6755399441055744);
+  // Adding 2^23 (2^52) to a positive number leaves no bits for a fraction; larger ones have none. The sign is put back.
+  static constexpr T whole = sizeof(T) == 4 ? T(8388608) : T(4503599627370496);
   friend Vec round(Vec a) {
-    const Vec r = (a + set(shifter)) - set(shifter);
-    return select(less(abs(a), set(sizeof(T) == 4 ? T(4194304) : T(2251799813685248))), r, a);
+    const Vec size = abs(a), r = (size + set(whole)) - set(whole);
+    const auto sign = reinterpret_cast<Mask>(a.v) & reinterpret_cast<Mask>(set(T(-0.0)).v);
+    const Vec rounded{reinterpret_cast<decltype(a.v)>(reinterpret_cast<Mask>(r.v) | sign)};
+    return select(less(size, set(whole)), rounded, a);
   }
+  static constexpr T shifter = T(1.5) * whole;
   // a * 2^n for integral n in [-252, 254] or [-2044, 2046], in two steps so that the powers stay normal.
   friend Vec ldexp(Vec a, Vec n) {
     const Vec half = (n * set(T(0.5)) + set(shifter)) - set(shifter);
@@ -139,13 +142,13 @@ struct Vec {
   }
   // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
   friend Vec exponent(Vec a) {
-    const Vec whole = set(sizeof(T) == 4 ? T(8388608) : T(4503599627370496));
     const auto biased = (reinterpret_cast<Mask>(a.v) >> mantissa_bits) & ((2 << (mantissa_bits == 23 ? 7 : 10)) - 1);
-    return Vec{reinterpret_cast<decltype(a.v)>(biased | reinterpret_cast<Mask>(whole.v))} - whole - set(exponent_bias);
+    return Vec{reinterpret_cast<decltype(a.v)>(biased | reinterpret_cast<Mask>(set(whole).v))} - set(whole) -
+           set(exponent_bias);
   }
   friend Vec mantissa(Vec a) {
-    const auto whole = Mask{} + ((std::int64_t{1} << mantissa_bits) - 1);
-    return {reinterpret_cast<decltype(a.v)>((reinterpret_cast<Mask>(a.v) & whole) | reinterpret_cast<Mask>(set(1).v))};
+    const auto bits = Mask{} + ((std::int64_t{1} << mantissa_bits) - 1);
+    return {reinterpret_cast<decltype(a.v)>((reinterpret_cast<Mask>(a.v) & bits) | reinterpret_cast<Mask>(set(1).v))};
   }
   static constexpr int mantissa_bits = sizeof(T) == 4 ? 23 : 52, exponent_bias = sizeof(T) == 4 ? 127 : 1023;
 #else

@@ -307,7 +307,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("memory", &PyPlan::memory);
 
   m.def("operators", &op_names);
-  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("set_num_threads", &set_num_threads, py::arg("n"), py::call_guard<py::gil_scoped_release>());
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);
   m.def("fma_peak", &fma_peak, py::arg("seconds") = 0.05);

@@ -17,10 +17,14 @@ std::string label(const Node& node) {
 
 }  // namespace
 
-RegisterOp::RegisterOp(OpDef def, int max_inputs) {
-  def.max_inputs = max_inputs;
+RegisterOp::RegisterOp(OpDef def) {
   const std::string name = def.name;
   registry().emplace(name, std::move(def));
+}
+
+RegisterOp::RegisterOp(OpDef def, int max_inputs) {
+  def.max_inputs = max_inputs;
+  RegisterOp(std::move(def));
 }
 
 const OpDef* find_op_or_null(const std::string& name) {

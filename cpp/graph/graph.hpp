@@ -100,7 +100,8 @@ struct OpDef {
 // Operators register themselves with the number of inputs they take at most:
 // `static const RegisterOp conv2d{{"conv2d", infer, gradient}, 3};`
 struct RegisterOp {
-  explicit RegisterOp(OpDef def, int max_inputs = kAnyNumber);
+  explicit RegisterOp(OpDef def);
+  RegisterOp(OpDef def, int max_inputs);
 };
 const OpDef& find_op(const std::string& name);  // throws Error
 const OpDef* find_op_or_null(const std::string& name);

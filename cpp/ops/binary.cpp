@@ -51,6 +51,7 @@ OpDef binary(const char* name, void (*gradient)(GradContext&)) {
   def.infer = infer;
   if (gradient) def.gradient = gradient;
   def.inplace = {0, 1};
+  def.max_inputs = 2;
   return def;
 }
 
@@ -83,7 +84,7 @@ OpDef broadcast_to_def() {
   def.gradient = [](GradContext& c) { set_reduced(c, 0, c.grad()); };
   return def;
 }
-const RegisterOp broadcast_to_op{broadcast_to_def()};
+const RegisterOp broadcast_to_op{broadcast_to_def(), 1};
 
 std::vector<TensorType> infer_dropout(const InferContext& c) {
   if (c.type(0).dtype == DType::i64) c.fail("input 0 is int64, expected float32 or float64");
@@ -107,7 +108,7 @@ OpDef dropout_def() {
   def.inplace = {0};
   return def;
 }
-const RegisterOp dropout_op{dropout_def()};
+const RegisterOp dropout_op{dropout_def(), 2};
 
 }  // namespace
 

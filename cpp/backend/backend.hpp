@@ -28,6 +28,7 @@ class RunContext {
 
  private:
   friend class Plan;
+  friend class Preparation;
   void** values_ = nullptr;
   void** packed_ = nullptr;
   std::byte* scratch_ = nullptr;
@@ -42,14 +43,18 @@ struct Step {
   double flops = 0;           // multiply and add counted as two
   std::size_t scratch = 0;    // bytes for each thread
   std::size_t workspace = 0;  // bytes for the step
+
+  void execute(const RunContext& context) const;  // runs it, small ones in one thread
 };
 
 // Rearranges a value (weights) for a step: once when the value only depends on variables that the plan does not
-// change, in every run otherwise.
+// change, in every run otherwise. The step must read the value through its packs only.
 struct PackRequest {
   int value;
   std::size_t bytes;
   std::function<void(const void* from, void* to)> pack;
+  // All that the packed bytes depend on but the value, so that plans can share them; empty: they do not.
+  std::string key = {};
 };
 
 // What a backend sees of the node that it plans.

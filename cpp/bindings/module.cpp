@@ -106,7 +106,8 @@ std::vector<std::optional<int>> from_ids(const std::vector<int>& ids) {
 
 class PyPlan {
  public:
-  PyPlan(const Graph& graph, const std::vector<int>& outputs) : plan_(graph, outputs, cpu::backend()) {}
+  PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store)
+      : plan_(graph, outputs, cpu::backend(), std::move(store)) {}
 
   py::list run(const py::sequence& feeds) {
     Call call(*this, feeds);
@@ -190,6 +191,22 @@ VariablePtr make_variable(const py::array& array, const std::string& name) {
   return v;
 }
 
+// The variable keeps the array; it may go in any thread, also when the interpreter is gone.
+VariablePtr wrap(const py::array& array, const std::string& name) {
+  TensorType type{shape_of(array), dtype_of(array)};
+  constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if ((array.flags() & wanted) != wanted)
+    throw Error("Variable.wrap '" + name + "': the array of shape " + to_string(type.shape) +
+                " is not C-contiguous and aligned to its elements; expected one that is");
+  const void* data = array.data();
+  std::shared_ptr<void> owner(py::object(array).release().ptr(), [](void* object) {
+    if (!Py_IsInitialized()) return;
+    py::gil_scoped_acquire gil;
+    Py_DECREF(static_cast<PyObject*>(object));
+  });
+  return std::make_shared<Variable>(std::move(type), name, data, std::move(owner));
+}
+
 py::array to_array(const Variable& v) {
   py::array a(numpy_dtype(v.type().dtype), v.type().shape);
   if (v.type().bytes()) std::memcpy(a.mutable_data(), v.data(), v.type().bytes());
@@ -197,6 +214,7 @@ py::array to_array(const Variable& v) {
 }
 
 void assign(Variable& v, const py::array& array) {
+  if (v.read_only()) throw Error("variable '" + v.name() + "' is read-only: it cannot be assigned");
   if (shape_of(array) != v.type().shape || dtype_of(array) != v.type().dtype)
     throw Error("variable '" + v.name() + "': assigned an array of shape " + to_string(shape_of(array)) +
                 " and dtype " + name_of(dtype_of(array)) + ", expected " + to_string(v.type().shape) + " and " +
@@ -252,6 +270,7 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Variable, VariablePtr>(m, "Variable")
       .def(py::init(&make_variable), py::arg("array"), py::arg("name") = "")
+      .def_static("wrap", &wrap, py::arg("array"), py::arg("name") = "")
       .def_property_readonly("name", &Variable::name)
       .def_property_readonly("shape", [](const Variable& v) { return shape_tuple(v.type().shape); })
       .def_property_readonly("dtype", [](const Variable& v) { return name_of(v.type().dtype); })
@@ -269,7 +288,11 @@ PYBIND11_MODULE(_core, m) {
           py::arg("name"), py::arg("shape"), py::arg("dtype") = "float32")
       .def("variable", &Graph::variable, py::arg("variable"))
       .def(
-          "constant", [](Graph& g, const py::array& array) { return g.variable(make_variable(array, "constant")); },
+          "constant",
+          [](Graph& g, const py::array& array) {
+            const py::array a = dense(array);
+            return g.constant({shape_of(a), dtype_of(a)}, a.data());
+          },
           py::arg("array"))
       .def(
           "add",
@@ -293,14 +316,19 @@ PYBIND11_MODULE(_core, m) {
              const std::vector<int>& wrt) { return from_ids(g.gradients(outputs, to_ids(seeds), wrt)); },
           py::arg("outputs"), py::arg("seeds"), py::arg("wrt"));
 
+  py::class_<PackStore, std::shared_ptr<PackStore>>(m, "PackStore")
+      .def(py::init<>())
+      .def_property_readonly("bytes", &PackStore::bytes);
+
   py::class_<PyPlan>(m, "Plan")
-      .def(py::init<const Graph&, const std::vector<int>&>(), py::arg("graph"), py::arg("outputs"))
+      .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>>(), py::arg("graph"),
+           py::arg("outputs"), py::arg("store") = nullptr)
       .def("run", &PyPlan::run, py::arg("feeds"))
       .def("profile", &PyPlan::profile, py::arg("feeds"))
       .def_property_readonly("memory", &PyPlan::memory);
 
   m.def("operators", &op_names);
-  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("set_num_threads", &set_num_threads, py::arg("n"), py::call_guard<py::gil_scoped_release>());
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);
   m.def("fma_peak", &fma_peak, py::arg("seconds") = 0.05);

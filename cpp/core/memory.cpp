@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <new>
 #include <set>
 #include <utility>
 #include <vector>
+
+#include "core/fork.hpp"
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -54,15 +57,17 @@ Buffer::~Buffer() {
   ::operator delete(data_, std::align_val_t{kAlignment});
 }
 
-struct ArenaPool::State {
-  std::mutex mutex;
+struct ArenaPool::State {  // guarded by section_mutex()
   std::vector<Buffer> idle;
   std::multiset<std::size_t> plans;
 
-  void trim() {
+  // Takes out the arenas that no living plan needs; they are freed by who calls, after the section.
+  std::vector<Buffer> trim() {
     const std::size_t largest = plans.empty() ? 0 : *plans.rbegin();
-    idle.erase(std::remove_if(idle.begin(), idle.end(), [&](const Buffer& b) { return b.size() > largest; }),
-               idle.end());
+    const auto first = std::partition(idle.begin(), idle.end(), [&](const Buffer& b) { return b.size() <= largest; });
+    std::vector<Buffer> out(std::make_move_iterator(first), std::make_move_iterator(idle.end()));
+    idle.erase(first, idle.end());
+    return out;
   }
 };
 
@@ -75,19 +80,21 @@ ArenaPool& ArenaPool::instance() {
 }
 
 void ArenaPool::register_size(std::size_t bytes) {
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  std::lock_guard<std::mutex> section(section_mutex());
   state_->plans.insert(bytes);
 }
 
 void ArenaPool::unregister_size(std::size_t bytes) {
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  std::vector<Buffer> unused;
+  std::lock_guard<std::mutex> section(section_mutex());
   if (auto it = state_->plans.find(bytes); it != state_->plans.end()) state_->plans.erase(it);
-  state_->trim();
+  unused = state_->trim();
 }
 
 ArenaPool::Lease::Lease(ArenaPool& pool, std::size_t bytes) : pool_(pool) {
+  Buffer small;
   {
-    std::lock_guard<std::mutex> lock(pool.state_->mutex);
+    std::lock_guard<std::mutex> section(section_mutex());
     auto& idle = pool.state_->idle;
     auto best = idle.end();
     for (auto it = idle.begin(); it != idle.end(); ++it)
@@ -98,14 +105,21 @@ ArenaPool::Lease::Lease(ArenaPool& pool, std::size_t bytes) : pool_(pool) {
       return;
     }
     // A smaller idle arena would only lie beside the new one.
-    if (!idle.empty() && bytes > 0) idle.erase(idle.begin());
+    if (!idle.empty() && bytes > 0) {
+      small = std::move(idle.back());
+      idle.pop_back();
+    }
   }
+  small = Buffer();
   buffer_ = Buffer(bytes);
 }
 
 ArenaPool::Lease::~Lease() {
-  std::lock_guard<std::mutex> lock(pool_.state_->mutex);
-  if (buffer_.size()) pool_.state_->idle.push_back(std::move(buffer_));
+  std::vector<Buffer> unused;
+  std::lock_guard<std::mutex> section(section_mutex());
+  if (!buffer_.size()) return;
+  pool_.state_->idle.push_back(std::move(buffer_));
+  unused = pool_.state_->trim();  // its plan may be gone
 }
 
 }  // namespace fastconv

@@ -10,7 +10,9 @@
 #include <mutex>
 #include <sstream>
 #include <thread>
+#include <vector>
 
+#include "core/fork.hpp"
 #include "core/tensor.hpp"
 #include "kernels/simd/float_state.hpp"
 #if defined(__linux__)
@@ -104,15 +106,40 @@ Settings from_environment() {
   return s;
 }
 
-std::mutex settings_mutex;
+// GNU OpenMP ends the process when it cannot start a thread. So before a team may grow past the processors, and past
+// what was tried before, as many threads are started here, all at once.
+void check_startable(int n, const std::string& who) {
+  static std::atomic<int> started{affinity_threads()};
+  if (n <= started.load()) return;
+  std::mutex gate;
+  std::vector<std::thread> threads;
+  bool failed = false;
+  {
+    std::lock_guard<std::mutex> closed(gate);
+    try {
+      threads.reserve(static_cast<std::size_t>(n));
+      while (static_cast<int>(threads.size()) < n - 1)
+        threads.emplace_back([&gate] { std::lock_guard<std::mutex> wait(gate); });
+    } catch (const std::exception&) {  // std::system_error, std::bad_alloc
+      failed = true;
+    }
+  }
+  for (std::thread& t : threads) t.join();
+  if (failed)
+    throw Error(who + ": the system cannot start " + std::to_string(n) + " threads, only " +
+                std::to_string(threads.size() + 1));
+  started.store(std::max(started.load(), n));
+}
+
 std::atomic<int> thread_count{0};  // 0: not read yet
-std::string reason;
+std::string reason;                // guarded by section_mutex()
 
 void load_settings() {
-  std::lock_guard<std::mutex> lock(settings_mutex);
-  if (thread_count.load() != 0) return;
   Settings s = from_environment();
-  reason = s.reason;
+  check_startable(s.threads, s.reason + "=" + std::to_string(s.threads));
+  std::lock_guard<std::mutex> section(section_mutex());
+  if (thread_count.load() != 0) return;
+  reason = std::move(s.reason);
   thread_count.store(s.threads);
 }
 
@@ -165,14 +192,15 @@ int num_threads() {
 void set_num_threads(int n) {
   if (n < 1 || n > 4096)
     throw Error("set_num_threads: got " + std::to_string(n) + ", expected an integer from 1 to 4096");
-  std::lock_guard<std::mutex> lock(settings_mutex);
+  check_startable(n, "set_num_threads");
+  std::lock_guard<std::mutex> section(section_mutex());
   thread_count.store(n);
   reason = "set_num_threads";
 }
 
 std::string num_threads_reason() {
   num_threads();
-  std::lock_guard<std::mutex> lock(settings_mutex);
+  std::lock_guard<std::mutex> section(section_mutex());
   return reason;
 }
 

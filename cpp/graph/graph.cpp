@@ -24,6 +24,11 @@ RegisterOp::RegisterOp(OpDef def) {
   registry().emplace(name, std::move(def));
 }
 
+RegisterOp::RegisterOp(OpDef def, int max_inputs) {
+  def.max_inputs = max_inputs;
+  RegisterOp(std::move(def));
+}
+
 const OpDef* find_op_or_null(const std::string& name) {
   const auto it = registry().find(name);
   return it == registry().end() ? nullptr : &it->second;
@@ -109,9 +114,8 @@ int Graph::input(const std::string& name, TensorType type) {
 
 int Graph::variable(VariablePtr variable) {
   if (!variable) throw Error("variable: expected a Variable, got None");
-  for (std::size_t i = 0; i < values_.size(); ++i)
-    if (values_[i].variable == variable) return static_cast<int>(i);
   const int id = static_cast<int>(values_.size());
+  if (const auto [it, fresh] = variables_.try_emplace(variable.get(), id); !fresh) return it->second;
   std::string name = variable->name();
   TensorType type = variable->type();
   values_.push_back({std::move(type), Value::Kind::variable, kNone, std::move(variable), std::move(name)});
@@ -121,7 +125,10 @@ int Graph::variable(VariablePtr variable) {
 int Graph::constant(TensorType type, const void* data) {
   auto v = std::make_shared<Variable>(std::move(type), "constant");
   if (v->type().bytes()) std::memcpy(v->data(), data, v->type().bytes());
-  return variable(std::move(v));
+  v->make_read_only();
+  const int id = variable(std::move(v));
+  values_[static_cast<std::size_t>(id)].constant = true;
+  return id;
 }
 
 int Graph::scalar(double value, DType dtype) {
@@ -139,6 +146,9 @@ Node Graph::make_node(const std::string& op, std::vector<int> inputs, Attrs attr
   node.name = std::move(name);
   for (int in : node.inputs)
     if (in != kNone) check(in);
+  if (node.inputs.size() > static_cast<std::size_t>(node.op->max_inputs))
+    throw Error(label(node) + ": got " + std::to_string(node.inputs.size()) + " inputs, expected at most " +
+                std::to_string(node.op->max_inputs));
   std::vector<TensorType> types;
   try {
     types = node.op->infer(InferContext(*this, node));
@@ -147,10 +157,15 @@ Node Graph::make_node(const std::string& op, std::vector<int> inputs, Attrs attr
     if (message.rfind(label(node), 0) == 0) throw;
     throw Error(label(node) + ": " + message);
   }
-  for (int m : node.op->mutates)
-    if (m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone &&
-        value(node.inputs[m]).kind != Value::Kind::variable)
+  for (int m : node.op->mutates) {
+    if (m >= static_cast<int>(node.inputs.size()) || node.inputs[m] == kNone) continue;
+    const Value& changed = value(node.inputs[m]);
+    if (changed.kind != Value::Kind::variable)
       throw Error(label(node) + ": input " + std::to_string(m) + " is changed in place and must be a variable");
+    if (changed.variable->read_only())
+      throw Error(label(node) + ": input " + std::to_string(m) + " is changed in place, but " +
+                  (changed.constant ? "is a constant" : "variable '" + changed.name + "' is read-only"));
+  }
   for (auto& type : types) {
     num_elements(type.shape);
     node.outputs.push_back(static_cast<int>(values_.size()));

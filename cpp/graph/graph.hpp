@@ -2,7 +2,9 @@
 // that change variables run in the order they were added.
 #pragma once
 #include <functional>
+#include <limits>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/attrs.hpp"
@@ -13,7 +15,8 @@ namespace fastconv {
 class Graph;
 struct OpDef;
 
-constexpr int kNone = -1;  // an omitted input, a missing gradient
+constexpr int kNone = -1;                                    // an omitted input, a missing gradient
+constexpr int kAnyNumber = std::numeric_limits<int>::max();  // of inputs
 
 struct Value {
   enum class Kind : std::uint8_t { input, variable, computed };
@@ -22,6 +25,7 @@ struct Value {
   int node = kNone;      // the node that computes it
   VariablePtr variable;  // of a variable or constant
   std::string name;
+  bool constant = false;  // a variable that nobody can assign: passes may read its contents
 };
 
 struct Node {
@@ -94,11 +98,14 @@ struct OpDef {
   std::vector<int> inplace;
   // Output 0 is input 0 with another shape.
   bool view = false;
+  int max_inputs = kAnyNumber;
 };
 
-// Operators register themselves: `static const RegisterOp conv2d{{"conv2d", infer, gradient}};`
+// Operators register themselves with the number of inputs they take at most:
+// `static const RegisterOp conv2d{{"conv2d", infer, gradient}, 3};`
 struct RegisterOp {
   explicit RegisterOp(OpDef def);
+  RegisterOp(OpDef def, int max_inputs);
 };
 const OpDef& find_op(const std::string& name);  // throws Error
 const OpDef* find_op_or_null(const std::string& name);
@@ -134,6 +141,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<int> inputs_;
+  std::unordered_map<const Variable*, int> variables_;
 };
 
 }  // namespace fastconv

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <unordered_map>
 
 #include "core/parallel.hpp"
 #include "graph/passes/passes.hpp"
@@ -12,7 +13,7 @@
 
 namespace fastconv {
 
-Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend) {
+Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend, std::shared_ptr<PackStore> store) {
   Graph graph = source;
   for (int out : outputs) output_types_.push_back(graph.value(out).type);
   for (int in : graph.inputs()) {
@@ -21,9 +22,24 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
   }
   passes::optimize(graph, outputs);
   const std::vector<bool> stable = passes::stable_values(graph);
-
-  locations_.resize(graph.values().size());
+  preparation_ = std::make_unique<Preparation>(graph, stable, std::move(store));
   std::vector<std::size_t> run_nodes;
+  plan_nodes(graph, stable, backend, run_nodes);
+  for (int out : outputs)
+    if (stable[out]) preparation_->keep_value(out);
+  locations_.resize(graph.values().size());
+  for (std::size_t i = 0; i < graph.inputs().size(); ++i) locations_[graph.inputs()[i]] = {Place::feed, i};
+  place_stable(graph, stable);
+  assign_memory(graph, outputs, run_nodes);
+  pool_bytes_ = arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads());
+  ArenaPool::instance().register_size(pool_bytes_);
+}
+
+Plan::~Plan() { ArenaPool::instance().unregister_size(pool_bytes_); }
+
+// Asks the backend for the steps: those of stable nodes go to the preparation.
+void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
+                      std::vector<std::size_t>& run_nodes) {
   for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
     const Node& node = graph.nodes()[n];
     std::vector<PackRequest> requests;
@@ -34,55 +50,60 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
       throw Error("operator " + node.op->name + (node.name.empty() ? "" : " '" + node.name + "'") +
                   " is not supported by the " + backend.name() + " backend for " +
                   name_of(graph.value(node.outputs.empty() ? node.inputs[0] : node.outputs[0]).type.dtype));
+    // A node without outputs changes variables: it belongs to every run.
+    if (!node.outputs.empty() && stable[node.outputs[0]]) {
+      preparation_->add_step(node, std::move(planned.step), std::move(requests));
+      continue;
+    }
     planned.op = node.op->name;
     planned.name = node.name;
     if (!node.outputs.empty()) planned.shape = graph.value(node.outputs[0]).type.shape;
+    for (int in : node.inputs) {
+      if (in == kNone || !stable[in]) continue;
+      const bool packed = std::any_of(requests.begin(), requests.end(), [&](auto& r) { return r.value == in; });
+      if (!packed || std::count(node.inputs.begin(), node.inputs.end(), in) > 1) preparation_->keep_value(in);
+    }
     for (PackRequest& request : requests) {
       planned.packs.push_back(static_cast<int>(packs_.size()));
-      const bool keep = stable[request.value];
-      packs_.push_back({std::move(request), keep, 0, {}});
+      Pack pack;
+      if (stable[request.value]) {
+        pack.item = preparation_->add_pack(std::move(request));
+        preparation_->keep(pack.item);
+      } else {
+        pack.request = std::move(request);
+      }
+      packs_.push_back(std::move(pack));
     }
     scratch_bytes_ = std::max(scratch_bytes_, (planned.step.scratch + kAlignment - 1) / kAlignment * kAlignment);
-
-    // A node without outputs changes variables: it belongs to every run.
-    const bool is_stable = !node.outputs.empty() && stable[node.outputs[0]];
-    if (is_stable) {
-      for (int out : node.outputs) {
-        locations_[out] = {Place::prepared, prepared_.size()};
-        prepared_.emplace_back(std::max<std::size_t>(graph.value(out).type.bytes(), 1));
-        prepared_bytes_ += prepared_.back().size();
-      }
-      prepare_steps_.push_back(std::move(planned));
-    } else {
-      run_nodes.push_back(n);
-      steps_.push_back(std::move(planned));
-    }
+    run_nodes.push_back(n);
+    steps_.push_back(std::move(planned));
     for (int m : node.op->mutates)
       if (m < static_cast<int>(node.inputs.size()) && node.inputs[m] != kNone)
         mutated_.push_back(graph.value(node.inputs[m]).variable);
   }
   std::sort(mutated_.begin(), mutated_.end());
   mutated_.erase(std::unique(mutated_.begin(), mutated_.end()), mutated_.end());
-
-  for (std::size_t i = 0; i < graph.inputs().size(); ++i) locations_[graph.inputs()[i]] = {Place::feed, i};
-  for (std::size_t v = 0; v < graph.values().size(); ++v) {
-    const Value& value = graph.values()[v];
-    if (value.kind != Value::Kind::variable) continue;
-    locations_[v] = {Place::variable, variables_.size()};
-    variables_.push_back(value.variable);
-    if (stable[v]) stable_variables_.push_back(value.variable);
-  }
-  assign_memory(graph, outputs, run_nodes);
-  for (Pack& pack : packs_) {
-    if (!pack.stable) continue;
-    pack.buffer = Buffer(std::max<std::size_t>(pack.request.bytes, 1));
-    prepared_bytes_ += pack.buffer.size();
-  }
-  pool_bytes_ = arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads());
-  ArenaPool::instance().register_size(pool_bytes_);
 }
 
-Plan::~Plan() { ArenaPool::instance().unregister_size(pool_bytes_); }
+void Plan::place_stable(const Graph& graph, const std::vector<bool>& stable) {
+  std::unordered_map<const Variable*, std::size_t> index;
+  for (std::size_t v = 0; v < graph.values().size(); ++v) {
+    const Value& value = graph.values()[v];
+    const bool variable = value.kind == Value::Kind::variable;
+    if (!variable && !stable[v]) continue;
+    const int id = static_cast<int>(v);
+    if (!variable && preparation_->item_of(id) != kNone) {
+      locations_[v] = {Place::prepared, static_cast<std::size_t>(preparation_->item_of(id))};
+      continue;
+    }
+    // A variable, or a view of one.
+    const VariablePtr& memory = variable ? value.variable : preparation_->variable_of(id);
+    if (!memory) continue;  // of a node that is no longer there
+    const auto [it, fresh] = index.try_emplace(memory.get(), variables_.size());
+    if (fresh) variables_.push_back(memory);
+    locations_[v] = {Place::variable, it->second};
+  }
+}
 
 // Gives every value that a run computes a place: an output's memory, another value's (views, in-place operators),
 // or an offset of the arena.
@@ -143,7 +164,7 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
   std::vector<std::pair<int, std::size_t>> pack_buffers, workspaces;
   for (int s = 0; s < end; ++s) {
     for (int p : steps_[s].packs)
-      if (!packs_[p].stable) {
+      if (packs_[p].item == kNone) {
         pack_buffers.emplace_back(p, buffers.size());
         buffers.push_back({packs_[p].request.bytes, s, s});
       }
@@ -160,94 +181,57 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
     if (buffer_of[v] >= 0) locations_[v] = {Place::arena, buffers[buffer_of[v]].offset};
   for (std::size_t v = 0; v < n; ++v)
     if (locations_[v].place == Place::none) locations_[v] = locations_[root[v]];
-  // Views of values that lie outside the arena, in prepare steps: aliased by copying (they are small).
 
   // Nothing to do for views: their memory is their input's.
   for (int s = 0; s < end; ++s)
     if (const Node& v = graph.nodes()[run_nodes[s]]; v.op->view && !changed[v.inputs[0]]) steps_[s].step.run = nullptr;
-
-  std::size_t workspace = 0;
-  for (const PlannedStep& s : prepare_steps_) workspace = std::max(workspace, s.step.workspace);
-  arena_bytes_ = std::max(arena_bytes_, workspace);
 }
 
-void Plan::locate(std::vector<void*>& values, const std::vector<const void*>* feeds, const std::vector<void*>* outputs,
-                  std::byte* arena) const {
-  values.resize(locations_.size());
+std::vector<void*> Plan::locate(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
+                                std::byte* arena, const PackStore::Snapshot& prepared) const {
+  std::vector<void*> values(locations_.size(), nullptr);
   for (std::size_t v = 0; v < locations_.size(); ++v) {
     const Location& l = locations_[v];
     switch (l.place) {
-      case Place::none: values[v] = nullptr; break;
+      case Place::none: break;
       case Place::arena: values[v] = arena + l.offset; break;
-      case Place::feed: values[v] = feeds ? const_cast<void*>((*feeds)[l.offset]) : nullptr; break;
-      case Place::output: values[v] = outputs ? (*outputs)[l.offset] : nullptr; break;
+      case Place::feed: values[v] = const_cast<void*>(feeds[l.offset]); break;
+      case Place::output: values[v] = outputs[l.offset]; break;
       case Place::variable: values[v] = variables_[l.offset]->data(); break;
-      case Place::prepared: values[v] = prepared_[l.offset].data(); break;
+      case Place::prepared:  // null where only the preparation reads it
+        if (prepared.contents[l.offset]) values[v] = prepared.contents[l.offset]->data();
+        break;
     }
   }
+  return values;
 }
 
-void Plan::run_step(PlannedStep& s, RunContext& context, std::byte* arena) {
-  if (!s.step.run) return;
+void Step::execute(const RunContext& context) const {
   // Starting and joining threads takes some microseconds, and milliseconds where other processes want the cores.
   constexpr double kSmall = 2e6;
   std::optional<PinThreads> alone;
-  if (s.step.flops > 0 && s.step.flops < kSmall) alone.emplace(1);
-  for (int p : s.packs) {
-    Pack& pack = packs_[p];
-    if (!pack.stable) pack.request.pack(context.values_[pack.request.value], arena + pack.offset);
-  }
-  context.workspace_ = arena + s.workspace_offset;
-  s.step.run(context);
+  if (flops > 0 && flops < kSmall) alone.emplace(1);
+  run(context);
 }
 
-void Plan::prepare() {
-  std::uint64_t version = 1;
-  for (const VariablePtr& v : stable_variables_) version += v->version();
-  {
-    std::shared_lock<std::shared_mutex> lock(mutex_);
-    if (version == prepared_version_) return;
+void Plan::run_step(const PlannedStep& s, RunContext& context, std::byte* arena) const {
+  if (!s.step.run) return;
+  for (int p : s.packs) {
+    const Pack& pack = packs_[p];
+    if (pack.item == kNone) pack.request.pack(context.values_[pack.request.value], arena + pack.offset);
   }
-  std::unique_lock<std::shared_mutex> lock(mutex_);
-  if (version == prepared_version_) return;
-  ArenaPool::Lease arena(ArenaPool::instance(), arena_bytes_);
-  ArenaPool::Lease scratch(ArenaPool::instance(), scratch_bytes_ * static_cast<std::size_t>(num_threads()));
-  std::vector<void*> values, packed(packs_.size(), nullptr);
-  locate(values, nullptr, nullptr, arena.data());
-  RunContext context;
-  context.values_ = values.data();
-  context.packed_ = packed.data();
-  context.scratch_ = scratch.data();
-  context.scratch_stride_ = scratch_bytes_;
-  const auto pack_stable = [&](int p) {
-    Pack& pack = packs_[p];
-    if (!pack.stable) return;
-    pack.request.pack(values[pack.request.value], pack.buffer.data());
-    packed[p] = pack.buffer.data();
-  };
-  // Slots of a step count from its own first pack.
-  for (PlannedStep& s : prepare_steps_) {
-    for (int p : s.packs) pack_stable(p);
-    if (!s.packs.empty()) context.packed_ = packed.data() + s.packs.front();
-    run_step(s, context, arena.data());
-  }
-  for (PlannedStep& s : steps_)
-    for (int p : s.packs) pack_stable(p);
-  prepared_version_ = version;
+  context.workspace_ = arena + s.workspace_offset;
+  s.step.execute(context);
 }
 
 void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
                    std::vector<double>* seconds) {
   [[maybe_unused]] const simd::FlushDenormals flush;
   PinThreads pin;
-  prepare();
+  const std::shared_ptr<const PackStore::Snapshot> prepared = preparation_->get();
   // Plans that change variables run alone.
-  std::shared_lock<std::shared_mutex> shared(mutex_, std::defer_lock);
-  std::unique_lock<std::shared_mutex> alone(mutex_, std::defer_lock);
-  if (mutated_.empty())
-    shared.lock();
-  else
-    alone.lock();
+  std::unique_lock<LongMutex> alone(alone_, std::defer_lock);
+  if (!mutated_.empty()) alone.lock();
   // Also when a step throws: steps before it may have changed some.
   struct Touch {
     const std::vector<VariablePtr>& variables;
@@ -258,15 +242,14 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
 
   ArenaPool::Lease arena(ArenaPool::instance(),
                          arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads()));
-  std::vector<void*> values, packed(packs_.size());
-  locate(values, &feeds, &outputs, arena.data());
+  std::vector<void*> values = locate(feeds, outputs, arena.data(), *prepared), packed(packs_.size());
   for (std::size_t p = 0; p < packs_.size(); ++p)
-    packed[p] = packs_[p].stable ? packs_[p].buffer.data() : arena.data() + packs_[p].offset;
+    packed[p] = packs_[p].item == kNone ? arena.data() + packs_[p].offset : prepared->contents[packs_[p].item]->data();
   RunContext context;
   context.values_ = values.data();
   context.scratch_ = arena.data() + arena_bytes_;
   context.scratch_stride_ = scratch_bytes_;
-  for (PlannedStep& s : steps_) {
+  for (const PlannedStep& s : steps_) {
     context.packed_ = s.packs.empty() ? nullptr : packed.data() + s.packs.front();
     if (seconds) {
       const auto start = std::chrono::steady_clock::now();

@@ -2,12 +2,13 @@
 // prepared values, which follow the versions of their variables; many threads may run one plan at once.
 #pragma once
 #include <memory>
-#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "backend/backend.hpp"
+#include "core/fork.hpp"
 #include "graph/graph.hpp"
+#include "graph/preparation.hpp"
 
 namespace fastconv {
 
@@ -20,12 +21,14 @@ struct StepReport {
 struct MemoryReport {
   std::size_t arena;     // activations, gradients and workspaces of one run
   std::size_t scratch;   // for each thread
-  std::size_t prepared;  // packed weights and folded constants
+  std::size_t prepared;  // packed weights and folded constants that runs read, also those shared with other plans
 };
 
 class Plan {
  public:
-  Plan(const Graph& graph, std::vector<int> outputs, const Backend& backend);
+  // Plans with the same store share what they prepare from the same variables.
+  Plan(const Graph& graph, std::vector<int> outputs, const Backend& backend,
+       std::shared_ptr<PackStore> store = nullptr);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -37,7 +40,7 @@ class Plan {
   const std::vector<TensorType>& input_types() const { return input_types_; }
   const std::vector<std::string>& input_names() const { return input_names_; }
   const std::vector<TensorType>& output_types() const { return output_types_; }
-  MemoryReport memory() const { return {arena_bytes_, scratch_bytes_, prepared_bytes_}; }
+  MemoryReport memory() const { return {arena_bytes_, scratch_bytes_, preparation_->kept_bytes()}; }
 
  private:
   struct PlannedStep {
@@ -49,31 +52,31 @@ class Plan {
   };
   struct Pack {
     PackRequest request;
-    bool stable;
-    std::size_t offset = 0;  // in the arena when not stable
-    Buffer buffer;           // when stable
+    int item = kNone;        // of the preparation when stable
+    std::size_t offset = 0;  // in the arena when not
   };
   // Where a value lies: at an offset of the arena, or where its root says.
   enum class Place : std::uint8_t { none, arena, feed, output, variable, prepared };
   struct Location {
     Place place = Place::none;
-    std::size_t offset = 0;  // arena offset, or index of the feed, output, variable or prepared buffer
+    std::size_t offset = 0;  // arena offset, or index of the feed, output, variable or prepared item
   };
 
   void execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::vector<double>* seconds);
-  void prepare();
-  void run_step(PlannedStep& step, RunContext& context, std::byte* arena);
-  void locate(std::vector<void*>& values, const std::vector<const void*>* feeds, const std::vector<void*>* outputs,
-              std::byte* arena) const;
+  void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
+                  std::vector<std::size_t>& run_nodes);
+  void place_stable(const Graph& graph, const std::vector<bool>& stable);
+  void run_step(const PlannedStep& step, RunContext& context, std::byte* arena) const;
+  std::vector<void*> locate(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::byte* arena,
+                            const PackStore::Snapshot& prepared) const;
   void assign_memory(const Graph& graph, const std::vector<int>& outputs, const std::vector<std::size_t>& run_nodes);
 
-  std::vector<PlannedStep> prepare_steps_, steps_;
+  std::unique_ptr<Preparation> preparation_;
+  std::vector<PlannedStep> steps_;
   std::vector<Pack> packs_;
   std::vector<Location> locations_;  // by value
   std::vector<VariablePtr> variables_;
-  std::vector<VariablePtr> stable_variables_;
   std::vector<VariablePtr> mutated_;
-  std::vector<Buffer> prepared_;
   struct Copy {
     int value;
     std::size_t output;
@@ -82,9 +85,8 @@ class Plan {
   std::vector<Copy> copies_;
   std::vector<TensorType> input_types_, output_types_;
   std::vector<std::string> input_names_;
-  std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, prepared_bytes_ = 0, pool_bytes_ = 0;
-  std::shared_mutex mutex_;
-  std::uint64_t prepared_version_ = 0;
+  std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
+  LongMutex alone_;
 };
 
 // Offsets for buffers that live over [first, last] steps such that none overlap while both live: larger ones first,

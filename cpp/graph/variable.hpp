@@ -13,20 +13,44 @@ namespace fastconv {
 class Variable {
  public:
   Variable(TensorType type, std::string name)
-      : type_(std::move(type)), name_(std::move(name)), buffer_((num_elements(type_.shape), type_.bytes())) {}
+      : type_(std::move(type)),
+        name_(std::move(name)),
+        buffer_(static_cast<std::size_t>(num_elements(type_.shape)) * size_of(type_.dtype)),
+        data_(buffer_.data()) {}
+  // On somebody else's memory, which `owner` keeps: it is only read.
+  Variable(TensorType type, std::string name, const void* data, std::shared_ptr<void> owner)
+      : type_(std::move(type)),
+        name_(std::move(name)),
+        owner_(std::move(owner)),
+        data_(const_cast<void*>(data)),
+        read_only_(true) {}
 
   const TensorType& type() const { return type_; }
   const std::string& name() const { return name_; }
-  void* data() const { return buffer_.data(); }
+  void* data() const { return data_; }
+  // No other variable of this process ever has the same.
+  std::uint64_t id() const { return id_; }
+  // Assigning and changing it are refused, so its version stays.
+  bool read_only() const { return read_only_; }
+  void make_read_only() { read_only_ = true; }
 
   // Grows with every change of the contents; what was computed from them (packed weights) checks it.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
   void touch() { version_.fetch_add(1, std::memory_order_acq_rel); }
 
  private:
+  static std::uint64_t next_id() {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
+
   TensorType type_;
   std::string name_;
   Buffer buffer_;
+  std::shared_ptr<void> owner_;
+  void* data_;
+  bool read_only_ = false;
+  std::uint64_t id_ = next_id();
   std::atomic<std::uint64_t> version_{1};
 };
 

@@ -70,6 +70,7 @@ OpDef binary(const char* name, void (*gradient)(GradContext&), decltype(OpDef::i
   def.infer = std::move(infer);
   if (gradient) def.gradient = gradient;
   def.inplace = {0, 1};
+  def.max_inputs = 2;
   return def;
 }
 
@@ -104,7 +105,7 @@ OpDef broadcast_to_def() {
   def.gradient = [](GradContext& c) { set_reduced(c, 0, c.grad()); };
   return def;
 }
-const RegisterOp broadcast_to_op{broadcast_to_def()};
+const RegisterOp broadcast_to_op{broadcast_to_def(), 1};
 
 std::vector<TensorType> infer_dropout(const InferContext& c) {
   c.expect_dtype(0, kFloating);
@@ -128,7 +129,7 @@ OpDef dropout_def() {
   def.inplace = {0};
   return def;
 }
-const RegisterOp dropout_op{dropout_def()};
+const RegisterOp dropout_op{dropout_def(), 2};
 
 }  // namespace
 

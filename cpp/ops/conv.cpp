@@ -152,10 +152,11 @@ void grad_backward_weights(GradContext& c) {
   if (c.needs(1)) c.set(1, c.add("conv2d", {c.in(0), c.grad()}, with(a, "output_size", {dy[1], dy[2]})));
 }
 
-const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {}, false}};
-const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false}};
+const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {}, false}, 3};
+const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false},
+                                  3};
 const RegisterOp backward_weights{
-    {"conv2d_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}};
+    {"conv2d_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}, 2};
 
 }  // namespace
 

@@ -49,9 +49,9 @@ void grad_backward_weights(GradContext& c) {
   if (c.needs(1)) c.set(1, c.add("dense", {c.in(0), c.grad()}));
 }
 
-const RegisterOp dense{{"dense", infer_dense, grad_dense, {}, {}, false}};
+const RegisterOp dense{{"dense", infer_dense, grad_dense, {}, {}, false}, 3};
 const RegisterOp backward_weights{
-    {"dense_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}};
+    {"dense_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}, 2};
 
 }  // namespace
 }  // namespace fastconv

@@ -86,23 +86,28 @@ std::vector<TensorType> infer_local_response(const InferContext& c) {
   channels(c);
   const std::int64_t size = c.attrs().integer("size");
   if (size < 1) c.fail("size is " + std::to_string(size) + ", expected >= 1");
-  if (c.has(1)) c.expect_shape(1, c.shape(0), "dy");
   return {c.type(0)};
+}
+
+std::vector<TensorType> infer_local_response_backward(const InferContext& c) {
+  c.expect_shape(1, c.shape(0), "dy");
+  return infer_local_response(c);
 }
 
 void local_response_gradient(GradContext& c) {
   c.set(0, c.add("local_response_norm_backward", {c.in(0), c.grad()}, c.node.attrs));
 }
 
-const RegisterOp inference{{"batch_norm_inference", infer_inference, inference_gradient, {}, {0}, false}};
-const RegisterOp training{{"batch_norm_training", infer_training, training_gradient, {3, 4}, {0}, false}};
+const RegisterOp inference{{"batch_norm_inference", infer_inference, inference_gradient, {}, {0}, false}, 5};
+const RegisterOp training{{"batch_norm_training", infer_training, training_gradient, {3, 4}, {0}, false}, 5};
 const RegisterOp training_backward{
-    {"batch_norm_training_backward", infer_training_backward, nullptr, {}, {4, 0}, false}};
+    {"batch_norm_training_backward", infer_training_backward, nullptr, {}, {4, 0}, false}, 5};
 const RegisterOp inference_backward{
-    {"batch_norm_inference_backward", infer_inference_backward, nullptr, {}, {4, 0}, false}};
-const RegisterOp local_response{{"local_response_norm", infer_local_response, local_response_gradient, {}, {}, false}};
+    {"batch_norm_inference_backward", infer_inference_backward, nullptr, {}, {4, 0}, false}, 5};
+const RegisterOp local_response{{"local_response_norm", infer_local_response, local_response_gradient, {}, {}, false},
+                                1};
 const RegisterOp local_response_backward{
-    {"local_response_norm_backward", infer_local_response, nullptr, {}, {}, false}};
+    {"local_response_norm_backward", infer_local_response_backward, nullptr, {}, {}, false}, 2};
 
 }  // namespace
 }  // namespace fastconv

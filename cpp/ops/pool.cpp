@@ -211,19 +211,19 @@ void average_backward_gradient(GradContext& c) {
   c.set(0, c.add(adaptive ? "adaptive_avg_pool2d" : "avg_pool2d", {c.grad()}, c.node.attrs));
 }
 
-const RegisterOp max_pool2d{{"max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}};
-const RegisterOp max_indices{{"max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}};
-const RegisterOp max_winners{{"max_pool2d_with_winners", infer_winners, winners_gradient, {}, {}, false}};
-const RegisterOp max_backward{{"max_pool2d_backward", infer_backward<PoolKind::max>, nullptr, {}, {}, false}};
-const RegisterOp adaptive_max{{"adaptive_max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}};
+const RegisterOp max_pool2d{{"max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}, 1};
+const RegisterOp max_indices{{"max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}, 1};
+const RegisterOp max_winners{{"max_pool2d_with_winners", infer_winners, winners_gradient, {}, {}, false}, 1};
+const RegisterOp max_backward{{"max_pool2d_backward", infer_backward<PoolKind::max>, nullptr, {}, {}, false}, 2};
+const RegisterOp adaptive_max{{"adaptive_max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}, 1};
 const RegisterOp adaptive_max_indices{
-    {"adaptive_max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}};
-const RegisterOp avg_pool2d{{"avg_pool2d", infer<PoolKind::average>, average_gradient, {}, {}, false}};
-const RegisterOp adaptive_avg{{"adaptive_avg_pool2d", infer<PoolKind::average>, average_gradient, {}, {}, false}};
+    {"adaptive_max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}, 1};
+const RegisterOp avg_pool2d{{"avg_pool2d", infer<PoolKind::average>, average_gradient, {}, {}, false}, 1};
+const RegisterOp adaptive_avg{{"adaptive_avg_pool2d", infer<PoolKind::average>, average_gradient, {}, {}, false}, 1};
 const RegisterOp avg_backward{
-    {"avg_pool2d_backward", infer_backward<PoolKind::average>, average_backward_gradient, {}, {}, false}};
-const RegisterOp lp_pool2d{{"lp_pool2d", infer<PoolKind::lp>, lp_gradient, {}, {}, false}};
-const RegisterOp lp_backward{{"lp_pool2d_backward", infer_lp_backward, nullptr, {}, {}, false}};
+    {"avg_pool2d_backward", infer_backward<PoolKind::average>, average_backward_gradient, {}, {}, false}, 1};
+const RegisterOp lp_pool2d{{"lp_pool2d", infer<PoolKind::lp>, lp_gradient, {}, {}, false}, 1};
+const RegisterOp lp_backward{{"lp_pool2d_backward", infer_lp_backward, nullptr, {}, {}, false}, 3};
 
 }  // namespace
 }  // namespace fastconv

@@ -24,9 +24,10 @@ void gradient_to(GradContext& c, const char* op) {
   c.set(0, c.add(op, {c.grad()}, {{"size", Ints{s[1], s[2]}}, {"mode", c.node.attrs.text("mode", "nearest")}}));
 }
 
-const RegisterOp resize_op{{"resize", infer, [](GradContext& c) { gradient_to(c, "resize_backward"); }, {}, {}, false}};
+const RegisterOp resize_op{{"resize", infer, [](GradContext& c) { gradient_to(c, "resize_backward"); }, {}, {}, false},
+                           1};
 const RegisterOp resize_backward_op{
-    {"resize_backward", infer, [](GradContext& c) { gradient_to(c, "resize"); }, {}, {}, false}};
+    {"resize_backward", infer, [](GradContext& c) { gradient_to(c, "resize"); }, {}, {}, false}, 1};
 
 }  // namespace
 }  // namespace fastconv

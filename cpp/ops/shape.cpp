@@ -189,13 +189,13 @@ void gradient_pad_backward(GradContext& c) {
   c.set(0, c.add("pad", {c.grad()}, {{"pads", pads}, {"mode", c.node.attrs.text("mode", "")}}));
 }
 
-const RegisterOp reshape_op{{"reshape", infer_reshape, gradient_view, {}, {}, true}};
-const RegisterOp flatten_op{{"flatten", infer_flatten, gradient_view, {}, {}, true}};
-const RegisterOp transpose_op{{"transpose", infer_transpose, gradient_transpose, {}, {}, false}};
+const RegisterOp reshape_op{{"reshape", infer_reshape, gradient_view, {}, {}, true}, 1};
+const RegisterOp flatten_op{{"flatten", infer_flatten, gradient_view, {}, {}, true}, 1};
+const RegisterOp transpose_op{{"transpose", infer_transpose, gradient_transpose, {}, {}, false}, 1};
 const RegisterOp concat_op{{"concat", infer_concat, gradient_concat, {}, {}, false}};
-const RegisterOp slice_op{{"slice", infer_slice, gradient_slice, {}, {}, false}};
-const RegisterOp pad_op{{"pad", infer_pad, gradient_pad, {}, {}, false}};
-const RegisterOp pad_backward_op{{"pad_backward", infer_pad_backward, gradient_pad_backward, {}, {}, false}};
+const RegisterOp slice_op{{"slice", infer_slice, gradient_slice, {}, {}, false}, 1};
+const RegisterOp pad_op{{"pad", infer_pad, gradient_pad, {}, {}, false}, 1};
+const RegisterOp pad_backward_op{{"pad_backward", infer_pad_backward, gradient_pad_backward, {}, {}, false}, 1};
 
 }  // namespace
 }  // namespace fastconv

@@ -4,15 +4,20 @@
 namespace fastconv {
 namespace {
 
-// x -> y; gradients: y, dy -> dx
+// x -> y
 std::vector<TensorType> infer_softmax(const InferContext& c) {
   c.expect_same_dtype();
   const auto rank = static_cast<std::int64_t>(c.shape(0).size());
   const std::int64_t axis = c.attrs().integer("axis", -1);
   if (axis < -rank || axis >= rank)
     c.fail("axis " + std::to_string(axis) + " is out of range for shape " + to_string(c.shape(0)));
-  if (c.inputs() > 1) c.expect_shape(1, c.shape(0), "dy");
   return {c.type(0)};
+}
+
+// y, dy -> dx
+std::vector<TensorType> infer_softmax_backward(const InferContext& c) {
+  c.expect_shape(1, c.shape(0), "dy");
+  return infer_softmax(c);
 }
 
 void softmax_gradient(GradContext& c) { c.set(0, c.add("softmax_backward", {c.out(), c.grad()}, c.node.attrs)); }
@@ -70,12 +75,17 @@ void softmax_loss_gradient(GradContext& c) {
   c.set(1, c.add("mul", {logs, c.add("reshape", {c.grad()}, {{"shape", shape}})}));
 }
 
-// logits, target(, dloss) -> loss or dlogits
+// logits, target -> loss
 std::vector<TensorType> infer_sigmoid_loss(const InferContext& c) {
   c.expect_same_dtype();
   c.expect_shape(1, c.shape(0), "target");
-  if (c.inputs() > 2) c.expect_shape(2, c.shape(0), "dloss");
   return {c.type(0)};
+}
+
+// logits, target, dloss -> dlogits
+std::vector<TensorType> infer_sigmoid_loss_backward(const InferContext& c) {
+  c.expect_shape(2, c.shape(0), "dloss");
+  return infer_sigmoid_loss(c);
 }
 
 void sigmoid_loss_gradient(GradContext& c) {
@@ -83,16 +93,16 @@ void sigmoid_loss_gradient(GradContext& c) {
   if (c.needs(1)) c.set(1, c.add("neg", {c.add("mul", {c.in(0), c.grad()})}));
 }
 
-const RegisterOp softmax{{"softmax", infer_softmax, softmax_gradient, {}, {}, false}};
-const RegisterOp log_softmax{{"log_softmax", infer_softmax, log_softmax_gradient, {}, {}, false}};
-const RegisterOp softmax_backward{{"softmax_backward", infer_softmax, nullptr, {}, {}, false}};
-const RegisterOp log_softmax_backward{{"log_softmax_backward", infer_softmax, nullptr, {}, {}, false}};
-const RegisterOp softmax_loss{{"softmax_cross_entropy", infer_softmax_loss, softmax_loss_gradient, {}, {}, false}};
+const RegisterOp softmax{{"softmax", infer_softmax, softmax_gradient, {}, {}, false}, 1};
+const RegisterOp log_softmax{{"log_softmax", infer_softmax, log_softmax_gradient, {}, {}, false}, 1};
+const RegisterOp softmax_backward{{"softmax_backward", infer_softmax_backward, nullptr, {}, {}, false}, 2};
+const RegisterOp log_softmax_backward{{"log_softmax_backward", infer_softmax_backward, nullptr, {}, {}, false}, 2};
+const RegisterOp softmax_loss{{"softmax_cross_entropy", infer_softmax_loss, softmax_loss_gradient, {}, {}, false}, 2};
 const RegisterOp softmax_loss_backward{
-    {"softmax_cross_entropy_backward", infer_softmax_loss_backward, nullptr, {}, {}, false}};
-const RegisterOp sigmoid_loss{{"sigmoid_cross_entropy", infer_sigmoid_loss, sigmoid_loss_gradient, {}, {0}, false}};
+    {"softmax_cross_entropy_backward", infer_softmax_loss_backward, nullptr, {}, {}, false}, 3};
+const RegisterOp sigmoid_loss{{"sigmoid_cross_entropy", infer_sigmoid_loss, sigmoid_loss_gradient, {}, {0}, false}, 2};
 const RegisterOp sigmoid_loss_backward{
-    {"sigmoid_cross_entropy_backward", infer_sigmoid_loss, nullptr, {}, {0, 2}, false}};
+    {"sigmoid_cross_entropy_backward", infer_sigmoid_loss_backward, nullptr, {}, {0, 2}, false}, 3};
 
 }  // namespace
 }  // namespace fastconv

@@ -102,11 +102,11 @@ OpDef elementwise(const char* name, decltype(OpDef::infer) infer, decltype(OpDef
   return def;
 }
 
-#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default)                      \
-  const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient, {0})}; \
-  const RegisterOp name##_grad_op{elementwise(#name "_grad", infer_grad<Unary::name>, nullptr, {0, 1})};
+#define FASTCONV_UNARY(name, reads, a, a_default, b, b_default)                         \
+  const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient, {0}), 1}; \
+  const RegisterOp name##_grad_op{elementwise(#name "_grad", infer_grad<Unary::name>, nullptr, {0, 1}), 2};
 #define FASTCONV_UNARY_PLAIN(name, a, a_default, b, b_default) \
-  const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient_plain, {0})};
+  const RegisterOp name##_op{elementwise(#name, infer<Unary::name>, gradient_plain, {0}), 1};
 #include "kernels/unary.inc"
 #undef FASTCONV_UNARY
 #undef FASTCONV_UNARY_PLAIN

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from types import ModuleType
 
 # After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. Some ten
 # microseconds are enough to bridge the gap between the steps of a plan. The runtime reads this when
 # it is loaded, so it is set for that moment only; neither this process nor its children keep it.
 _SPIN = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
+
+
+def _is_command() -> bool:
+    """Tell whether this is the command `fastconv`, whose errors are one line.
+
+    Its module is inside the package, so the core is loaded before any code of it runs.
+    """
+    name = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))[0]
+    module = list(sys.orig_argv[1:])
+    return name == "fastconv" or any(
+        a == "-m" and b == "fastconv.cli" for a, b in zip(module, module[1:], strict=False)
+    )
 
 
 def _load() -> ModuleType:
@@ -18,6 +31,9 @@ def _load() -> ModuleType:
     try:
         from fastconv import _core
     except ValueError as error:  # FASTCONV_ISA, FASTCONV_NUM_THREADS
+        if _is_command():
+            print(f"fastconv: error: {error}", file=sys.stderr)
+            raise SystemExit(2) from error  # as the command's other errors
         raise ImportError(str(error)) from error
     finally:
         for key in added:

@@ -92,6 +92,18 @@ const RegisterCpu dense_weights{"dense_backward_weights", plan_dense_weights};
 
 }  // namespace
 
+std::string join(std::initializer_list<std::int64_t> numbers) {
+  std::string s;
+  for (std::int64_t n : numbers) s += std::to_string(n) + ",";
+  return s;
+}
+
+std::string weights_key(const ConvPass& p) {
+  std::string key = join({p.groups, p.w_kh, p.w_kw, p.w_in, p.w_out, p.w_group});
+  for (const Phase& q : p.phases) key += join({q.h.taps, q.h.k0, q.h.k_step, q.w.taps, q.w.k0, q.w.k_step});
+  return key;
+}
+
 void set_activation(ConvPass& pass, const Attrs& attrs) {
   constexpr double inf = std::numeric_limits<double>::infinity();
   const std::string activation = attrs.text("activation", "");

@@ -1,7 +1,9 @@
 // How the CPU runs convolutions: every pass is a set of phases, each a convolution whose taps are regular.
 #pragma once
 #include <algorithm>
+#include <initializer_list>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "backend/cpu/cpu.hpp"
@@ -37,6 +39,9 @@ struct ConvPass {
 ConvPass forward_pass(PlanContext& c);
 ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride that has a tap
 ConvPass dense_pass(PlanContext& c);
+// "1,2,3,", and where a pass's weights lie and which of them each phase reads: for keys of packs.
+std::string join(std::initializer_list<std::int64_t> numbers);
+std::string weights_key(const ConvPass& pass);
 void set_activation(ConvPass& pass, const Attrs& attrs);
 
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.

@@ -45,14 +45,16 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     scratch = std::max(scratch, num_elements({reach(q.h, rows[i]), cols, channels}));
   }
   const int slot = c.pack(
-      {p.w, static_cast<std::size_t>(packed) * sizeof(T), [=](const void* from, void* to) {
+      {p.w, static_cast<std::size_t>(packed) * sizeof(T),
+       [=](const void* from, void* to) {
          const T* w = static_cast<const T*>(from);
          T* out = static_cast<T*>(to);
          for (const Phase& q : p.phases)
            for (std::int64_t i = 0; i < q.h.taps; ++i)
              for (std::int64_t j = 0; j < q.w.taps; ++j, out += channels)
                std::copy_n(w + (q.h.k0 + i * q.h.k_step) * p.w_kh + (q.w.k0 + j * q.w.k_step) * p.w_kw, channels, out);
-       }});
+       },
+       "depthwise " + join({static_cast<std::int64_t>(sizeof(T)), channels}) + weights_key(p)});
   Step step;
   step.algorithm = "depthwise";
   step.flops = p.flops;

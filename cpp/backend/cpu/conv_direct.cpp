@@ -114,6 +114,12 @@ class Direct {
   std::size_t packed_bytes() const { return static_cast<std::size_t>(packed_) * sizeof(T); }
   std::size_t scratch_bytes() const { return static_cast<std::size_t>(scratch_) * sizeof(T); }
 
+  // What pack() does: the layout of the weights, the blocks of channels and each phase's taps.
+  std::string pack_key() const {
+    return "direct " + join({static_cast<std::int64_t>(sizeof(T)), table_.width, table_.tile_vectors, in_, out_}) +
+           weights_key(p_);
+  }
+
   void pack(const T* w, T* to) const {
     const auto n = static_cast<std::int64_t>(blocks_.size());
     for (const PhasePlan& q : phases_) {
@@ -241,9 +247,10 @@ class Direct {
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass) {
   const auto direct = std::make_shared<const Direct<T>>(pass);
-  const int slot = c.pack({pass.w, direct->packed_bytes(), [direct](const void* from, void* to) {
-                             direct->pack(static_cast<const T*>(from), static_cast<T*>(to));
-                           }});
+  const int slot =
+      c.pack({pass.w, direct->packed_bytes(),
+              [direct](const void* from, void* to) { direct->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
+              direct->pack_key()});
   Step step;
   step.algorithm = "direct";
   step.flops = pass.flops;

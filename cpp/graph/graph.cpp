@@ -106,7 +106,9 @@ int Graph::variable(VariablePtr variable) {
 int Graph::constant(TensorType type, const void* data) {
   auto v = std::make_shared<Variable>(std::move(type), "constant");
   if (v->type().bytes()) std::memcpy(v->data(), data, v->type().bytes());
-  return variable(std::move(v));
+  const int id = variable(std::move(v));
+  values_[static_cast<std::size_t>(id)].constant = true;
+  return id;
 }
 
 int Graph::scalar(double value, DType dtype) {

@@ -109,20 +109,23 @@ class PyPlan {
   PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store)
       : plan_(graph, outputs, cpu::backend(), std::move(store)) {}
 
-  py::list run(const py::sequence& feeds) {
+  // threads: 0 for num_threads().
+  py::list run(const py::sequence& feeds, int threads) {
     Call call(*this, feeds);
     {
       py::gil_scoped_release release;
+      const PinThreads pin(threads > 0 ? threads : num_threads());
       plan_.run(call.in, call.out);
     }
     return call.results;
   }
 
-  py::list profile(const py::sequence& feeds) {
+  py::list profile(const py::sequence& feeds, int threads) {
     Call call(*this, feeds);
     std::vector<StepReport> report;
     {
       py::gil_scoped_release release;
+      const PinThreads pin(threads > 0 ? threads : num_threads());
       report = plan_.profile(call.in, call.out);
     }
     py::list rows;
@@ -323,8 +326,8 @@ PYBIND11_MODULE(_core, m) {
   py::class_<PyPlan>(m, "Plan")
       .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>>(), py::arg("graph"),
            py::arg("outputs"), py::arg("store") = nullptr)
-      .def("run", &PyPlan::run, py::arg("feeds"))
-      .def("profile", &PyPlan::profile, py::arg("feeds"))
+      .def("run", &PyPlan::run, py::arg("feeds"), py::arg("threads") = 0)
+      .def("profile", &PyPlan::profile, py::arg("feeds"), py::arg("threads") = 0)
       .def_property_readonly("memory", &PyPlan::memory);
 
   m.def("operators", &op_names);

@@ -133,6 +133,7 @@ class Graph {
   // For passes.
   std::vector<Node>& mutable_nodes() { return nodes_; }
   void replace_nodes(std::vector<Node> nodes);  // sets Value::node anew
+  void set_source(int value, int node) { values_[static_cast<std::size_t>(value)].node = node; }
   // Makes a node with fresh outputs without storing it, for passes that insert.
   Node make_node(const std::string& op, std::vector<int> inputs, Attrs attrs = {}, std::string name = "");
 

@@ -147,6 +147,12 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
       const int from = root[node.inputs[i]];
       if (graph.value(from).kind != Value::Kind::computed || locations_[from].place != Place::none) continue;
       if (last[from] != s || graph.value(from).type.bytes() != graph.value(out).type.bytes()) continue;
+      // Another input may be read at other elements after the output's are written.
+      bool alone = true;
+      for (int j = 0; j < static_cast<int>(node.inputs.size()); ++j)
+        alone = alone && (node.inputs[j] == kNone || root[node.inputs[j]] != from ||
+                          std::count(node.op->inplace.begin(), node.op->inplace.end(), j));
+      if (!alone) continue;
       last[from] = std::max(last[from], last[out]);
       for (std::size_t v = 0; v < n; ++v)
         if (root[v] == out) root[v] = from;

@@ -13,9 +13,10 @@ struct ConvRowArgs {
   std::int64_t taps_h, taps_w;
   std::int64_t run;  // contiguous elements of one tap; weights follow as [taps_h][taps_w][run][vectors * width]
   const T* w;
-  int vectors;    // 1, 2 or 4, at most tile_vectors
-  int channels;   // valid ones, in ((vectors - 1) * width, vectors * width]
-  const T* bias;  // `channels` elements, or null
+  int vectors;        // 1, 2 or 4, at most tile_vectors
+  int channels;       // valid ones, in ((vectors - 1) * width, vectors * width]
+  const T* bias;      // `channels` elements, or null
+  const T* residual;  // added before the clamp; lies as y does (may be y itself), or null
   T* y;
   std::int64_t y_pixel;
   std::int64_t pixels;
@@ -47,6 +48,7 @@ struct DepthwiseRowArgs {
   const T* w;  // [taps_h * taps_w][w_tap]
   std::int64_t w_tap;
   const T* bias;
+  const T* residual;
   T* y;
   std::int64_t y_pixel;
   std::int64_t pixels;

@@ -54,6 +54,15 @@ FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
     }
   }
 
+  if (a.residual) {
+    const T* from = a.residual + (y - a.y);
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
+        const T* f = from + p * a.y_pixel + v * W;
+        acc[p][v] = acc[p][v] + (v + 1 < V || tail == W ? VT::load(f) : VT::load(f, tail));
+      }
+    }
+  }
   if (a.clamp) {
     const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
     FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v] =

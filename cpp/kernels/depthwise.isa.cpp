@@ -21,6 +21,10 @@ FASTCONV_NOINLINE void pixels(const DepthwiseRowArgs<T>& a, const T* x, T* y, st
       FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = fma(load(xt + p * a.x_pixel), wv, acc[p]);
     }
   }
+  if (a.residual) {
+    const T* from = a.residual + (y - a.y);
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = acc[p] + load(from + p * a.y_pixel);
+  }
   if (a.clamp) {
     const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
     FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = min(hi, max(lo, acc[p]));

@@ -26,6 +26,17 @@ struct ColumnAffineArgs {
   const T *mean, *a, *b, *c;
 };
 
+// y[r][i] = (x[r][i] - mean[r]) * inv_std[r] * gamma[i] + beta[i], inv_std = 1 / sqrt(variance + epsilon) of the row.
+template <class T>
+struct RowNormArgs {
+  const T* x;
+  T* y;
+  const T *gamma, *beta;  // n elements, or null
+  T *mean, *inv_std;      // one a row, written
+  std::int64_t rows, n;   // n > 0
+  double epsilon;
+};
+
 // y[c] = x[c] * s[c]^-beta with s[c] = k + alpha * sum of x[j]^2 for c - before <= j <= c + after; with dy the
 // gradient: y[c] = dy[c] * s[c]^-beta - 2 alpha beta x[c] * sum of dy[j] x[j] s[j]^(-beta - 1), c in j's window.
 template <class T>

@@ -1,6 +1,8 @@
 // Convolution, its transpose and its weight gradient: together closed under differentiation.
 #include "ops/conv.hpp"
 
+#include "ops/elementwise.hpp"
+
 namespace fastconv {
 namespace {
 
@@ -67,7 +69,10 @@ std::vector<TensorType> infer_conv2d(const InferContext& c) {
     if (size[0] > oh || size[1] > ow) c.fail("output_size " + to_string(size) + " is more than " + to_string({oh, ow}));
     oh = size[0], ow = size[1];
   }
-  return {{{x[0], oh, ow, w[3]}, c.type(0).dtype}};
+  const Shape y{x[0], oh, ow, w[3]};
+  if (c.has(3)) c.expect_shape(3, y, "residual");
+  check_activation(c);
+  return {{y, c.type(0).dtype}};
 }
 
 std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
@@ -86,6 +91,7 @@ std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
     const std::int64_t natural = conv_size(c, size[i], w[i], s.strides[i], s.pads[i], s.pads[i + 2], s.dilations[i]);
     if (natural < x[1 + i]) c.fail("output_size " + to_string(size) + " is too small for input " + to_string(x));
   }
+  check_activation(c);
   return {{{x[0], size[0], size[1], w[2] * s.groups}, c.type(0).dtype}};
 }
 
@@ -134,6 +140,7 @@ void grad_conv2d(GradContext& c) {
   if (c.needs(0)) c.set(0, c.add("conv_transpose2d", {c.grad(), c.in(1)}, with(a, "output_size", {x[1], x[2]})));
   if (c.needs(1)) c.set(1, c.add("conv2d_backward_weights", {c.in(0), c.grad()}, with(a, "kernel", {w[0], w[1]})));
   if (c.needs(2)) c.set(2, channel_sum(c, c.grad()));
+  if (c.needs(3)) c.set(3, c.grad());
 }
 
 void grad_conv_transpose2d(GradContext& c) {
@@ -152,7 +159,7 @@ void grad_backward_weights(GradContext& c) {
   if (c.needs(1)) c.set(1, c.add("conv2d", {c.in(0), c.grad()}, with(a, "output_size", {dy[1], dy[2]})));
 }
 
-const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {}, false}, 3};
+const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {3}, false}, 4};
 const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false},
                                   3};
 const RegisterOp backward_weights{

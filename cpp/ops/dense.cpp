@@ -1,7 +1,7 @@
 // Dense layers: y = x w + bias over the last axis.
 #include <algorithm>
 
-#include "graph/graph.hpp"
+#include "ops/elementwise.hpp"
 
 namespace fastconv {
 namespace {
@@ -17,6 +17,7 @@ std::vector<TensorType> infer_dense(const InferContext& c) {
     c.fail("input has shape " + to_string(x) + ", expected " + std::to_string(in) + " features in the last axis");
   if (in < 1 || out < 1) c.fail("weight has shape " + to_string(w) + ", expected positive dimensions");
   if (c.has(2)) c.expect_shape(2, {out}, "bias");
+  check_activation(c);
   x.back() = out;
   return {{x, c.type(0).dtype}};
 }

@@ -19,6 +19,10 @@ const UnaryInfo& unary_info(Unary function);
 const UnaryInfo* find_unary(const std::string& name);  // null when there is none
 // Throws Error for attributes without meaning.
 UnaryParameters unary_parameters(const UnaryInfo& info, const Attrs& attrs);
+// Refuses an attribute "activation" that names no function of one input, and attributes that it cannot take.
+void check_activation(const InferContext& context);
+// Those of `attrs` that the function knows.
+Attrs own_attributes(const UnaryInfo& info, const Attrs& attrs);
 // Whether the derivative can be had from the output, so that the function may be fused into what makes its input.
 bool gradient_from_output(const UnaryInfo& info, const UnaryParameters& parameters);
 // The gradient dy * f'(...) for an activation fused into a node: f's name and attributes, and its output.

@@ -1,5 +1,5 @@
-// Batch normalization and local response normalization. The channel is the last axis.
-#include "graph/graph.hpp"
+// Batch, layer, group and local response normalization. The channel is the last axis.
+#include "ops/shapes.hpp"
 
 namespace fastconv {
 namespace {
@@ -65,6 +65,39 @@ std::vector<TensorType> infer_inference_backward(const InferContext& c) {
   return {c.type(0), statistic, statistic, statistic, statistic};
 }
 
+void check_epsilon(const InferContext& c) {
+  const double epsilon = c.attrs().real("epsilon", 1e-5);
+  if (!(epsilon >= 0)) c.fail("epsilon is " + std::to_string(epsilon) + ", expected >= 0");
+}
+
+// x, gamma?, beta? -> y, mean, inv_std
+std::vector<TensorType> infer_layer_norm(const InferContext& c) {
+  c.expect_same_dtype();
+  check_epsilon(c);
+  const Shape& x = c.shape(0);
+  const std::size_t axis = normalize_axis(c, c.attrs().integer("axis", -1), x.size());
+  const Shape normalized(x.begin() + static_cast<std::ptrdiff_t>(axis), x.end());
+  for (std::size_t i = 1; i < 3; ++i)
+    if (c.has(i) && (c.shape(i).size() > normalized.size() || broadcast_shape(c, c.shape(i), normalized) != normalized))
+      c.fail(std::string(i == 1 ? "gamma" : "beta") + " has shape " + to_string(c.shape(i)) +
+             ", expected one that broadcasts to " + to_string(normalized));
+  TensorType statistic = c.type(0);
+  for (std::size_t i = axis; i < x.size(); ++i) statistic.shape[i] = 1;
+  return {c.type(0), statistic, statistic};
+}
+
+// x(N, ..., C), gamma?, beta? -> y
+std::vector<TensorType> infer_group_norm(const InferContext& c) {
+  c.expect_same_dtype();
+  check_epsilon(c);
+  const std::int64_t n = channels(c), groups = c.attrs().integer("groups");
+  if (groups < 1 || n % groups)
+    c.fail("groups is " + std::to_string(groups) + ", expected a divisor of the " + std::to_string(n) + " channels");
+  expect_channels(c, 1, "gamma");
+  expect_channels(c, 2, "beta");
+  return {c.type(0)};
+}
+
 void training_gradient(GradContext& c) {
   for (std::size_t i = 1; i < 4; ++i)
     if (c.grad(i) != kNone)
@@ -106,6 +139,8 @@ const RegisterOp inference_backward{
     {"batch_norm_inference_backward", infer_inference_backward, nullptr, {}, {4, 0}, false}, 5};
 const RegisterOp local_response{{"local_response_norm", infer_local_response, local_response_gradient, {}, {}, false},
                                 1};
+const RegisterOp layer_norm{{"layer_norm", infer_layer_norm, nullptr, {}, {0}, false}, 3};
+const RegisterOp group_norm{{"group_norm", infer_group_norm, nullptr, {}, {0}, false}, 3};
 const RegisterOp local_response_backward{
     {"local_response_norm_backward", infer_local_response_backward, nullptr, {}, {}, false}, 2};
 

@@ -26,14 +26,6 @@ const UnaryInfo& info_of(const std::string& op) {
   return *find_unary(op.substr(0, op.size() - suffix.size()));
 }
 
-// Only what the function knows: a fused convolution's attributes stay behind.
-Attrs own_attributes(const UnaryInfo& info, const Attrs& attrs) {
-  Attrs own;
-  for (const char* key : {info.attributes[0], info.attributes[1], "approximate"})
-    if (attrs.has(key)) own.set(key, attrs.items().at(key));
-  return own;
-}
-
 template <Unary f>
 std::vector<TensorType> infer(const InferContext& c) {
   constexpr bool integers =
@@ -119,6 +111,21 @@ const UnaryInfo* find_unary(const std::string& name) {
   for (const UnaryInfo& info : kTable)
     if (name == info.name) return &info;
   return nullptr;
+}
+
+Attrs own_attributes(const UnaryInfo& info, const Attrs& attrs) {
+  Attrs own;
+  for (const char* key : {info.attributes[0], info.attributes[1], "approximate"})
+    if (attrs.has(key)) own.set(key, attrs.items().at(key));
+  return own;
+}
+
+void check_activation(const InferContext& c) {
+  const std::string name = c.attrs().text("activation", "");
+  if (name.empty()) return;
+  const UnaryInfo* info = find_unary(name);
+  if (!info) c.fail("activation is \"" + name + "\", expected the name of an elementwise operator of one input");
+  unary_parameters(*info, c.attrs());
 }
 
 UnaryParameters unary_parameters(const UnaryInfo& info, const Attrs& attrs) {

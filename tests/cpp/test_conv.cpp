@@ -20,11 +20,15 @@ void test_conv_row(const KernelTable<T>& table) {
     const auto last_tap = std::max<std::int64_t>(a.taps_h - 1, 0) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w;
     Guarded<T> x((a.pixels - 1) * a.x_pixel + last_tap + a.run);
     Guarded<T> w(a.taps_h * a.taps_w * a.run * a.vectors * width);
-    Guarded<T> bias(a.channels), y((a.pixels - 1) * a.y_pixel + a.channels);
-    fill_random(x), fill_random(w, 0.3), fill_random(bias);
+    Guarded<T> bias(a.channels), y((a.pixels - 1) * a.y_pixel + a.channels), residual(y.size());
+    fill_random(x), fill_random(w, 0.3), fill_random(bias), fill_random(residual);
     for (std::int64_t i = 0; i < y.size(); ++i) y[i] = T(777);
     a.x = x.data(), a.w = w.data(), a.y = y.data();
     a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    const std::int64_t add = random_int(0, 2);  // no residual, one beside y, y itself
+    if (add) a.residual = add == 1 ? residual.data() : y.data();
+    for (std::int64_t p = 0; add == 2 && p < a.pixels; ++p)
+      for (int c = 0; c < a.channels; ++c) y[p * a.y_pixel + c] = residual[p * a.y_pixel + c];
     table.conv_row(a);
     for (std::int64_t p = 0; p < a.pixels; ++p)
       for (int c = 0; c < a.y_pixel; ++c) {
@@ -40,6 +44,7 @@ void test_conv_row(const KernelTable<T>& table) {
           s += static_cast<double>(x[p * a.x_pixel + th * a.x_tap_h + tw * a.x_tap_w + r]) *
                static_cast<double>(w[i * a.vectors * width + c]);
         }
+        if (add) s += static_cast<double>(residual[at]);
         if (a.clamp) s = std::min<double>(std::max<double>(s, a.lo), a.hi);
         check_close(y[at], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w * a.run)), "conv_row");
       }
@@ -103,9 +108,10 @@ void test_depthwise_row(const KernelTable<T>& table) {
     a.clamp = random_int(0, 1), a.lo = 0, a.hi = 6;
     Guarded<T> x((a.pixels - 1) * a.x_pixel + (a.taps_h - 1) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w + a.channels);
     Guarded<T> w((a.taps_h * a.taps_w - 1) * a.w_tap + a.channels), bias(a.channels);
-    Guarded<T> y((a.pixels - 1) * a.y_pixel + a.channels);
-    fill_random(x), fill_random(w), fill_random(bias);
+    Guarded<T> y((a.pixels - 1) * a.y_pixel + a.channels), residual(y.size());
+    fill_random(x), fill_random(w), fill_random(bias), fill_random(residual);
     a.x = x.data(), a.w = w.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    a.residual = random_int(0, 1) ? residual.data() : nullptr;
     table.depthwise_row(a);
     for (std::int64_t p = 0; p < a.pixels; ++p)
       for (std::int64_t c = 0; c < a.channels; ++c) {
@@ -114,6 +120,7 @@ void test_depthwise_row(const KernelTable<T>& table) {
           for (std::int64_t tw = 0; tw < a.taps_w; ++tw)
             s += static_cast<double>(x[p * a.x_pixel + th * a.x_tap_h + tw * a.x_tap_w + c]) *
                  static_cast<double>(w[(th * a.taps_w + tw) * a.w_tap + c]);
+        if (a.residual) s += static_cast<double>(residual[p * a.y_pixel + c]);
         if (a.clamp) s = std::min(std::max(s, 0.0), 6.0);
         check_close(y[p * a.y_pixel + c], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w)), "depthwise_row");
       }

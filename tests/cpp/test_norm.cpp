@@ -86,6 +86,41 @@ void test_local_response_norm(const KernelTable<T>& table) {
         }
 }
 
+template <class T>
+void test_row_norm(const KernelTable<T>& table) {
+  for (std::int64_t n : {1, 2, 3, 7, 16, 33, 64, 200, 1000, 9001})
+    for (int round = 0; round < 8; ++round) {
+      const std::int64_t rows = random_int(1, 4);
+      const double offset = round % 2 ? 100 : 0, epsilon = round < 4 ? 1e-5 : 0.25;
+      Guarded<T> x(rows * n), y(rows * n), gamma(n), beta(n), mean(rows), inv(rows);
+      fill_random(x);
+      fill_random(gamma);
+      fill_random(beta);
+      for (std::int64_t i = 0; i < x.size(); ++i) x[i] += static_cast<T>(offset);
+      const bool scaled = random_int(0, 1), shifted = random_int(0, 1);
+      table.row_norm({x.data(), y.data(), scaled ? gamma.data() : nullptr, shifted ? beta.data() : nullptr, mean.data(),
+                      inv.data(), rows, n, epsilon});
+      for (std::int64_t r = 0; r < rows; ++r) {
+        double m = 0, v = 0;
+        for (std::int64_t i = 0; i < n; ++i) m += static_cast<double>(x[r * n + i]) / static_cast<double>(n);
+        for (std::int64_t i = 0; i < n; ++i)
+          v += (static_cast<double>(x[r * n + i]) - m) * (static_cast<double>(x[r * n + i]) - m) /
+               static_cast<double>(n);
+        const double s = 1 / std::sqrt(v + epsilon);
+        const std::string what = "row_norm of " + std::to_string(n);
+        check_close(mean[r], m, tolerance<T>(4), what + ", mean");
+        check_close(inv[r], s, tolerance<T>(64), what + ", inv_std");
+        for (std::int64_t i = 0; i < n; ++i) {
+          double expected = (static_cast<double>(x[r * n + i]) - m) * s;
+          if (scaled) expected *= static_cast<double>(gamma[i]);
+          if (shifted) expected += static_cast<double>(beta[i]);
+          check_close(y[r * n + i], expected, tolerance<T>(128), what);
+        }
+      }
+    }
+}
+
+FASTCONV_TEST(row_norm);
 FASTCONV_TEST(column_sums);
 FASTCONV_TEST(column_affine);
 FASTCONV_TEST(local_response_norm);

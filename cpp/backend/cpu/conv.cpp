@@ -108,10 +108,13 @@ void set_activation(ConvPass& pass, const Attrs& attrs) {
   constexpr double inf = std::numeric_limits<double>::infinity();
   const std::string activation = attrs.text("activation", "");
   if (activation.empty()) return;
-  if (activation != "relu" && activation != "clip") throw Error("activation '" + activation + "' cannot be fused");
-  pass.clamp = true;
-  pass.lo = activation == "relu" ? 0 : attrs.real("min", -inf);
-  pass.hi = activation == "relu" ? inf : attrs.real("max", inf);
+  const UnaryInfo& info = *find_unary(activation);  // inference has seen to that
+  pass.parameters = unary_parameters(info, attrs);
+  pass.function = info.function;
+  pass.clamp = info.function == Unary::relu || info.function == Unary::clip;
+  pass.activate = !pass.clamp;
+  pass.lo = info.function == Unary::relu ? 0 : pass.parameters.a;
+  pass.hi = info.function == Unary::relu ? inf : pass.parameters.b;
 }
 
 ConvPass forward_pass(PlanContext& c) {
@@ -123,7 +126,7 @@ ConvPass forward_pass(PlanContext& c) {
   p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = w[3], p.w_out = 1, p.w_group = w[3] / g.groups;
   p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
                forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out();
   p.flops = g.flops();
   set_activation(p, c.attrs());
   return p;
@@ -181,6 +184,7 @@ void fill_with_bias(const ConvPass& p, const T* bias, T* y) {
         const T b = bias ? bias[c] : T(0);
         y[i * p.out_c + c] = p.clamp ? std::min(std::max(b, static_cast<T>(p.lo)), static_cast<T>(p.hi)) : b;
       }
+    activate(p, y + begin * p.out_c, end - begin, p.out_c, p.out_c);
   });
 }
 

@@ -8,6 +8,7 @@
 
 #include "backend/cpu/cpu.hpp"
 #include "ops/conv.hpp"
+#include "ops/elementwise.hpp"
 
 namespace fastconv::cpu {
 
@@ -31,8 +32,12 @@ struct ConvPass {
   std::vector<Phase> phases;
   bool fill = false;  // some outputs have no tap: all get the bias first
   int x, w, bias, y;  // values; bias may be kNone
-  bool clamp = false;
+  int residual = kNone;
+  bool clamp = false;  // the activation in registers
   double lo = 0, hi = 0;
+  bool activate = false;  // any other: on what a piece has written, while it is in the cache
+  Unary function{};
+  UnaryParameters parameters;
   double flops = 0;
 };
 
@@ -53,6 +58,22 @@ template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
 template <class T>
 Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+
+// The activation that is not a clamp, on `rows` runs of n elements.
+template <class T>
+void activate(const ConvPass& p, T* y, std::int64_t rows, std::int64_t row, std::int64_t n) {
+  if (!p.activate) return;
+  if (row == n) n *= rows, rows = 1;
+  for (std::int64_t r = 0; r < rows; ++r, y += row) kernels<T>().unary({p.function, p.parameters, y, y, n});
+}
+
+// Up to tile_vectors vectors of output channels, as conv_row takes them.
+struct ChannelBlock {
+  std::int64_t channel;  // first
+  int channels, vectors;
+  std::int64_t packed;  // offset in vectors of all blocks before
+};
+std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
 
 // y = activation(bias) for every pixel.
 template <class T>

@@ -63,6 +63,7 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     const T* x = r.data<const T>(p.x);
     T* y = r.data<T>(p.y);
     const T* bias = p.bias == kNone ? nullptr : r.data<const T>(p.bias);
+    const T* residual = p.residual == kNone ? nullptr : r.data<const T>(p.residual);
     if (p.fill) fill_with_bias(p, bias, y);
     for_each_piece(pieces, [&](std::size_t i, std::int64_t piece, int thread) {
       const AxisPhase h = p.phases[i].h, w = p.phases[i].w;
@@ -92,7 +93,9 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
       for (std::int64_t row = 0; row < n; ++row) {
         a.x = in + row * h.is * in_row;
         a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * channels;
+        if (residual) a.residual = residual + (a.y - y);
         table.depthwise_row(a);
+        activate(p, a.y, a.pixels, a.y_pixel, channels);
       }
     });
   };

@@ -6,27 +6,6 @@
 namespace fastconv::cpu {
 namespace {
 
-// Up to tile_vectors vectors of one group's output channels, as the kernel takes them.
-struct ChannelBlock {
-  std::int64_t channel;  // first, inside the group
-  int channels, vectors;
-  std::int64_t packed;  // offset in vectors of all blocks before
-};
-
-std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most) {
-  std::vector<ChannelBlock> blocks;
-  std::int64_t left = ceil_div(channels, width), at = 0;
-  while (left > 0) {
-    int v = most;
-    while (v > left) v /= 2;
-    const auto n = std::min<std::int64_t>(std::int64_t{v} * width, channels - at * width);
-    blocks.push_back({at * width, static_cast<int>(n), v, at});
-    at += v;
-    left -= v;
-  }
-  return blocks;
-}
-
 // One phase ready to run.
 struct PhasePlan {
   Phase phase;
@@ -132,16 +111,22 @@ class Direct {
     }
   }
 
-  void run(const T* x, const T* packed, const T* bias, T* y, const RunContext& context) const {
+  void run(const T* packed, const RunContext& context) const {
+    const T *x = context.data<const T>(p_.x), *bias = optional(context, p_.bias);
+    const T* residual = optional(context, p_.residual);
+    T* y = context.data<T>(p_.y);
     if (p_.fill) fill_with_bias(p_, bias, y);
     for_each_piece(pieces_, [&](std::size_t phase, std::int64_t piece, int thread) {
       const PhasePlan& q = phases_[phase];
-      run_piece(q, piece / q.splits, piece % q.splits, x, packed, bias, y,
+      run_piece(q, piece / q.splits, piece % q.splits, x, packed, bias, residual, y,
                 reinterpret_cast<T*>(context.scratch(thread)));
     });
   }
 
  private:
+  static const T* optional(const RunContext& context, int value) {
+    return value == kNone ? nullptr : context.data<const T>(value);
+  }
   static std::int64_t taps(const PhasePlan& q) { return q.phase.h.taps * q.phase.w.taps; }
   std::int64_t group_packed(const PhasePlan& q) const { return taps(q) * in_ * group_vectors_ * table_.width; }
 
@@ -171,7 +156,7 @@ class Direct {
   }
 
   void run_piece(const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x, const T* packed, const T* bias,
-                 T* y, T* scratch) const {
+                 const T* residual, T* y, T* scratch) const {
     const AxisPhase &h = q.phase.h, &w = q.phase.w;
     const std::int64_t image = piece / q.blocks, block = piece % q.blocks;
     const std::int64_t first = block * q.block;
@@ -207,15 +192,19 @@ class Direct {
 
     const auto n = static_cast<std::int64_t>(blocks_.size()), all = n * p_.groups;
     const std::int64_t taps_h = q.taps_w ? h.taps : 0;
-    for (std::int64_t i = all * split / q.splits; i < all * (split + 1) / q.splits; ++i) {
+    const std::int64_t from = all * split / q.splits, to = all * (split + 1) / q.splits;
+    // Where the piece's pixels begin.
+    const std::int64_t y_row = h.os * p_.out_w * p_.out_c;
+    const std::int64_t y_first =
+        q.flat ? first * p_.out_c : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
+    for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
       const T* weights = packed + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_;
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
-      T* out = y + channel;
-      out += q.flat ? first * p_.out_c : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
+      const std::int64_t out = y_first + channel;
       for (std::int64_t r = 0; r < rows; ++r) {
         // Only the taps whose input row exists.
         const std::int64_t top = h.i0 + (first + r) * h.is;
@@ -226,10 +215,22 @@ class Direct {
         a.w = weights + begin * q.phase.w.taps * in_ * b.vectors * table_.width;
         a.x = in + group * in_;
         if (!q.flat && a.taps_h > 0) a.x += (top + begin * h.tap_step - in_first) * in_row;
-        a.y = out + r * h.os * p_.out_w * p_.out_c;
+        a.y = y + out + r * y_row;
+        if (residual) a.residual = residual + out + r * y_row;
         table_.conv_row(a);
       }
     }
+    if (p_.activate && from < to) {
+      const std::int64_t begin = channel_at(from), n = channel_at(to) - begin;
+      T* written = y + y_first + begin;
+      for (std::int64_t r = 0; r < rows; ++r) activate(p_, written + r * y_row, a.pixels, a.y_pixel, n);
+    }
+  }
+
+  // The first channel of block i of all groups' blocks.
+  std::int64_t channel_at(std::int64_t i) const {
+    const auto n = static_cast<std::int64_t>(blocks_.size());
+    return i / n * out_ + (i % n ? blocks_[static_cast<std::size_t>(i % n)].channel : 0);
   }
 
   ConvPass p_;
@@ -244,6 +245,20 @@ class Direct {
 
 }  // namespace
 
+std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most) {
+  std::vector<ChannelBlock> blocks;
+  std::int64_t left = ceil_div(channels, width), at = 0;
+  while (left > 0) {
+    int v = most;
+    while (v > left) v /= 2;
+    const auto n = std::min<std::int64_t>(std::int64_t{v} * width, channels - at * width);
+    blocks.push_back({at * width, static_cast<int>(n), v, at});
+    at += v;
+    left -= v;
+  }
+  return blocks;
+}
+
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass) {
   const auto direct = std::make_shared<const Direct<T>>(pass);
@@ -255,11 +270,7 @@ Step plan_direct(PlanContext& c, const ConvPass& pass) {
   step.algorithm = "direct";
   step.flops = pass.flops;
   step.scratch = direct->scratch_bytes();
-  const int x = pass.x, y = pass.y, bias = pass.bias;
-  step.run = [direct, x, y, bias, slot](const RunContext& r) {
-    direct->run(r.data<const T>(x), r.packed<T>(slot), bias == kNone ? nullptr : r.data<const T>(bias), r.data<T>(y),
-                r);
-  };
+  step.run = [direct, slot](const RunContext& r) { direct->run(r.packed<T>(slot), r); };
   return step;
 }
 

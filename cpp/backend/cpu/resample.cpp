@@ -154,5 +154,77 @@ Step plan_pad_backward(PlanContext& context) {
 }
 const RegisterCpu pad_backward_step{"pad_backward", plan_pad_backward};
 
+// The taps as the kernels take them, read from the inputs of a run. Weights of 0 are left out: what they would
+// multiply may be infinite.
+template <class T>
+TapsView<T> read_taps(const std::int64_t* indices, const T* weights, std::int64_t outputs, std::int64_t taps,
+                      std::int64_t n, std::byte* memory) {
+  T* weight = reinterpret_cast<T*>(memory);
+  auto* start = reinterpret_cast<std::int32_t*>(weight + outputs * taps);
+  std::int32_t* index = start + outputs + 1;
+  std::int32_t count = 0;
+  for (std::int64_t o = 0; o < outputs; ++o) {
+    start[o] = count;
+    for (std::int64_t t = o * taps; t < (o + 1) * taps; ++t) {
+      if (indices[t] < 0 || indices[t] >= n)
+        throw Error("resample: index " + std::to_string(indices[t]) + " of element " + std::to_string(o) +
+                    " is out of range for an axis of " + std::to_string(n));
+      if (weights[t] == 0) continue;
+      index[count] = static_cast<std::int32_t>(indices[t]);
+      weight[count++] = weights[t];
+    }
+  }
+  start[outputs] = count;
+  return {start, index, weight};
+}
+
+Step plan_resample(PlanContext& context) {
+  const Shape& from = context.in_shape(0);
+  const std::int64_t given = context.attrs().integer("axis");
+  const std::size_t axis = static_cast<std::size_t>(given < 0 ? given + static_cast<std::int64_t>(from.size()) : given);
+  const std::int64_t outer = product(from, 0, axis), n = from[axis], inner = product(from, axis + 1, from.size());
+  const std::int64_t outputs = context.in_shape(1)[0], taps = context.in_shape(1)[1];
+  return by_dtype(context.dtype(), [&](auto t) {
+    using T = decltype(t);
+    Step step;
+    step.flops = 2.0 * static_cast<double>(outer) * static_cast<double>(outputs * taps) * static_cast<double>(inner);
+    // Long runs after the axis are combined as rows; short ones are pixels of one row, which is copied to where
+    // reading past its end does no harm.
+    const bool rows = inner >= 64, copy = !rows && inner % kernels<T>().width != 0;
+    step.algorithm = rows ? "rows" : "pixels";
+    step.workspace = static_cast<std::size_t>(outputs * taps) * (sizeof(T) + sizeof(std::int32_t)) +
+                     static_cast<std::size_t>(outputs + 1) * sizeof(std::int32_t);
+    if (copy) step.scratch = (static_cast<std::size_t>(n * inner) + kOverread) * sizeof(T);
+    step.run = [=, x_id = context.in(0), index_id = context.in(1), weight_id = context.in(2),
+                y_id = context.out()](const RunContext& run) {
+      const TapsView<T> view =
+          read_taps<T>(run.data<std::int64_t>(index_id), run.data<T>(weight_id), outputs, taps, n, run.workspace());
+      const T* x = run.data<T>(x_id);
+      T* y = run.data<T>(y_id);
+      if (outer * outputs * inner == 0) return;
+      const KernelTable<T>& k = kernels<T>();
+      if (rows) {
+        parallel_range(
+            outer * outputs, std::max<std::int64_t>(1, kGrain / inner), [&](std::int64_t begin, std::int64_t end, int) {
+              for (std::int64_t r = begin; r < end; ++r)
+                k.combine_rows({x + r / outputs * n * inner, y + r * inner, r % outputs, inner, inner, view});
+            });
+        return;
+      }
+      parallel_range(outer, std::max<std::int64_t>(1, kGrain / std::max(n * inner, outputs * inner)),
+                     [&](std::int64_t begin, std::int64_t end, int thread) {
+                       T* row = reinterpret_cast<T*>(run.scratch(thread));
+                       for (std::int64_t r = begin; r < end; ++r) {
+                         const T* f = x + r * n * inner;
+                         if (copy) f = std::copy_n(f, n * inner, row) - n * inner;
+                         k.combine_pixels({f, y + r * outputs * inner, outputs, inner, view});
+                       }
+                     });
+    };
+    return step;
+  });
+}
+const RegisterCpu resample_step{"resample", plan_resample};
+
 }  // namespace
 }  // namespace fastconv::cpu

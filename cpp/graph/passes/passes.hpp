@@ -1,5 +1,5 @@
-// Rewrites of a graph before it is planned. Each keeps the values in `outputs` (it may rename them there) and
-// every change of a variable.
+// Rewrites of a graph before it is planned, one a file. Each keeps the values in `outputs` (it may rename them there)
+// and every change of a variable. What a gradient reads has more than one reader, so that no pass takes it away.
 #pragma once
 #include <vector>
 
@@ -10,9 +10,14 @@ namespace fastconv::passes {
 using Outputs = std::vector<int>;
 
 void remove_dead_code(Graph& graph, const Outputs& outputs);
-void cancel_transposes(Graph& graph, Outputs& outputs);      // a transpose of a transpose that undoes it
-void fold_batch_norm(Graph& graph, const Outputs& outputs);  // inference: into the convolution before it
-void fuse_activation(Graph& graph, const Outputs& outputs);  // relu and clip into convolution and dense
+void remove_identities(Graph& graph, Outputs& outputs);  // what hands its input on as it is
+void merge_transposes(Graph& graph, Outputs& outputs);   // two become one or none; one that moves nothing a reshape
+void lower_matmul(Graph& graph);                         // by one matrix: a dense layer
+void match_activations(Graph& graph, const Outputs& outputs);  // silu, hard_swish, ... written as their parts
+void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
+void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
+void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it
+void fuse_activations(Graph& graph, const Outputs& outputs);  // into convolution and dense
 
 // All of them, in order.
 void optimize(Graph& graph, Outputs& outputs);
@@ -28,5 +33,14 @@ std::vector<bool> changed_variables(const Graph& graph);
 std::vector<int> use_counts(const Graph& graph, const Outputs& outputs);
 
 bool mutates(const Node& node);
+
+// Conv2d, conv_transpose2d and dense: what a fused activation is an attribute of.
+bool is_layer(const Node& node);
+
+// Drops the nodes that are marked.
+void erase_nodes(Graph& graph, const std::vector<bool>& gone);
+
+// The number in a constant of one element of a floating type; nothing for any other value.
+bool constant_number(const Graph& graph, int value, double& number);
 
 }  // namespace fastconv::passes

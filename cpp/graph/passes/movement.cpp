@@ -1,0 +1,139 @@
+// Passes over operators that only hand elements on: identities, transposes, padding.
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "graph/passes/passes.hpp"
+
+namespace fastconv::passes {
+namespace {
+
+bool hands_on(const Graph& graph, const Node& node) {
+  if (node.outputs.size() != 1 || node.inputs.empty() || node.inputs[0] == kNone) return false;
+  const TensorType &from = graph.value(node.inputs[0]).type, &to = graph.value(node.outputs[0]).type;
+  if (from.shape != to.shape || from.dtype != to.dtype) return false;
+  const std::string& op = node.op->name;
+  if (op == "identity" || op == "cast" || op == "reshape" || op == "flatten" || op == "broadcast_to") return true;
+  if (op == "concat") return node.inputs.size() == 1;
+  if (op == "slice") return true;  // of the input's shape: all of it
+  if (op == "pad") {
+    const Ints& pads = node.attrs.ints("pads");
+    return std::all_of(pads.begin(), pads.end(), [](std::int64_t p) { return p == 0; });
+  }
+  if (op == "transpose") {
+    const Ints& perm = node.attrs.ints("perm");
+    for (std::size_t i = 0; i < perm.size(); ++i)
+      if (perm[i] != static_cast<std::int64_t>(i)) return false;
+    return true;
+  }
+  return false;
+}
+
+std::vector<int> same_ids(const Graph& graph) {
+  std::vector<int> same(graph.values().size());
+  std::iota(same.begin(), same.end(), 0);
+  return same;
+}
+
+// No axis of more than one element changes its place among such axes: a reshape, which costs nothing.
+bool moves_nothing(const Shape& shape, const Ints& perm) {
+  std::int64_t last = -1;
+  for (auto p : perm) {
+    if (shape[static_cast<std::size_t>(p)] == 1) continue;
+    if (p < last) return false;
+    last = p;
+  }
+  return true;
+}
+
+}  // namespace
+
+void remove_identities(Graph& graph, Outputs& outputs) {
+  const std::vector<bool> changed = changed_variables(graph);
+  std::vector<int> same = same_ids(graph);
+  std::vector<bool> gone(graph.nodes().size(), false);
+  for (std::size_t i = 0; i < gone.size(); ++i) {
+    Node& node = graph.mutable_nodes()[i];
+    for (int& in : node.inputs)
+      if (in != kNone) in = same[in];
+    // What copies a variable that the plan changes keeps the value from before.
+    gone[i] = hands_on(graph, node) && !changed[node.inputs[0]];
+    if (gone[i]) same[node.outputs[0]] = node.inputs[0];
+  }
+  for (int& out : outputs) out = same[out];
+  erase_nodes(graph, gone);
+}
+
+void merge_transposes(Graph& graph, Outputs& outputs) {
+  const std::vector<bool> changed = changed_variables(graph);
+  std::vector<int> same = same_ids(graph);
+  for (Node& node : graph.mutable_nodes()) {
+    for (int& in : node.inputs)
+      if (in != kNone) in = same[in];
+    if (node.op->name != "transpose") continue;
+    const int source = graph.value(node.inputs[0]).node;
+    if (source != kNone && graph.nodes()[source].op->name == "transpose" &&
+        !changed[graph.nodes()[source].inputs[0]]) {  // it would be read after the change
+      const Ints& first = graph.nodes()[source].attrs.ints("perm");
+      Ints perm = node.attrs.ints("perm");
+      for (auto& p : perm) p = first[static_cast<std::size_t>(p)];
+      node.attrs.set("perm", perm);
+      node.inputs[0] = graph.nodes()[source].inputs[0];
+      if (std::is_sorted(perm.begin(), perm.end())) {
+        same[node.outputs[0]] = node.inputs[0];
+        continue;
+      }
+    }
+  }
+  // Reshapes only then: a pair that cancels should not become two of them.
+  for (Node& node : graph.mutable_nodes()) {
+    for (int& in : node.inputs)
+      if (in != kNone) in = same[in];
+    if (node.op->name == "transpose" &&
+        moves_nothing(graph.value(node.inputs[0]).type.shape, node.attrs.ints("perm"))) {
+      node.op = &find_op("reshape");
+      node.attrs = {{"shape", graph.value(node.outputs[0]).type.shape}};
+    }
+    if (!node.op->view || graph.value(node.inputs[0]).node == kNone) continue;
+    const Node& source = graph.nodes()[static_cast<std::size_t>(graph.value(node.inputs[0]).node)];
+    if (!source.op->view || changed[source.inputs[0]]) continue;
+    const Shape to = graph.value(node.outputs[0]).type.shape;
+    node.inputs[0] = source.inputs[0];
+    node.op = &find_op("reshape");
+    node.attrs = {{"shape", to}};
+    if (graph.value(node.inputs[0]).type.shape == to) same[node.outputs[0]] = node.inputs[0];
+  }
+  for (int& out : outputs) out = same[out];
+}
+
+void fold_padding(Graph& graph, const Outputs& outputs) {
+  const auto uses = use_counts(graph, outputs);
+  const auto changed = changed_variables(graph);
+  std::vector<int> readers(graph.values().size(), 0);  // convolutions that read the value as their image
+  for (const Node& node : graph.nodes())
+    if (node.op->name == "conv2d") ++readers[node.inputs[0]];
+  for (Node& conv : graph.mutable_nodes()) {
+    if (conv.op->name != "conv2d") continue;
+    const int in = conv.inputs[0], source = graph.value(in).node;
+    // Another reader needs the padded image anyway.
+    if (source == kNone || uses[in] != readers[in]) continue;
+    const Node& pad = graph.nodes()[source];
+    if (pad.op->name != "pad" || pad.attrs.text("mode", "constant") != "constant" || pad.attrs.real("value", 0) != 0 ||
+        changed[pad.inputs[0]])
+      continue;
+    const Ints& p = pad.attrs.ints("pads");  // N, H, W, C before, then after
+    Ints pads = conv.attrs.ints("pads");
+    const std::int64_t more[4] = {p[1], p[2], p[5], p[6]};
+    constexpr std::int64_t limit = std::int64_t{1} << 30;
+    bool fits = p[0] == 0 && p[3] == 0 && p[4] == 0 && p[7] == 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      fits = fits && more[i] >= 0 && more[i] < limit && pads[i] < limit;
+      pads[i] += more[i];
+    }
+    if (!fits) continue;
+    conv.attrs.set("pads", pads);
+    conv.inputs[0] = pad.inputs[0];
+  }
+}
+
+}  // namespace fastconv::passes

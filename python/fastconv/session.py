@@ -6,13 +6,16 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import _runtime
 from fastconv.inference.model import ModelGraph, ValueInfo
 from fastconv.inference.network import Need, Network, Plan
+
+if TYPE_CHECKING:
+    from fastconv.inference.summary import Summary
 
 _ONNX_TYPES = {"float32": "float", "float64": "double"}
 
@@ -110,6 +113,11 @@ class InferenceSession:
 
     # What the model is
 
+    @property
+    def model(self) -> ModelGraph:
+        """The model as it is run: simplified, its constant parts computed. Not to be changed."""
+        return self._network.model
+
     def get_inputs(self) -> list[NodeArg]:
         """Return the inputs, in the model's order."""
         return [NodeArg(info) for info in self._network.model.inputs]
@@ -154,6 +162,13 @@ class InferenceSession:
         feeds, plan = self._prepare(input_feed)
         rows = plan.core.profile([feeds[name] for name in plan.inputs], self._threads)
         return Profile(rows)
+
+    def summary(self, input_feed: dict[str, np.ndarray]) -> Summary:
+        """Return a table of the model's layers for inputs of these shapes; see `Summary`."""
+        from fastconv.inference.summary import summarize
+
+        _, plan = self._prepare(input_feed)
+        return summarize(self._network.model, plan)
 
     def _positions(self, names: Sequence[str] | None) -> list[int] | None:
         if names is None:

@@ -248,7 +248,7 @@ PYBIND11_MODULE(_core, m) {
           py::arg("name"), py::arg("shape"), py::arg("dtype") = "float32")
       .def("variable", &Graph::variable, py::arg("variable"))
       .def(
-          "constant", [](Graph& g, const py::array& array) { return g.variable(make_variable(array, "constant")); },
+          "constant", [](Graph& g, const py::array& array) { return g.constant(make_variable(array, "constant")); },
           py::arg("array"))
       .def(
           "add",

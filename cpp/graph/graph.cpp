@@ -106,6 +106,10 @@ int Graph::variable(VariablePtr variable) {
 int Graph::constant(TensorType type, const void* data) {
   auto v = std::make_shared<Variable>(std::move(type), "constant");
   if (v->type().bytes()) std::memcpy(v->data(), data, v->type().bytes());
+  return constant(std::move(v));
+}
+
+int Graph::constant(VariablePtr v) {
   const int id = variable(std::move(v));
   values_[static_cast<std::size_t>(id)].constant = true;
   return id;

@@ -113,6 +113,7 @@ class Graph {
                              const std::vector<int>& wrt);
 
   int constant(TensorType type, const void* data);
+  int constant(VariablePtr variable);  // that nobody else can assign
   int scalar(double value, DType dtype);
 
   const Value& value(int id) const;

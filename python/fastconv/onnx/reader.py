@@ -101,9 +101,9 @@ class _Reader:
             name = graph.sparse_initializer[0].values.name
             raise ValueError(f"{self._where}: the sparse tensor {name!r} is not supported")
         for tensor in graph.initializer:
-            self._add_constant(
-                text(tensor.name), to_array(tensor, self._files, self._tensor(tensor))
-            )
+            name = text(tensor.name)
+            value = to_array(tensor, self._files, f"{self._where}: the tensor {name!r}")
+            self._add_constant(name, value)
         nodes = self._nodes(graph, opsets)
         weights = {text(tensor.name) for tensor in graph.initializer}
         inputs = []

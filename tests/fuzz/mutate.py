@@ -56,6 +56,7 @@ def work(arguments, start: int, step: int, current, connection) -> None:
     limit = _address_space() + arguments.memory * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    connection.send((None, "", ""))  # ready: the time of the first model begins
     for index in range(start, arguments.first + arguments.count, step):
         current.value = index
         connection.send((index, *outcome(check, mutator.case(index))))
@@ -67,10 +68,9 @@ def _address_space() -> int:
 
 
 class Worker:
-    """A process with its place in the sequence of models."""
+    """A process and the number of the model that it is at."""
 
     def __init__(self, context, arguments, start: int, step: int):
-        self.start, self.step = start, step
         self.current = context.Value("q", -1)
         self.connection, other = context.Pipe(duplex=False)
         self.process = context.Process(
@@ -102,8 +102,9 @@ def run(arguments) -> int:
             if worker.connection in ready:
                 try:
                     index, result, details = worker.connection.recv()
-                    worker.start, worker.seen = index + step, now
-                    note(index, result, details)
+                    worker.seen = now
+                    if index is not None:
+                        note(index, result, details)
                     continue
                 except (EOFError, OSError):
                     worker.process.join()

@@ -11,28 +11,8 @@ from onnx import AttributeProto, ModelProto, NodeProto
 _INTEGERS = [0, 1, -1, 2, 3, 5, 8, 127, 128, 255, 256, 2**15, 2**16, 2**24, 2**31 - 1, 2**31, 2**32]
 _INTEGERS += [2**40, 2**48, 2**62, 2**63 - 1, -2, -8, -(2**31), -(2**62), -(2**63)]
 _FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 3e38, float("nan"), float("inf"), float("-inf")]
-_TEXTS = [
-    "",
-    "..",
-    "x",
-    "y",
-    "ai.onnx",
-    "ai.onnx.ml",
-    "own",
-    "a" * 1000,
-    "\u00fc\u4e2d",
-    "SAME_LOWER",
-]
-_TEXTS += [
-    "SAME_LOWER",
-    "VALID",
-    "edge",
-    "wrap",
-    "cubic",
-    "asymmetric",
-    "tf_crop_and_resize",
-    "floor",
-]
+_TEXTS = ["", "..", "x", "y", "ai.onnx", "ai.onnx.ml", "own", "a" * 1000, "\u00fc", "VALID", "edge"]
+_TEXTS += ["SAME_LOWER", "wrap", "cubic", "asymmetric", "tf_crop_and_resize", "floor"]
 
 
 class Mutator:

@@ -70,10 +70,10 @@ void gradient_extremum(GradContext& c) {
   c.set(0, c.add("mul", {equal, c.add("div", {reshape_to(c, c.grad(), kept), ties})}));
 }
 
-const RegisterOp sum_op{{"reduce_sum", infer, gradient_sum, {}, {}, false}};
-const RegisterOp mean_op{{"reduce_mean", infer, gradient_mean, {}, {}, false}};
-const RegisterOp max_op{{"reduce_max", infer_extremum, gradient_extremum, {}, {}, false}};
-const RegisterOp min_op{{"reduce_min", infer_extremum, gradient_extremum, {}, {}, false}};
+const RegisterOp sum_op{{"reduce_sum", infer, gradient_sum, {}, {}, false}, 1};
+const RegisterOp mean_op{{"reduce_mean", infer, gradient_mean, {}, {}, false}, 1};
+const RegisterOp max_op{{"reduce_max", infer_extremum, gradient_extremum, {}, {}, false}, 1};
+const RegisterOp min_op{{"reduce_min", infer_extremum, gradient_extremum, {}, {}, false}, 1};
 
 }  // namespace
 }  // namespace fastconv

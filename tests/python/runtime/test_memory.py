@@ -87,10 +87,11 @@ def test_memory_goes_with_the_last_plan(channels, size):
         f"""
         net, h = Net(*{channels}), {size}
         Net(3, 8).plan(8, 8).run([np.ones((1, 8, 8, 3), "float32")])
+        x = [np.ones((1, h + i, h, net.channels), "float32") for i in range(6)]
         start = rss()
         plans = [net.plan(h + i, h) for i in range(6)]
-        for i, plan in enumerate(plans):
-            net.run(plan, h + i, h)
+        for plan, feed in zip(plans, x):
+            plan.run([feed])
         print(start, rss())
         del plan
         plans.clear()
@@ -100,26 +101,33 @@ def test_memory_goes_with_the_last_plan(channels, size):
     assert after - before < 2 + 0.03 * (during - before), (before, during, after)
 
 
-def test_an_arena_in_use_goes_with_its_plan():
-    # The run ends after the plan was unregistered: its arena must not stay idle for ever.
+def test_an_arena_lent_to_a_smaller_plan_goes_with_its_own():
+    # A run of a small plan may have the large plan's arena when that goes.
     before, after = output(
         """
         import threading
-        net = Net(64, 64, 64)
-        net.run(net.plan(8, 8), 8, 8)
+        net, stop = Net(64, 64), threading.Event()
+        x = np.ones((1, 300, 300, 64), "float32")  # once: malloc keeps what it is given back
+        small = net.plan(24, 24)
+        net.run(small, 24, 24)
+        net.run(net.plan(16, 16), 16, 16)
         start = rss()
-        plans = [net.plan(400, 400)]
         def work():
-            # The last reference goes while the other threads are inside.
-            net.run(plans[0] if plans else net.plan(400, 400), 400, 400)
-        threads = [threading.Thread(target=work) for _ in range(3)]
-        [t.start() for t in threads]
-        plans.clear()
-        [t.join() for t in threads]
+            while not stop.is_set():
+                net.run(small, 24, 24)
+        for _ in range(20):
+            stop.clear()
+            large = net.plan(300, 300)
+            large.run([x])
+            threads = [threading.Thread(target=work) for _ in range(3)]
+            [t.start() for t in threads]
+            del large
+            stop.set()
+            [t.join() for t in threads]
         print(start, rss())
         """
     )
-    assert after - before < 4, (before, after)
+    assert after - before < 8, (before, after)
 
 
 def test_intermediate_values_are_not_kept():

@@ -1,0 +1,17 @@
+"""ONNX files: writing fastconv's models. Needs the package onnx: pip install 'fastconv[onnx]'."""
+
+from __future__ import annotations
+
+_NAMES = {"export": "fastconv.onnx.export"}
+
+__all__ = ["export"]
+
+
+def __getattr__(name: str):
+    if name not in _NAMES:
+        raise AttributeError(f"module 'fastconv.onnx' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value

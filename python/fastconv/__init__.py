@@ -26,6 +26,7 @@ _SUBMODULES = (
     "losses",
     "metrics",
     "models",
+    "onnx",
     "ops",
     "optimizers",
     "regularizers",

@@ -27,10 +27,10 @@ def _padding(c: Context, kernel, strides, dilations) -> dict:
     Padding "same" with a stride depends on the input's size; where that is not fixed, ONNX has to
     compute it.
     """
-    pads = [list(p) for p in c.each("pads", [0, 0, 0, 0])]
+    x, pads = c.inputs[0], [list(p) for p in c.each("pads", [0, 0, 0, 0])]
     if all(p == pads[0] for p in pads):
         return {"pads": pads[0]}
-    for shape, given in zip(c.inputs[0].shapes, pads, strict=True):
+    for shape, given in zip(x.shapes, pads, strict=True):
         axes = zip(shape[1:3], kernel, strides, dilations, strict=True)
         (top, bottom), (left, right) = (same_pads(*axis) for axis in axes)
         if given != [top, left, bottom, right]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_NAMES = {"export": "fastconv.onnx.export"}
+_NAMES = {"export": "fastconv.onnx.exporter"}
 
 __all__ = ["export"]
 

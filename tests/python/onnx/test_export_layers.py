@@ -9,8 +9,7 @@ from fastconv import activations, layers, ops
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from onnx_tools import check, count, randomize, session  # noqa: E402
-
+from onnx_tools import check, count, randomize, session
 
 IMAGE, ODD, LINE, ROW = (9, 8, 6), (7, 11, 4), (12, 5), (10,)
 FIRST, LINE_FIRST = (6, 9, 8), (5, 12)

@@ -391,7 +391,7 @@ def test_pools_that_onnx_lacks(tmp_path):
 
 
 def test_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["fastconv.onnx.export"], "_MOST_BYTES", 100)
+    monkeypatch.setattr(sys.modules["fastconv.onnx.exporter"], "_MOST_BYTES", 100)
     model = fastconv.Sequential([layers.Input((40,)), layers.Dense(2)])
     with pytest.raises(ValueError, match="2 GB"):
         fastconv.onnx.export(model, tmp_path / "m.onnx")

@@ -6,7 +6,12 @@ import os
 
 import numpy as np
 
-from fastconv.onnx import export_convolution, export_elementwise, export_shape  # noqa: F401
+from fastconv.onnx import (  # noqa: F401 - they register the operators
+    export_convolution,
+    export_elementwise,
+    export_indexing,
+    export_shape,
+)
 from fastconv.onnx.export_trace import Trace, trace
 from fastconv.onnx.export_writer import (
     OPERATORS,

@@ -405,3 +405,66 @@ def test_operator_of_a_custom_layer(name, tmp_path):
     model = fastconv.Sequential([layers.Input(IMAGE), layers.Conv2D(6, 1), layer])
     randomize(model)
     check(model, tmp_path / "m.onnx", opset=19)
+
+
+def constant(x, values, dtype="float32"):
+    return x.g.constant(np.asarray(values), dtype)
+
+
+def chosen(x, op, *inputs, **attrs):
+    """Let a bool or integer result end in floats."""
+    return x.g.cast(x.g.op(op, x, *inputs, **attrs), dtype="float32")
+
+
+# Operators of the core that no layer of Keras uses.
+CORE = {
+    "floor": lambda x: x.g.floor(x),
+    "ceil": lambda x: x.g.ceil(x),
+    "round": lambda x: x.g.round(x * 3.0),
+    "mish": lambda x: x.g.mish(x),
+    "celu": lambda x: x.g.celu(x, alpha=0.7),
+    "thresholded_relu": lambda x: x.g.thresholded_relu(x, alpha=0.3),
+    "prelu": lambda x: x.g.prelu(x, constant(x, np.linspace(-1, 1, 6))),
+    "reduce_prod": lambda x: x.g.reduce_prod(x, axes=[1, 3], keepdims=False),
+    "compare": lambda x: chosen(x, "compare", constant(x, 0.1), kind="ne"),
+    "where": lambda x: x.g.where(x.g.compare(x, constant(x, 0.2), kind="le"), x, x * 2.0),
+    "logical_not": lambda x: x.g.cast(
+        x.g.logical_not(x.g.compare(x, constant(x, 0.2), kind="gt")), dtype="float32"
+    ),
+    "logical": lambda x: x.g.cast(
+        x.g.logical(
+            x.g.compare(x, constant(x, 0.2), kind="ge"),
+            x.g.compare(x, constant(x, 0.7), kind="lt"),
+            kind="xor",
+        ),
+        dtype="float32",
+    ),
+    "mod": lambda x: x.g.mod(x, constant(x, 0.7), fmod=True),
+    "isnan": lambda x: chosen(x, "isnan"),
+    "isinf": lambda x: chosen(x, "isinf"),
+    "arg_max": lambda x: chosen(x, "arg_max", axis=2, keepdims=False),
+    "arg_min": lambda x: chosen(x, "arg_min", axis=-1, select_last_index=True),
+    "gather": lambda x: x.g.gather(x, constant(x, [[0, -1], [3, 2]], "int64"), axis=2),
+    "strided_slice": lambda x: x.g.strided_slice(
+        x, begin=[0, 8, 1, 5], size=[x.shape[0], 5, 3, 6], step=[1, -2, 2, -1]
+    ),
+    "tile": lambda x: x.g.tile(x, repeats=[1, 2, 1, 3]),
+    "matmul": lambda x: x.g.matmul(x, x.g.transpose(x, perm=[0, 1, 3, 2])),
+    "layer_norm": lambda x: x.g.layer_norm(
+        x, constant(x, np.linspace(0, 2, 48).reshape(8, 6)), None, axis=2, epsilon=1e-3
+    )[0],
+    "group_norm": lambda x: x.g.group_norm(
+        x, constant(x, np.linspace(0, 2, 6)), constant(x, np.ones(6)), groups=3, epsilon=1e-3
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_operator_that_no_layer_uses(name, tmp_path):
+    if name not in fastconv._core.operators():
+        pytest.skip("the core does not have it")
+    model = fastconv.Sequential(
+        [layers.Input(IMAGE), layers.Conv2D(6, 1), layers.Lambda(CORE[name])]
+    )
+    randomize(model)
+    check(model, tmp_path / "m.onnx")

@@ -113,6 +113,11 @@ class Writer:
             if value.array is not None:
                 hint = value.hint or f"{self.scope}/constant"
                 name = self.constant(np.transpose(value.array, order), hint)
+            elif not value.tensors:
+                raise ValueError(
+                    f"layer {self.scope!r} cannot be exported to ONNX: it uses a further output of "
+                    "an operator, which ONNX does not have"
+                )
             else:
                 source = value.order
                 name = self.node(

@@ -24,7 +24,7 @@ def session(path):
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def check(model, path, batches=(1, 3), shapes=None, **kwargs):
+def check(model, path, batches=(1, 3), shapes=None, tolerance=1e-5, **kwargs):
     """Export, check the file, and compare with onnxruntime; returns the ONNX model."""
     import onnx
 
@@ -46,7 +46,8 @@ def check(model, path, batches=(1, 3), shapes=None, **kwargs):
             assert a.shape == b.shape
             assert a.dtype == b.dtype
             assert np.isfinite(b).all()
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(np.abs(b).max(), 1e-3))
+            largest = max(np.abs(b).max(), 1e-3)
+            np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * largest)
     return proto
 
 

@@ -177,9 +177,14 @@ def _batch(model, shapes, batch_size) -> int | None:
 def _own_names(model, found: Trace) -> tuple[list[str], list[str]]:
     if model._function is not None:
         return _distinct(model.input_names, set()), _distinct(model.output_names, set())
-    counts = (("input", len(found.inputs)), ("output", len(found.outputs)))
-    first, second = ([kind if n == 1 else f"{kind}_{i}" for i in range(n)] for kind, n in counts)
-    return first, second
+    structure = model._structures.get("output")
+    named = isinstance(structure, dict) and len(structure) == len(found.outputs)
+    outputs = [str(key) for key in structure] if named else _numbered("output", len(found.outputs))
+    return _numbered("input", len(found.inputs)), _distinct(outputs, set())
+
+
+def _numbered(kind: str, n: int) -> list[str]:
+    return [kind] if n == 1 else [f"{kind}_{i}" for i in range(n)]
 
 
 def _distinct(names, taken: set[str]) -> list[str]:

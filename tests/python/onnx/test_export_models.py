@@ -271,6 +271,37 @@ def test_subclassed_model(tmp_path):
     check(other, tmp_path / "m.onnx", shapes=[(6, 6, 1)])
 
 
+class Several(fastconv.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        return {"sum": self.dense(inputs[0]) + inputs[1], "second": inputs[1]}
+
+
+def test_subclassed_model_with_several_inputs_and_outputs(tmp_path):
+    model = Several()
+    model.predict([np.zeros((2, 4), np.float32), np.zeros((2, 3), np.float32)], verbose=0)
+    proto = check(model, tmp_path / "m.onnx", shapes=[(4,), (3,)])
+    assert [i.name for i in proto.graph.input] == ["input_0", "input_1"]
+    assert [o.name for o in proto.graph.output] == ["sum", "second"]
+
+
+def test_outputs_that_do_not_depend_on_the_inputs(tmp_path):
+    inputs = layers.Input((4,))
+    ones = layers.Lambda(ops.ones_like)(inputs)
+    fixed = layers.Lambda(lambda x: x * 0.0 + x.g.constant(np.arange(4.0), x.dtype))(inputs)
+    model = fastconv.Model(inputs, [ones, fixed])
+    check(model, tmp_path / "m.onnx")
+
+
+def test_module_does_not_hide_the_function():
+    from fastconv.onnx import exporter
+
+    assert fastconv.onnx.export is exporter.export
+
+
 def test_trained_model_uses_moving_statistics(tmp_path):
     rng = np.random.default_rng(0)
     model = fastconv.Sequential(

@@ -291,16 +291,17 @@ class Profile(list):
 def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
     if isinstance(source, ModelGraph):
         return source
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            head = file.read(9)
-        # safetensors: the header's length in eight bytes, then its JSON
-        if head[8:9] == b"{":
-            from fastconv.inference import file as own
+    from fastconv.inference import file
 
-            return own.load(source)
-    elif not isinstance(source, (bytes, bytearray, memoryview)):
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as opened:
+            head = opened.read(9)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        head = bytes(source[:9])
+    else:
         raise TypeError(f"the model is a {type(source).__name__}, expected a path or bytes")
+    if file.recognizes(head):
+        return file.load(source)
     from fastconv.onnx import load
 
     return load(source)

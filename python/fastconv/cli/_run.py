@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -134,18 +135,20 @@ def _named_files(text: str, inputs: dict) -> list[tuple[str, Path]]:
     return [(next(iter(inputs)), path)]
 
 
-def _load(path: Path):
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of a .npy file, or all of a .npz file by name."""
     try:
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else dict(found)
     except FileNotFoundError:
         raise FileNotFoundError(f"no input file {path}") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a NumPy file that can be read: {error}") from error
 
 
 def _names_inside(path: Path, inputs: dict) -> list[str]:
-    with _load(path) as arrays:
-        names = list(arrays.files)
+    names = list(_arrays(path))
     if len(names) == 1 == len(inputs):
         return list(inputs)
     unknown = [name for name in names if name not in inputs]
@@ -160,20 +163,23 @@ def _read(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarra
     suffix = path.suffix.lower()
     if suffix == ".npy":
         array = _load(path)
-        if not isinstance(array, np.ndarray):
-            array.close()
-            raise ValueError(f"{path} is a .npz file by its content: call it so")
+        if isinstance(array, dict):
+            raise ValueError(f"{path} is a .npz file by its content: name it so")
         return array
     if suffix != ".npz":
         return _image(name, path, shape, dtype, arguments)
-    with _load(path) as arrays:
-        key = name if name in arrays.files else arrays.files[0] if len(arrays.files) == 1 else None
-        if key is None:
-            raise ValueError(f"{path} holds {arrays.files}, not an array '{name}'")
-        try:
-            return arrays[key]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is damaged: '{key}' cannot be read: {error}") from error
+    arrays = _arrays(path)
+    key = next(iter(arrays)) if len(arrays) == 1 else name
+    if key not in arrays:
+        raise ValueError(f"{path} holds {list(arrays)}, not an array '{name}'")
+    return arrays[key]
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays = _load(path)
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} is a .npy file by its content: name it so")
+    return arrays
 
 
 def _converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:

@@ -61,14 +61,32 @@ def to_proto(model: ModelGraph):
     )
     rest = {key: text for key, text in model.metadata.items() if key not in _FIELDS}
     helper.set_model_props(proto, rest)
-    if any(not output.dtype for output in model.outputs):
+    if any(not value.dtype or value.shape is None for value in model.outputs):
         proto = onnx.shape_inference.infer_shapes(proto)
         del proto.graph.value_info[:]
+    _check(proto)
+    return proto
+
+
+def _check(proto) -> None:
+    """Run the checker; it wants a shape of every input and output, which need not be known."""
+    import onnx
+
+    unknown = []
+    for value in (*proto.graph.input, *proto.graph.output):
+        if not value.type.tensor_type.HasField("shape"):
+            unknown.append((value, value.type.SerializeToString()))
+            tensor = value.type.tensor_type
+            tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
+            tensor.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise ValueError(f"the model cannot be written as ONNX: {error}") from error
-    return proto
+    for value, kind in unknown:
+        value.ClearField("type")
+        if kind:
+            value.type.ParseFromString(kind)
 
 
 def _versions(nodes: list[Node]) -> dict[str, int]:

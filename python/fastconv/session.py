@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from fastconv.inference.summary import Summary
 
 _ONNX_TYPES = {"float32": "float", "float64": "double"}
+
+
+# Another thread of the parent may hold a session's lock at a fork.
+_SESSIONS: weakref.WeakSet[InferenceSession] = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    for session in list(_SESSIONS):
+        session._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class NodeArg:
@@ -105,8 +119,7 @@ class InferenceSession:
         self._inputs = {info.name: info for info in model.inputs}
         self._plans: OrderedDict[tuple, Plan | Need] = OrderedDict()
         self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            _unlock_in_children(self)
+        _SESSIONS.add(self)
         shapes = {i.name: (i.shape, i.dtype) for i in model.inputs}
         if all(s is not None and all(isinstance(d, int) for d in s) for s, _ in shapes.values()):
             self._find(tuple(shapes.items()), {})  # errors now, not at the first run
@@ -216,19 +229,6 @@ class InferenceSession:
                 (value,) = found.plan.run(feeds, self._threads)
             values = {**values, found.name: value}
             key = (*key, (found.name, value.shape, value.tobytes()))
-
-
-def _unlock_in_children(session: InferenceSession) -> None:
-    """Another thread of the parent may hold the lock at a fork."""
-    import weakref
-
-    reference = weakref.ref(session)
-
-    def unlock() -> None:
-        if (living := reference()) is not None:
-            living._lock = threading.Lock()
-
-    os.register_at_fork(after_in_child=unlock)
 
 
 def check_feed(info: ValueInfo, value: Any) -> np.ndarray:

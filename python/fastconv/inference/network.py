@@ -84,6 +84,7 @@ class Network:
 
     def _compile(self, graph: CoreGraph, inputs: list[str], outputs: list[Tensor]) -> Plan:
         ids, results = [], []
+        check_memory(sum(tensor.value.nbytes for tensor in outputs if tensor.value is not None))
         for tensor in outputs:
             if tensor.value is not None:
                 results.append(np.ascontiguousarray(tensor.value).reshape(tensor.shape))
@@ -91,7 +92,7 @@ class Network:
                 results.append(len(ids))
                 ids.append(tensor.at())
         plan = _core.Plan(graph.core, ids, self.store)
-        check_memory(plan)
+        check_memory(sum(plan.memory.values()))
         return Plan(plan, inputs, results)
 
 
@@ -110,9 +111,8 @@ def check_operators(model: ModelGraph) -> None:
         raise ValueError(f"model '{model.name}' uses operators that are not supported: {listed}")
 
 
-def check_memory(plan) -> None:
+def check_memory(needed: int) -> None:
     """Refuse what the machine cannot hold: the system would end the process."""
-    needed = sum(plan.memory.values())
     try:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -183,7 +183,7 @@ def evaluate(node: Node, inputs: list[Tensor | None]) -> list[np.ndarray] | None
     results = iter(())
     if computed:
         plan = _core.Plan(graph.core, [t.at() for t in computed])
-        check_memory(plan)
+        check_memory(sum(plan.memory.values()))
         results = iter(plan.run([]))
     return [t.value if t.value is not None else next(results) for t in tensors]
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-
 from fastconv._runtime import core
 
 from . import random_graphs

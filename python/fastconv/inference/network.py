@@ -84,7 +84,7 @@ class Network:
 
     def _compile(self, graph: CoreGraph, inputs: list[str], outputs: list[Tensor]) -> Plan:
         ids, results = [], []
-        check_memory(sum(tensor.value.nbytes for tensor in outputs if tensor.value is not None))
+        check_memory(sum(t.size * np.dtype(t.dtype).itemsize for t in outputs))
         for tensor in outputs:
             if tensor.value is not None:
                 results.append(np.ascontiguousarray(tensor.value).reshape(tensor.shape))

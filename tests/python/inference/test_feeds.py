@@ -121,3 +121,25 @@ def test_known_results_larger_than_memory():
     model.constants["s"] = np.int64([2**40])
     with pytest.raises(MemoryError, match="GiB"):
         fastconv.InferenceSession(model)
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool", "LpPool"])
+def test_pooling_of_absurd_sizes(op):
+    for attrs in (
+        {"kernel_shape": [5, 5], "pads": [2**40, 2, 2, 2]},
+        {"kernel_shape": [2**20, 2**20], "pads": [2**20] * 4},
+        {"kernel_shape": [5, 5], "pads": [2**31 - 1, 2, 2, 2], "count_include_pad": 1},
+    ):
+        with pytest.raises(ValueError, match=f"'n' \\({op}\\)"):
+            session(op, shape=(1, 1, 5, 5), attrs=attrs)
+
+
+@pytest.mark.parametrize("with_pad", [0, 1])
+def test_averages_of_dilated_windows_beyond_the_edges(with_pad):
+    attrs = {"kernel_shape": [3], "pads": [2, 1], "dilations": [2], "count_include_pad": with_pad}
+    x = np.float32([1, 2, 3, 4, 5])
+    (y,) = session("AveragePool", shape=(1, 1, 5), attrs=attrs).run(None, {"x": x[None, None]})
+    padded = np.pad(x, (2, 1))
+    known = np.pad(np.ones(5), (2, 1), constant_values=with_pad)
+    expected = [padded[i : i + 5 : 2].sum() / known[i : i + 5 : 2].sum() for i in range(4)]
+    np.testing.assert_allclose(y[0, 0], expected, rtol=1e-6)

@@ -305,7 +305,8 @@ def _dimension(proto):
     if proto.HasField("dim_value"):
         # Some exporters write -1 for a size that is not known.
         return None if proto.dim_value == -1 else proto.dim_value
-    return proto.dim_param or None
+    # So do others with "?".
+    return proto.dim_param if proto.dim_param not in ("", "?") else None
 
 
 def _domain(name: str) -> str:

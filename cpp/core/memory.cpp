@@ -17,7 +17,9 @@
 
 namespace fastconv {
 namespace {
-constexpr std::size_t kMapThreshold = std::size_t{1} << 22;
+// From here pages are the system's, and go back to it at once; malloc keeps up to 64 MiB of what is freed.
+constexpr std::size_t kMapThreshold = std::size_t{1} << 17;
+constexpr std::size_t kHugeThreshold = std::size_t{1} << 22;
 
 std::size_t map_size(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
 }  // namespace
@@ -28,7 +30,7 @@ Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
   if (bytes >= kMapThreshold) {
     void* p = mmap(nullptr, map_size(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
-    madvise(p, map_size(bytes), MADV_HUGEPAGE);
+    if (bytes >= kHugeThreshold) madvise(p, map_size(bytes), MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(p);
     return;
   }

@@ -118,7 +118,8 @@ int Graph::variable(VariablePtr variable) {
   if (const auto [it, fresh] = variables_.try_emplace(variable.get(), id); !fresh) return it->second;
   std::string name = variable->name();
   TensorType type = variable->type();
-  values_.push_back({std::move(type), Value::Kind::variable, kNone, std::move(variable), std::move(name)});
+  const bool constant = variable->read_only();
+  values_.push_back({std::move(type), Value::Kind::variable, kNone, std::move(variable), std::move(name), constant});
   return id;
 }
 
@@ -126,9 +127,7 @@ int Graph::constant(TensorType type, const void* data) {
   auto v = std::make_shared<Variable>(std::move(type), "constant");
   if (v->type().bytes()) std::memcpy(v->data(), data, v->type().bytes());
   v->make_read_only();
-  const int id = variable(std::move(v));
-  values_[static_cast<std::size_t>(id)].constant = true;
-  return id;
+  return variable(std::move(v));
 }
 
 int Graph::scalar(double value, DType dtype) {

@@ -7,6 +7,7 @@ namespace fastconv {
 namespace {
 
 std::vector<TensorType> infer(const InferContext& c) {
+  c.expect_dtype(0, kNumbers);
   const TensorType &a = c.type(0), &b = c.type(1);
   if (a.dtype != b.dtype)
     c.fail("inputs have different dtypes: " + std::string(name_of(a.dtype)) + " and " + name_of(b.dtype));

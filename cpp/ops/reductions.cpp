@@ -64,11 +64,11 @@ void gradient_extremum(GradContext& c) {
   c.set(0, c.add("mul", {equal, c.add("div", {reshape_to(c, c.grad(), kept), ties})}));
 }
 
-const RegisterOp sum_op{{"reduce_sum", infer<kNumbers>, gradient_sum, {}, {}, false}};
-const RegisterOp mean_op{{"reduce_mean", infer<kNumbers>, gradient_mean, {}, {}, false}};
-const RegisterOp max_op{{"reduce_max", infer<kAny>, gradient_extremum, {}, {}, false}};
-const RegisterOp min_op{{"reduce_min", infer<kAny>, gradient_extremum, {}, {}, false}};
-const RegisterOp prod_op{{"reduce_prod", infer<kNumbers>, nullptr, {}, {}, false}};
+const RegisterOp sum_op{{"reduce_sum", infer<kNumbers>, gradient_sum, {}, {}, false}, 1};
+const RegisterOp mean_op{{"reduce_mean", infer<kNumbers>, gradient_mean, {}, {}, false}, 1};
+const RegisterOp max_op{{"reduce_max", infer<kAny>, gradient_extremum, {}, {}, false}, 1};
+const RegisterOp min_op{{"reduce_min", infer<kAny>, gradient_extremum, {}, {}, false}, 1};
+const RegisterOp prod_op{{"reduce_prod", infer<kNumbers>, nullptr, {}, {}, false}, 1};
 
 }  // namespace
 }  // namespace fastconv

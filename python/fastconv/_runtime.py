@@ -18,10 +18,7 @@ def _is_command() -> bool:
     Its module is inside the package, so the core is loaded before any code of it runs.
     """
     name = os.path.splitext(os.path.basename(sys.argv[0] if sys.argv else ""))[0]
-    module = list(sys.orig_argv[1:])
-    return name == "fastconv" or any(
-        a == "-m" and b == "fastconv.cli" for a, b in zip(module, module[1:], strict=False)
-    )
+    return name == "fastconv" or "-m fastconv.cli" in " ".join(sys.orig_argv)
 
 
 def _load() -> ModuleType:
@@ -30,11 +27,11 @@ def _load() -> ModuleType:
     os.environ.update((k, _SPIN[k]) for k in added)
     try:
         from fastconv import _core
-    except ValueError as error:  # FASTCONV_ISA, FASTCONV_NUM_THREADS
-        if _is_command():
+    except ImportError as error:  # FASTCONV_ISA, FASTCONV_NUM_THREADS
+        if _is_command() and not os.environ.get("FASTCONV_DEBUG"):
             print(f"fastconv: error: {error}", file=sys.stderr)
             raise SystemExit(2) from error  # as the command's other errors
-        raise ImportError(str(error)) from error
+        raise
     finally:
         for key in added:
             os.environ.pop(key, None)

@@ -48,6 +48,26 @@ Reference reference(Unary f, double x, const UnaryParameters& p) {
     case Unary::reciprocal: return {1 / x, -1 / (x * x)};
     case Unary::erf: return {std::erf(x), 2 / std::sqrt(std::acos(-1.0)) * std::exp(-x * x)};
     case Unary::clip: return {std::fmin(std::fmax(x, p.a), p.b), x > p.a && x < p.b ? 1.0 : 0.0};
+    case Unary::mish: {
+      const double soft = std::fmax(x, 0) + std::log1p(std::exp(-std::fabs(x))), t = std::tanh(soft);
+      return {x * t, t + x * (1 - t * t) * sigmoid};
+    }
+    case Unary::celu: return {x > 0 ? x : p.a * std::expm1(x / p.a), x > 0 ? 1 : std::exp(x / p.a)};
+    case Unary::thresholded_relu: return {x > p.a ? x : 0, x > p.a ? 1.0 : 0.0};
+    case Unary::floor: return {std::floor(x), 0};
+    case Unary::ceil: return {std::ceil(x), 0};
+    case Unary::round: return {std::nearbyint(x), 0};
+    case Unary::sin: return {std::sin(x), 0};
+    case Unary::cos: return {std::cos(x), 0};
+    case Unary::tan: return {std::tan(x), 0};
+    case Unary::asin: return {std::asin(x), 0};
+    case Unary::acos: return {std::acos(x), 0};
+    case Unary::atan: return {std::atan(x), 0};
+    case Unary::sinh: return {std::sinh(x), 0};
+    case Unary::cosh: return {std::cosh(x), 0};
+    case Unary::asinh: return {std::asinh(x), 0};
+    case Unary::acosh: return {std::acosh(x), 0};
+    case Unary::atanh: return {std::atanh(x), 0};
     case Unary::sign: return {x > 0 ? 1.0 : -1.0, 0};
     case Unary::neg: return {-x, 0};
     case Unary::scale: return {p.a * x + p.b, 0};
@@ -77,17 +97,39 @@ std::vector<Case> cases() {
   all.push_back({Unary::clip, 'y', "clip", {-0.5, 1, false}});
   all.push_back({Unary::leaky_relu, 'x', "leaky_relu, negative slope", {-0.5, 0, true}});
   all.push_back({Unary::elu, 'x', "elu, negative alpha", {-0.5, 0, true}});
+  all.push_back({Unary::celu, 'x', "celu", {0.5, 0, false}});
+  all.push_back({Unary::celu, 'x', "celu, negative alpha", {-2, 0, false}});
+  all.push_back({Unary::thresholded_relu, 'x', "thresholded_relu, negative alpha", {-0.5, 0, true}});
   all.push_back({Unary::scale, '-', "scale", {2.5, -1, false}});
   return all;
 }
 
 bool positive_only(Unary f) { return f == Unary::log || f == Unary::sqrt || f == Unary::rsqrt; }
 bool away_from_zero(Unary f) { return f == Unary::reciprocal; }
+bool inside_one(Unary f) { return f == Unary::asin || f == Unary::acos || f == Unary::atanh; }
 
 template <class T>
 constexpr double kUlps = 24 * static_cast<double>(std::numeric_limits<T>::epsilon());
 
 }  // namespace
+
+// Where rounding is hard: halves, the last fractions there are, numbers without one, and both zeros.
+template <class T>
+void test_rounding(const KernelTable<T>& table) {
+  const double whole = std::ldexp(1.0, std::numeric_limits<T>::digits - 1),
+               infinity = std::numeric_limits<T>::infinity();
+  std::vector<double> values = {0.0, 0.25, 0.5, 1.5, 2.5, 1e30, infinity};
+  for (double v : {whole / 2 - 0.5, whole / 2 + 0.5, whole / 2 + 1.5, whole - 0.5, whole, whole + 1, 2 * whole})
+    values.push_back(v);
+  const auto half = static_cast<std::int64_t>(values.size()), n = 2 * half;
+  Guarded<T> x(n), y(n);
+  for (std::int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(i < half ? values[i] : -values[i - half]);
+  for (Unary f : {Unary::floor, Unary::ceil, Unary::round}) {
+    table.unary({f, {}, x.data(), y.data(), n});
+    for (std::int64_t i = 0; i < n; ++i)
+      check(y[i] == reference(f, x[i], {}).y, "rounding of " + std::to_string(x[i]) + " to " + std::to_string(y[i]));
+  }
+}
 
 template <class T>
 void test_unary(const KernelTable<T>& table) {
@@ -98,6 +140,8 @@ void test_unary(const KernelTable<T>& table) {
       for (std::int64_t i = 0; i < n; ++i) {
         if (positive_only(c.function)) x[i] = std::fabs(x[i]) + T(0.01);
         if (away_from_zero(c.function) && std::fabs(x[i]) < 0.1) x[i] = 1;
+        if (inside_one(c.function)) x[i] /= 1 + std::fabs(x[i]);
+        if (c.function == Unary::acosh) x[i] = 1 + std::fabs(x[i]);
       }
       table.unary({c.function, c.parameters, x.data(), y.data(), n});
       for (std::int64_t i = 0; i < n; ++i)
@@ -110,6 +154,7 @@ void test_unary(const KernelTable<T>& table) {
     table.unary({c.function, c.parameters, nan.data(), y.data(), 1});
     check(std::isnan(y[0]) || c.function == Unary::sign, std::string(c.name) + " of NaN");
   }
+  test_rounding(table);
 }
 
 template <class T>
@@ -153,6 +198,10 @@ void test_binary(const KernelTable<T>& table) {
       case Binary::maximum: return std::isnan(a) || std::isnan(b) ? a + b : std::fmax(a, b);
       case Binary::minimum: return std::isnan(a) || std::isnan(b) ? a + b : std::fmin(a, b);
       case Binary::pow: return std::pow(a, b);
+      case Binary::mod: return std::fmod(a, b) == 0 ? 0 : std::fmod(a, b) + ((std::fmod(a, b) < 0) != (b < 0) ? b : 0);
+      case Binary::fmod: return std::fmod(a, b);
+      case Binary::prelu: return a < 0 ? a * b : a;
+      case Binary::prelu_slope: return a < 0 ? b : 1;
       case Binary::equal: return a == b;
       case Binary::maximum_share: return a == b ? 0.5 : a < b ? 0 : 1;
       case Binary::minimum_share: return a == b ? 0.5 : a > b ? 0 : 1;
@@ -179,7 +228,7 @@ void test_binary(const KernelTable<T>& table) {
         for (std::int64_t i = 0; i < a.size(); ++i) a[i] = power ? std::fabs(a[i]) + T(0.1) : std::round(a[i] * 2) / 2;
         for (std::int64_t i = 0; i < b.size(); ++i)
           b[i] = f == Binary::div && std::fabs(b[i]) < 0.2 ? 1 : std::round(b[i] * 2) / 2;
-        if (f == Binary::div)
+        if (f == Binary::div || f == Binary::mod || f == Binary::fmod)
           for (std::int64_t i = 0; i < b.size(); ++i) b[i] = b[i] == 0 ? 1 : b[i];
         if (f == Binary::maximum || f == Binary::minimum) {
           a[0] = std::numeric_limits<T>::quiet_NaN();

@@ -101,17 +101,17 @@ void test_row_norm(const KernelTable<T>& table) {
       table.row_norm({x.data(), y.data(), scaled ? gamma.data() : nullptr, shifted ? beta.data() : nullptr, mean.data(),
                       inv.data(), rows, n, epsilon});
       for (std::int64_t r = 0; r < rows; ++r) {
-        double m = 0, v = 0;
-        for (std::int64_t i = 0; i < n; ++i) m += static_cast<double>(x[r * n + i]) / static_cast<double>(n);
+        long double m = 0, v = 0;  // a mean far from 0 needs more than double
+        for (std::int64_t i = 0; i < n; ++i) m += static_cast<long double>(x[r * n + i]) / static_cast<long double>(n);
         for (std::int64_t i = 0; i < n; ++i)
-          v += (static_cast<double>(x[r * n + i]) - m) * (static_cast<double>(x[r * n + i]) - m) /
-               static_cast<double>(n);
-        const double s = 1 / std::sqrt(v + epsilon);
+          v += (static_cast<long double>(x[r * n + i]) - m) * (static_cast<long double>(x[r * n + i]) - m) /
+               static_cast<long double>(n);
+        const auto s = static_cast<double>(1 / std::sqrt(v + epsilon));
         const std::string what = "row_norm of " + std::to_string(n);
-        check_close(mean[r], m, tolerance<T>(4), what + ", mean");
+        check_close(mean[r], static_cast<double>(m), tolerance<T>(4), what + ", mean");
         check_close(inv[r], s, tolerance<T>(64), what + ", inv_std");
         for (std::int64_t i = 0; i < n; ++i) {
-          double expected = (static_cast<double>(x[r * n + i]) - m) * s;
+          double expected = static_cast<double>(static_cast<long double>(x[r * n + i]) - m) * s;
           if (scaled) expected *= static_cast<double>(gamma[i]);
           if (shifted) expected += static_cast<double>(beta[i]);
           check_close(y[r * n + i], expected, tolerance<T>(128), what);

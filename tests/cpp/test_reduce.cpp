@@ -8,11 +8,13 @@ namespace {
 
 template <class T>
 double reduced(Reduce op, const T* x, std::int64_t n, std::int64_t step) {
-  double r = op == Reduce::sum ? 0 : x[0];
+  double r = op == Reduce::sum ? 0 : op == Reduce::prod ? 1 : x[0];
   for (std::int64_t i = 0; i < n; ++i) {
     const double v = x[i * step];
     if (op == Reduce::sum)
       r += v;
+    else if (op == Reduce::prod)
+      r *= v;
     else if (std::isnan(v) || std::isnan(r))
       r = v + r;
     else
@@ -21,7 +23,7 @@ double reduced(Reduce op, const T* x, std::int64_t n, std::int64_t step) {
   return r;
 }
 
-constexpr Reduce kAll[] = {Reduce::sum, Reduce::max, Reduce::min};
+constexpr Reduce kAll[] = {Reduce::sum, Reduce::max, Reduce::min, Reduce::prod};
 
 }  // namespace
 
@@ -34,6 +36,8 @@ void test_reduce_rows(const KernelTable<T>& table) {
         const std::int64_t rows = 3, stride = n + 2;
         Guarded<T> x(std::max<std::int64_t>((rows - 1) * stride + n, 0)), y(rows);
         fill_random(x);
+        if (op == Reduce::prod)
+          for (std::int64_t i = 0; i < x.size(); ++i) x[i] = 1 + x[i] / (n + 1);
         if (with_nan && n) x[random_int(0, n - 1)] = std::numeric_limits<T>::quiet_NaN();
         const T scale = op == Reduce::sum ? T(0.5) : T(1);
         table.reduce_rows({op, x.data(), y.data(), rows, n, stride, scale});

@@ -71,7 +71,8 @@ Step plan_panels(PlanContext& c, Product p) {
              std::fill(t + b.channels, t + columns, T(0));
            }
          });
-       }});
+       },
+       "matmul " + join({static_cast<std::int64_t>(sizeof(T)), p.b_count, p.k, p.columns})});
   // A piece takes some rows and some blocks of columns; its size depends on the shape alone.
   const std::int64_t rows = std::clamp<std::int64_t>(kRows, 1, p.rows), row_pieces = ceil_div(p.rows, rows);
   const std::int64_t block_work = std::max<std::int64_t>(rows * p.k * table.width * table.tile_vectors, 1);
@@ -145,12 +146,15 @@ Step plan_matmul(PlanContext& c) {
     return step;
   }
   const Product p(c.in_shape(0), c.in_shape(1));
-  switch (c.dtype()) {
-    case DType::f32: return plan_panels<float>(c, p);
-    case DType::f64: return plan_panels<double>(c, p);
-    case DType::i64: return plan_integers<std::int64_t>(c, p);
-    default: return {};
-  }
+  return visit(c.dtype(), [&](auto t) -> Step {
+    using T = decltype(t);
+    if constexpr (std::is_floating_point_v<T>)
+      return plan_panels<T>(c, p);
+    else if constexpr (std::is_same_v<T, bool>)
+      return {};
+    else
+      return plan_integers<T>(c, p);
+  });
 }
 
 const RegisterCpu matmul_step{"matmul", plan_matmul};

@@ -1,4 +1,4 @@
-// Rewrites of a graph before it is planned, one a file. Each keeps the values in `outputs` (it may rename them there)
+// Rewrites of a graph before it is planned. Each keeps the values in `outputs` (it may rename them there)
 // and every change of a variable. What a gradient reads has more than one reader, so that no pass takes it away.
 #pragma once
 #include <vector>

@@ -94,7 +94,7 @@ def load(source) -> ModelGraph:
         model = _to_model(content, tensors)
     except RecursionError:
         raise ValueError(f"{where} is damaged: its content is nested too deeply") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{where} is damaged: its content cannot be read ({error})") from None
     return checked(model, where)
 

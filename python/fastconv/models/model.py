@@ -313,7 +313,10 @@ class Model(Trainer, Layer):
         save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
-        """Read weights written by `save_weights` or `save`.
+        """Read weights written by `save_weights` or `save`, or by Keras.
+
+        Keras's files (`.keras`, `.weights.h5`, `.h5`) need h5py; their layers are matched by name,
+        or by their places where names differ.
 
         Raises:
             ValueError: names or shapes do not fit (unless `skip_mismatch`); nothing is changed.

@@ -143,13 +143,16 @@ def _read(filepath):
         raise IsADirectoryError(f"{path} is a folder, not a model file")
     with open(path, "rb") as file:
         head = file.read(8)
-    if head[:2] == b"PK":
+    if head[:4] == b"PK\x03\x04":
         raise ValueError(
-            f"{path} is a zip archive, probably a Keras model; fastconv reads its own files only. "
-            "Save the weights from Keras and set them with set_weights()"
+            f"{path} is a zip archive, probably a Keras model, which fastconv cannot make again; "
+            "make the model and call load_weights() on it"
         )
     if head == b"\x89HDF\r\n\x1a\n":
-        raise ValueError(f"{path} is an HDF5 file, fastconv reads its own files only")
+        raise ValueError(
+            f"{path} is an HDF5 file, probably of Keras; make the model and call load_weights() "
+            "on it"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -189,12 +192,18 @@ def _assign(path, model, tensors, skip_mismatch=False) -> None:
 
 
 def load_weights(model, filepath, skip_mismatch=False) -> None:
-    """Set the weights of a built model from a file written by `save` or `save_weights`."""
+    """Set the weights of a built model from a file of `save` or `save_weights`, or of Keras."""
     if not model.built:
         raise ValueError(
             f"model '{model.name}' has not been built; call build() or give it data before "
             "load_weights()"
         )
+    if os.path.isfile(filepath):
+        from fastconv.models.keras_weights import is_keras_file, load_keras_weights
+
+        if is_keras_file(filepath):
+            load_keras_weights(model, filepath, skip_mismatch)
+            return
     tensors, _ = _read(filepath)
     _assign(os.fspath(filepath), model, tensors, skip_mismatch)
 

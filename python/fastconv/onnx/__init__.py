@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_NAMES = {"export": "fastconv.onnx.export", "load": "fastconv.onnx.reader"}
+_NAMES = {"export": "fastconv.onnx.exporter", "load": "fastconv.onnx.reader"}
 
 __all__ = ["export", "load"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
 from fastconv.inference.structure import checked, checked_shape
 from fastconv.onnx.functions import Function, Inliner, Reference
-from fastconv.onnx.tensors import ExternalFiles, dtype_name, to_array
+from fastconv.onnx.tensors import ExternalFiles, dtype_name, text, to_array
 
 OLDEST_OPSET = 7
 
@@ -55,7 +55,7 @@ def load(model) -> ModelGraph:
     try:
         return _Reader(proto, where, ExternalFiles(folder)).read()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{where} is damaged: a name in it is not UTF-8 ({error})") from None
+        raise ValueError(f"{where} is damaged: a text in it is not UTF-8 ({error})") from None
 
 
 def _read(path: str) -> bytes:
@@ -68,8 +68,9 @@ def _read(path: str) -> bytes:
 
 
 def _parse(data: bytes, where: str):
-    import onnx
     from google.protobuf.message import DecodeError
+
+    import onnx
 
     proto = onnx.ModelProto()
     try:
@@ -100,9 +101,11 @@ class _Reader:
             name = graph.sparse_initializer[0].values.name
             raise ValueError(f"{self._where}: the sparse tensor {name!r} is not supported")
         for tensor in graph.initializer:
-            self._add_constant(tensor.name, to_array(tensor, self._files, self._tensor(tensor)))
+            name = text(tensor.name)
+            value = to_array(tensor, self._files, f"{self._where}: the tensor {name!r}")
+            self._add_constant(name, value)
         nodes = self._nodes(graph, opsets)
-        weights = {tensor.name for tensor in graph.initializer}
+        weights = {text(tensor.name) for tensor in graph.initializer}
         inputs = []
         for value in graph.input:
             info = self._value(value, "input")
@@ -114,11 +117,11 @@ class _Reader:
                     f"default value is {self._constants[info.name].dtype.name}"
                 )
         outputs = [self._value(value, "output") for value in graph.output]
-        metadata = {entry.key: entry.value for entry in proto.metadata_props}
+        metadata = {text(entry.key): text(entry.value) for entry in proto.metadata_props}
         for key in ("producer_name", "producer_version", "domain", "doc_string"):
             if getattr(proto, key):
-                metadata.setdefault(key, getattr(proto, key))
-        model = ModelGraph(graph.name, inputs, outputs, nodes, self._constants, metadata)
+                metadata.setdefault(key, text(getattr(proto, key)))
+        model = ModelGraph(text(graph.name), inputs, outputs, nodes, self._constants, metadata)
         return checked(model, self._where)
 
     def _check_version(self) -> None:
@@ -159,9 +162,9 @@ class _Reader:
 
     def _nodes(self, graph, opsets: dict[str, int]) -> list[Node]:
         functions = self._functions(opsets)
-        plain = [(self._node(node, opsets), node.overload) for node in graph.node]
+        plain = [(self._node(node, opsets), text(node.overload)) for node in graph.node]
         names = {name for node, _ in plain for name in (*node.inputs, *node.outputs)}
-        names.update(self._constants, (value.name for value in graph.input))
+        names.update(self._constants, (text(value.name) for value in graph.input))
         inliner = Inliner(functions, names, self._where)
         nodes = []
         for node, overload in plain:
@@ -176,27 +179,34 @@ class _Reader:
         found = {}
         for proto in self._proto.functions:
             label = f"the function {proto.name!r}"
-            key = (_domain(proto.domain), proto.name, proto.overload)
+            key = (_domain(proto.domain), text(proto.name), text(proto.overload))
             if key in found:
                 raise ValueError(f"{self._where}: {label} is defined twice")
             own = {**opsets, **self._opsets(proto.opset_import, label)}
-            inputs, outputs = list(proto.input), list(proto.output)
+            inputs, outputs = _texts(proto.input), _texts(proto.output)
             for names, kind in ((inputs, "inputs"), (outputs, "outputs")):
                 if "" in names or len(set(names)) < len(names):
                     raise ValueError(f"{self._where}: {label} has empty or repeated {kind}")
             defaults = self._attributes(proto.attribute_proto, label)
-            nodes = [(self._node(node, own, inside=True), node.overload) for node in proto.node]
+            nodes = [
+                (self._node(node, own, inside=True), text(node.overload)) for node in proto.node
+            ]
             found[key] = Function(label, inputs, outputs, defaults, nodes)
         return found
 
     def _node(self, proto, opsets: dict[str, int], inside: bool = False) -> Node:
-        domain = _domain(proto.domain)
-        node = Node(proto.op_type, list(proto.input), list(proto.output), {}, proto.name, domain)
+        node = Node(
+            text(proto.op_type),
+            _texts(proto.input),
+            _texts(proto.output),
+            name=text(proto.name),
+            domain=_domain(proto.domain),
+        )
         if not node.op:
             raise ValueError(f"{self._where}: node {node.name!r} has no operator type")
-        if not domain and domain not in opsets:
+        if not node.domain and "" not in opsets:
             raise ValueError(f"{self._where} does not say which operator set it uses")
-        node.version = opsets.get(domain, 0)
+        node.version = opsets.get(node.domain, 0)
         node.attrs = self._attributes(proto.attribute, node.label(), inside)
         return node
 
@@ -204,18 +214,19 @@ class _Reader:
         found = {}
         for proto in protos:
             what = f"{self._where}: the attribute {proto.name!r} of {label}"
-            if not proto.name:
+            name = text(proto.name)
+            if not name:
                 raise ValueError(f"{self._where}: {label} has an attribute without a name")
-            if proto.name in found:
+            if name in found:
                 raise ValueError(f"{what} is given twice")
             if proto.ref_attr_name:
                 if not inside:
                     raise ValueError(f"{what} refers to {proto.ref_attr_name!r} of no function")
-                found[proto.name] = Reference(proto.ref_attr_name)
+                found[name] = Reference(text(proto.ref_attr_name))
                 continue
             value = self._attribute(proto, what)
             if value is not None:
-                found[proto.name] = value
+                found[name] = value
         return found
 
     def _attribute(self, proto, what: str):
@@ -226,7 +237,7 @@ class _Reader:
         if kind == proto.INT:
             return proto.i
         if kind == proto.STRING:
-            return _text(proto.s, what)
+            return text(proto.s)
         if kind == proto.TENSOR:
             return to_array(proto.t, self._files, what)
         if kind == proto.FLOATS:
@@ -234,7 +245,7 @@ class _Reader:
         if kind == proto.INTS:
             return list(proto.ints)
         if kind == proto.STRINGS:
-            return [_text(value, what) for value in proto.strings]
+            return _texts(proto.strings)
         if kind in (proto.GRAPH, proto.GRAPHS, proto.TYPE_PROTO, proto.TYPE_PROTOS):
             return None
         if kind == proto.UNDEFINED:
@@ -277,14 +288,11 @@ class _Reader:
             raise ValueError(f"{self._where}: the constant {name!r} is defined twice")
         self._constants[name] = value
 
-    def _tensor(self, tensor) -> str:
-        return f"{self._where}: the tensor {tensor.name!r}"
-
     def _value(self, proto, kind: str) -> ValueInfo:
         what = f"{self._where}: the {kind} {proto.name!r}"
         form = proto.type.WhichOneof("value")
         if form is None and kind == "output":
-            return ValueInfo(proto.name, "", None)
+            return ValueInfo(text(proto.name), "", None)
         if form != "tensor_type":
             raise ValueError(
                 f"{what} is of type {(form or 'none').removesuffix('_type')}; only tensors of "
@@ -296,25 +304,23 @@ class _Reader:
         else:
             dtype = dtype_name(tensor.elem_type, what)
         if not tensor.HasField("shape"):
-            return ValueInfo(proto.name, dtype, None)
+            return ValueInfo(text(proto.name), dtype, None)
         shape = [_dimension(dimension) for dimension in tensor.shape.dim]
-        return ValueInfo(proto.name, dtype, checked_shape(shape, what))
+        return ValueInfo(text(proto.name), dtype, checked_shape(shape, what))
 
 
 def _dimension(proto):
     if proto.HasField("dim_value"):
         # Some exporters write -1 for a size that is not known.
         return None if proto.dim_value == -1 else proto.dim_value
-    # So do others with "?".
-    return proto.dim_param if proto.dim_param not in ("", "?") else None
+    name = text(proto.dim_param)
+    return None if name in ("", "?") else name  # some write "?" for every unknown size
 
 
-def _domain(name: str) -> str:
+def _domain(name: str | bytes) -> str:
+    name = text(name)
     return "" if name == "ai.onnx" else name
 
 
-def _text(value: bytes, what: str) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise ValueError(f"{what} is text that is not UTF-8") from None
+def _texts(names) -> list[str]:
+    return [text(name) for name in names]

@@ -52,6 +52,15 @@ def dtype_name(number: int, what: str) -> str:
     return _NUMPY_NAMES.get(name, name)
 
 
+def text(value: str | bytes) -> str:
+    """Return a name of a protobuf message; protobuf gives those that are not UTF-8 as bytes.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return value.decode() if isinstance(value, bytes) else value
+
+
 class ExternalFiles:
     """The files beside a model that hold its large tensors; each is mapped into memory once.
 
@@ -74,7 +83,7 @@ class ExternalFiles:
         Raises:
             ValueError: no folder, a path that leaves it, no such file, or a range outside the file.
         """
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = {text(entry.key): text(entry.value) for entry in tensor.external_data}
         location = entries.get("location", "")
         if self._folder is None:
             raise ValueError(
@@ -135,10 +144,10 @@ class ExternalFiles:
         return path
 
 
-def _number(text: str, name: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ValueError(f"{what}: the {name} of its external data is {text!r}, not a number")
-    return int(text)
+def _number(digits: str, name: str, what: str) -> int:
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise ValueError(f"{what}: the {name} of its external data is {digits!r}, not a number")
+    return int(digits)
 
 
 def to_array(tensor, files: ExternalFiles, what: str) -> np.ndarray:

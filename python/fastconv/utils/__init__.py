@@ -23,6 +23,7 @@ __all__ = [
     "deserialize_keras_object",
     "get_custom_objects",
     "get_registered_name",
+    "load_keras_weights",
     "normalize",
     "register_keras_serializable",
     "serialize_keras_object",
@@ -38,6 +39,7 @@ _ELSEWHERE = {
     "img_to_array": "fastconv.preprocessing.image",
     "array_to_img": "fastconv.preprocessing.image",
     "save_img": "fastconv.preprocessing.image",
+    "load_keras_weights": "fastconv.models.keras_weights",
     "set_floatx": "fastconv.config",
     "floatx": "fastconv.config",
 }

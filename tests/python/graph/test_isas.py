@@ -1,0 +1,29 @@
+"""Runs the tests of fusion and of operators on every other instruction set there is."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from fastconv._runtime import core
+
+HERE = pathlib.Path(__file__).parent
+OTHERS = [isa for isa in core.config()["isas_supported"] if isa != core.config()["isa"]]
+
+
+@pytest.mark.parametrize("file", ["test_fusion.py", "test_operators.py"])
+@pytest.mark.parametrize("isa", OTHERS)
+def test_graphs(isa, file):
+    # Not this run's xdist settings, and no pytest options meant for this run.
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
+    env["FASTCONV_ISA"] = isa
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / file],
+        cwd=HERE.parents[2],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"FASTCONV_ISA={isa}\n{done.stdout}\n{done.stderr}"

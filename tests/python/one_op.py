@@ -48,7 +48,12 @@ def random(rng, shape, dtype, low=None, high=None):
 
 
 def random_shape(rng, rank=4, most=5, empty=True):
-    return tuple(int(n) for n in rng.integers(0 if empty and rng.random() < 0.1 else 1, most, rng.integers(rank + 1)))
+    return tuple(
+        int(n)
+        for n in rng.integers(
+            0 if empty and rng.random() < 0.1 else 1, most, rng.integers(rank + 1)
+        )
+    )
 
 
 def broadcast_shapes(rng, count):

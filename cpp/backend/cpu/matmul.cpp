@@ -150,7 +150,7 @@ Step plan_matmul(PlanContext& c) {
     using T = decltype(t);
     if constexpr (std::is_floating_point_v<T>)
       return plan_panels<T>(c, p);
-    else if constexpr (std::is_same_v<T, bool>)
+    else if constexpr (!std::is_integral_v<T>)
       return {};
     else
       return plan_integers<T>(c, p);

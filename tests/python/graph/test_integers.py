@@ -141,7 +141,10 @@ def test_reductions(op, dtype):
         same(y, np.asarray(expected, dtype))
 
 
-@pytest.mark.parametrize("shape, axes", [((100_003,), [0]), ((3, 40_000, 5), [1]), ((70_000, 3), [0, 1]), ((2, 9000), [0])])
+@pytest.mark.parametrize(
+    "shape, axes",
+    [((100_003,), [0]), ((3, 40_000, 5), [1]), ((70_000, 3), [0, 1]), ((2, 9000), [0])],
+)
 def test_long_reductions(shape, axes):
     for dtype in ("int64", "uint8", "int32"):
         a = random(RNG, shape, dtype)
@@ -174,7 +177,10 @@ def test_empty_reductions(dtype):
         return
     same(run("reduce_sum", a, axes=[1]), one * 0)
     same(run("reduce_prod", a, axes=[1]), one)
-    same(run("reduce_mean", a, axes=[1]), np.full((2, 3), np.nan if a.dtype.kind == "f" else 0, dtype))
+    same(
+        run("reduce_mean", a, axes=[1]),
+        np.full((2, 3), np.nan if a.dtype.kind == "f" else 0, dtype),
+    )
     assert run("reduce_sum", a, axes=[0]).shape == (0, 3)
 
 
@@ -186,7 +192,9 @@ def test_product_of_floats(dtype):
         y = run("reduce_prod", a, axes=axes)
         expected = np.prod(a.astype("float64"), axis=tuple(axes))
         keep = np.abs(expected) < 1e30
-        np.testing.assert_allclose(np.asarray(y)[keep], expected[keep], rtol=1e-4 if dtype == "float32" else 1e-12)
+        np.testing.assert_allclose(
+            np.asarray(y)[keep], expected[keep], rtol=1e-4 if dtype == "float32" else 1e-12
+        )
     ones = np.ones(100_000, dtype)
     ones[[5, 99_999]] = 3, 0.5
     assert run("reduce_prod", ones) == 1.5
@@ -204,7 +212,9 @@ def test_results_do_not_depend_on_the_number_of_threads(dtype):
     try:
         for n in (1, 3):
             core.set_num_threads(n)
-            results.append([run("mul", a, a[:1]), run("reduce_sum", a, axes=[0]), run("arg_max", a, axis=0)])
+            results.append(
+                [run("mul", a, a[:1]), run("reduce_sum", a, axes=[0]), run("arg_max", a, axis=0)]
+            )
     finally:
         core.set_num_threads(threads)
     for one, three in zip(*results, strict=True):

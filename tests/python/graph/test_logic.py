@@ -39,7 +39,9 @@ def test_compare_the_full_range():
             same(run("compare", a[:, None], a, kind=kind), f(a[:, None], a))
 
 
-@pytest.mark.parametrize("kind, f", [("and", np.logical_and), ("or", np.logical_or), ("xor", np.logical_xor)])
+@pytest.mark.parametrize(
+    "kind, f", [("and", np.logical_and), ("or", np.logical_or), ("xor", np.logical_xor)]
+)
 def test_logical(kind, f):
     for _ in range(20):
         a, b = (random(RNG, s, bool) for s in broadcast_shapes(RNG, 2))
@@ -65,9 +67,21 @@ def test_where(dtype):
         same(run("where", c, a, b), np.where(c, a, b))
 
 
-@pytest.mark.parametrize("shapes", [((300, 400), (400,), (1,)), ((300, 1), (300, 400), (400,)), ((1,), (90_000,), ()), ((), (), (90_000,))])
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((300, 400), (400,), (1,)),
+        ((300, 1), (300, 400), (400,)),
+        ((1,), (90_000,), ()),
+        ((), (), (90_000,)),
+    ],
+)
 def test_where_in_pieces(shapes):
-    c, a, b = random(RNG, shapes[0], bool), random(RNG, shapes[1], "float32"), random(RNG, shapes[2], "float32")
+    c, a, b = (
+        random(RNG, shapes[0], bool),
+        random(RNG, shapes[1], "float32"),
+        random(RNG, shapes[2], "float32"),
+    )
     same(run("where", c, a, b), np.where(c, a, b))
     same(run("where", ~c, a, b), np.where(~c, a, b))
 
@@ -140,7 +154,11 @@ def test_gradients_of_where_cast_and_prelu():
     (y,) = graph.add("where", [c, wide, slope])
     (p,) = graph.add("prelu", [x, slope])
     grads = graph.gradients([y, p], [None, None], [x, slope])
-    data, s, cond = random(RNG, (3, 4), "float64"), random(RNG, (4,), "float64"), np.array([[1], [0], [1]], bool)
+    data, s, cond = (
+        random(RNG, (3, 4), "float64"),
+        random(RNG, (4,), "float64"),
+        np.array([[1], [0], [1]], bool),
+    )
     dx, ds = core.Plan(graph, grads).run([data, s, cond])
     np.testing.assert_allclose(dx, cond * 1.0 + np.where(data >= 0, 1, s))
     np.testing.assert_allclose(ds, np.sum(~cond * np.ones((3, 4)) + np.minimum(data, 0), 0))

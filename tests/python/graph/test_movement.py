@@ -19,7 +19,9 @@ def test_gather(dtype):
         same(run("gather", x, indices, axis=axis), np.take(x, indices, axis))
 
 
-@pytest.mark.parametrize("shape, axis", [((5, 40_000), 0), ((9000, 6), 1), ((300, 7, 50), 1), ((100_000,), 0)])
+@pytest.mark.parametrize(
+    "shape, axis", [((5, 40_000), 0), ((9000, 6), 1), ((300, 7, 50), 1), ((100_000,), 0)]
+)
 def test_gather_in_pieces(shape, axis):
     x = random(RNG, shape, "float32")
     indices = random(RNG, (11, 3), "int64", -shape[axis], shape[axis] - 1)
@@ -72,18 +74,28 @@ def test_strided_slice(dtype):
         parts = [random_slice(RNG, n) for n in x.shape]
         whole = [RNG.random() < 0.3 for _ in parts]
         parts = [
-            (0, n, 1, slice(None)) if w else p for p, w, n in zip(parts, whole, x.shape, strict=True)
+            (0, n, 1, slice(None)) if w else p
+            for p, w, n in zip(parts, whole, x.shape, strict=True)
         ]
         begin, size, step = ([p[i] for p in parts] for i in range(3))
-        same(run("strided_slice", x, begin=begin, size=size, step=step), x[tuple(p[3] for p in parts)])
+        same(
+            run("strided_slice", x, begin=begin, size=size, step=step),
+            x[tuple(p[3] for p in parts)],
+        )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_strided_slices_in_pieces(dtype):
     x = random(RNG, (7, 300, 301), dtype)
-    same(run("strided_slice", x, begin=[6, 299, 300], size=[7, 300, 301], step=[-1, -1, -1]), x[::-1, ::-1, ::-1])
+    same(
+        run("strided_slice", x, begin=[6, 299, 300], size=[7, 300, 301], step=[-1, -1, -1]),
+        x[::-1, ::-1, ::-1],
+    )
     same(run("strided_slice", x, begin=[0, 1, 0], size=[7, 150, 301], step=[1, 2, 1]), x[:, 1::2])
-    same(run("strided_slice", x, begin=[0, 0, 300], size=[7, 300, 151], step=[1, 1, -2]), x[..., ::-2])
+    same(
+        run("strided_slice", x, begin=[0, 0, 300], size=[7, 300, 151], step=[1, 1, -2]),
+        x[..., ::-2],
+    )
     same(run("strided_slice", x, begin=[5, 0, 0], size=[3, 300, 301], step=[-2, 1, 1]), x[5::-2])
     flat = random(RNG, (1_000_003,), dtype)
     same(run("strided_slice", flat, begin=[1_000_002], size=[1_000_003], step=[-1]), flat[::-1])
@@ -124,7 +136,9 @@ def test_tile(dtype):
     same(run("tile", big[:, :, :1], repeats=[1, 1, 300]), np.tile(big[:, :, :1], (1, 1, 300)))
 
 
-@pytest.mark.parametrize("repeats", [[1], [1, -1], [1, 2**62], [2**40, 2**40], "11", [1.5, 1], None])
+@pytest.mark.parametrize(
+    "repeats", [[1], [1, -1], [1, 2**62], [2**40, 2**40], "11", [1.5, 1], None]
+)
 def test_bad_repeats(repeats):
     with pytest.raises(ValueError, match="tile"):
         run("tile", np.zeros((2, 3)), **({} if repeats is None else {"repeats": repeats}))
@@ -151,7 +165,10 @@ def test_the_other_movers(dtype):
         n = x.shape[axis]
         part = [slice(None)] * x.ndim
         part[axis] = slice(1, n - 1)
-        same(run("slice", x, axis=axis, start=1, end=max(n - 1, 0)), x[tuple(part)] if n > 1 else np.take(x, [], axis))
+        same(
+            run("slice", x, axis=axis, start=1, end=max(n - 1, 0)),
+            x[tuple(part)] if n > 1 else np.take(x, [], axis),
+        )
         same(run("flatten", x), x.reshape(x.shape[0], int(np.prod(x.shape[1:]))))
 
 
@@ -181,13 +198,19 @@ def test_variables_constants_and_outputs_of_every_dtype(dtype):
     assert graph.dtype(x) == graph.dtype(v) == graph.dtype(c) == dtype
     (all_of_them,) = graph.add("concat", [x, v, c], {"axis": 0})
     results = core.Plan(graph, [x, v, c, all_of_them]).run([data])
-    for y, expected in zip(results, [data, other, data, np.concatenate([data, other, data])], strict=True):
+    for y, expected in zip(
+        results, [data, other, data, np.concatenate([data, other, data])], strict=True
+    ):
         same(y, expected)
     with pytest.raises(ValueError, match=dtype):
-        core.Plan(graph, [all_of_them]).run([np.zeros((3, 4), "int64" if dtype != "int64" else "int32")])
+        core.Plan(graph, [all_of_them]).run(
+            [np.zeros((3, 4), "int64" if dtype != "int64" else "int32")]
+        )
 
 
-@pytest.mark.parametrize("dtype", ["float16", "complex64", ">f4", ">i4", "M8[s]", "U3", "O", "longdouble"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "complex64", ">f4", ">i4", "M8[s]", "U3", "O", "longdouble"]
+)
 def test_other_dtypes_are_refused(dtype):
     with pytest.raises(TypeError, match="not supported; expected float32, .* or bool"):
         core.Variable(np.zeros(3, dtype))
@@ -209,7 +232,9 @@ def test_arg(op, pick, dtype):
         same(run(op, x, axis=axis, keepdims=False, select_last_index=True), np.asarray(last))
 
 
-@pytest.mark.parametrize("shape, axis", [((40, 21, 1300), 1), ((70_000, 5), 1), ((6, 70_000), 0), ((200_000,), 0)])
+@pytest.mark.parametrize(
+    "shape, axis", [((40, 21, 1300), 1), ((70_000, 5), 1), ((6, 70_000), 0), ((200_000,), 0)]
+)
 def test_arg_in_pieces(shape, axis):
     x = random(RNG, shape, "float32")
     same(run("arg_max", x, axis=axis, keepdims=False), np.asarray(np.argmax(x, axis)))
@@ -249,4 +274,6 @@ def test_outputs_too_large_are_refused():
     x = graph.input("x", [2**30], "int8")
     i = graph.input("i", [2**30, 2**10], "int64")
     with pytest.raises(ValueError, match="too large"):
-        graph.add("gather", [graph.add("reshape", [x], {"shape": [2**15, 2**15]})[0], i], {"axis": 0})
+        graph.add(
+            "gather", [graph.add("reshape", [x], {"shape": [2**15, 2**15]})[0], i], {"axis": 0}
+        )

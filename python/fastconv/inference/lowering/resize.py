@@ -41,22 +41,22 @@ class Axis:
 def coordinates(axis: Axis, mode: str) -> np.ndarray:
     """Where each output element lies in the input."""
     x = np.arange(axis.out, dtype=np.float64)
+    exact = axis.scale * axis.size  # the output's size before it is rounded down
     if mode == "align_corners":
-        return x * (axis.size - 1) / (axis.out - 1) if axis.out > 1 else 0 * x
+        return x * (axis.size - 1) / (exact - 1) if exact != 1 else 0 * x
     if mode == "asymmetric":
         return x / axis.scale
     if mode == "tf_crop_and_resize":
         if axis.out > 1:
-            step = (axis.end - axis.start) * (axis.size - 1) / (axis.out - 1)
+            step = (axis.end - axis.start) * (axis.size - 1) / (exact - 1)
             return axis.start * (axis.size - 1) + x * step
-        return np.array([0.5 * (axis.start + axis.end) * (axis.size - 1)])
+        return 0 * x + 0.5 * (axis.start + axis.end) * (axis.size - 1)
     if mode == "tf_half_pixel_for_nn":
         return (x + 0.5) / axis.scale
     if mode == "pytorch_half_pixel" and axis.out == 1:
         return 0 * x
     centred = (x + 0.5) / axis.scale - 0.5
     if mode == "half_pixel_symmetric":
-        exact = axis.scale * axis.size
         return centred + axis.size / 2 * (1 - axis.out / exact)
     return centred
 

@@ -295,9 +295,7 @@ def depth_to_space(c: Context) -> Tensor:
     if block < 1 or ch % block**2:
         c.fail(f"blocksize is {block}: its square does not divide the {ch} channels")
     out = ch // block**2
-    mode = c.attr("mode", "DCR")
-    if mode not in ("DCR", "CRD"):
-        c.fail(f"mode is {mode!r}, expected 'DCR' or 'CRD'")
+    mode = _depth_mode(c)
     # Channels last: (N, H, W, block, block, C) or (N, H, W, C, block, block).
     split = [block, block, out] if mode == "DCR" else [out, block, block]
     value = c.emit("reshape", [x.at((0, 2, 3, 1))], shape=[n, h, w, *split])
@@ -314,8 +312,17 @@ def space_to_depth(c: Context) -> Tensor:
     n, ch, h, w = x.shape
     if block < 1 or h % block or w % block:
         c.fail(f"blocksize is {block}: it does not divide the map of input {x.shape}")
+    # Channels last: the blocks' axes come before the channels (DCR) or after them.
+    perm = [0, 1, 3, 2, 4, 5] if _depth_mode(c) == "DCR" else [0, 1, 3, 5, 2, 4]
     shape = [n, h // block, block, w // block, block, ch]
     value = c.emit("reshape", [x.at((0, 2, 3, 1))], shape=shape)
-    value = c.emit("transpose", [value], perm=[0, 1, 3, 2, 4, 5])
+    value = c.emit("transpose", [value], perm=perm)
     shape = [n, h // block, w // block, ch * block**2]
     return c.wrap(c.emit("reshape", [value], shape=shape), (0, 2, 3, 1))
+
+
+def _depth_mode(c: Context) -> str:
+    mode = c.attr("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        c.fail(f"mode is {mode!r}, expected 'DCR' or 'CRD'")
+    return mode

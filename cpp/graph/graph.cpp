@@ -162,8 +162,8 @@ Node Graph::make_node(const std::string& op, std::vector<int> inputs, Attrs attr
     if (changed.kind != Value::Kind::variable)
       throw Error(label(node) + ": input " + std::to_string(m) + " is changed in place and must be a variable");
     if (changed.variable->read_only())
-      throw Error(label(node) + ": input " + std::to_string(m) + " is changed in place, but " +
-                  (changed.constant ? "is a constant" : "variable '" + changed.name + "' is read-only"));
+      throw Error(label(node) + ": input " + std::to_string(m) + " is changed in place, but '" + changed.name +
+                  "' is read-only");
   }
   for (auto& type : types) {
     num_elements(type.shape);

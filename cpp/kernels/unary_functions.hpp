@@ -228,17 +228,18 @@ FASTCONV_FUNCTION(mish) {
     return x * (n / (n + two));
   }
   V backward(V dy, V x) const {
-    const V e = exp(min(most, x)), n = e * (e + two), d = n + two;
+    x = min(most, x);
+    const V e = exp(x), n = e * (e + two), d = n + two;
     return dy * (n / d + x * (V::set(4) * e * (one + e) / (d * d)));
   }
 };
 
-// max(0, x) + min(0, alpha * (exp(x / alpha) - 1)); exp(u) - 1 = -e / (1 + e) with e = exp(-u) - 1.
+// max(0, x) + min(0, alpha * (exp(x / alpha) - 1)); exp(u) - 1 = -e exp(u) with e = exp(-u) - 1.
 FASTCONV_FUNCTION(celu) {
   FASTCONV_PARAMETERS;
   V forward(V x) const {
     const V u = x / a, e = expm1_negative(zero - abs(u));
-    return select(less(zero, x), x, a * select(less(zero, u), zero - e / (one + e), e));
+    return select(less(zero, x), x, a * select(less(zero, u), zero - e * exp(u), e));
   }
   V backward(V dy, V x) const { return select(less(zero, x), dy, dy * exp(x / a)); }
 };

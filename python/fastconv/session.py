@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,23 @@ from fastconv import _runtime
 from fastconv.inference.model import ModelGraph, ValueInfo
 from fastconv.inference.network import Need, Network, Plan
 
+if TYPE_CHECKING:
+    from fastconv.inference.summary import Summary
+
 _ONNX_TYPES = {"float32": "float", "float64": "double"}
+
+
+# Another thread of the parent may hold a session's lock at a fork.
+_SESSIONS: weakref.WeakSet[InferenceSession] = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    for session in list(_SESSIONS):
+        session._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class NodeArg:
@@ -102,13 +119,17 @@ class InferenceSession:
         self._inputs = {info.name: info for info in model.inputs}
         self._plans: OrderedDict[tuple, Plan | Need] = OrderedDict()
         self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            _unlock_in_children(self)
+        _SESSIONS.add(self)
         shapes = {i.name: (i.shape, i.dtype) for i in model.inputs}
         if all(s is not None and all(isinstance(d, int) for d in s) for s, _ in shapes.values()):
             self._find(tuple(shapes.items()), {})  # errors now, not at the first run
 
     # What the model is
+
+    @property
+    def model(self) -> ModelGraph:
+        """The model as it is run: simplified, its constant parts computed. Not to be changed."""
+        return self._network.model
 
     def get_inputs(self) -> list[NodeArg]:
         """Return the inputs, in the model's order."""
@@ -154,6 +175,13 @@ class InferenceSession:
         feeds, plan = self._prepare(input_feed)
         rows = plan.core.profile([feeds[name] for name in plan.inputs], self._threads)
         return Profile(rows)
+
+    def summary(self, input_feed: dict[str, np.ndarray]) -> Summary:
+        """Return a table of the model's layers for inputs of these shapes; see `Summary`."""
+        from fastconv.inference.summary import summarize
+
+        _, plan = self._prepare(input_feed)
+        return summarize(self._network.model, plan)
 
     def _positions(self, names: Sequence[str] | None) -> list[int] | None:
         if names is None:
@@ -201,19 +229,6 @@ class InferenceSession:
                 (value,) = found.plan.run(feeds, self._threads)
             values = {**values, found.name: value}
             key = (*key, (found.name, value.shape, value.tobytes()))
-
-
-def _unlock_in_children(session: InferenceSession) -> None:
-    """Another thread of the parent may hold the lock at a fork."""
-    import weakref
-
-    reference = weakref.ref(session)
-
-    def unlock() -> None:
-        if (living := reference()) is not None:
-            living._lock = threading.Lock()
-
-    os.register_at_fork(after_in_child=unlock)
 
 
 def check_feed(info: ValueInfo, value: Any) -> np.ndarray:
@@ -276,16 +291,17 @@ class Profile(list):
 def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
     if isinstance(source, ModelGraph):
         return source
-    if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            head = file.read(9)
-        # safetensors: the header's length in eight bytes, then its JSON
-        if head[8:9] == b"{":
-            from fastconv.inference import file as own
+    from fastconv.inference import file
 
-            return own.load(source)
-    elif not isinstance(source, (bytes, bytearray, memoryview)):
+    if isinstance(source, (str, os.PathLike)):
+        with open(source, "rb") as opened:
+            head = opened.read(9)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        head = bytes(source[:9])
+    else:
         raise TypeError(f"the model is a {type(source).__name__}, expected a path or bytes")
+    if file.recognizes(head):
+        return file.load(source)
     from fastconv.onnx import load
 
     return load(source)

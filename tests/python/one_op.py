@@ -1,4 +1,4 @@
-"""Run single operators, with feeds that are not contiguous, and on every number of threads the same."""
+"""Run single operators on random arrays, some of which are not contiguous."""
 
 import numpy as np
 
@@ -30,12 +30,12 @@ def run(op, *arrays, **attrs):
 
 
 def random(rng, shape, dtype, low=None, high=None):
-    """Return numbers over the type's range (or in [low, high]), now and then as a view with gaps or reversed."""
+    """Return numbers over the type's range or in [low, high], often as a view with gaps."""
     dtype = np.dtype(dtype)
     shape = tuple(shape)
     gaps = rng.integers(3) if shape and shape[-1] else 0
     full = (*shape[:-1], shape[-1] * 2) if gaps == 1 else shape
-    if dtype == bool:
+    if dtype.kind == "b":
         a = rng.integers(0, 2, full).astype(bool)
     elif dtype.kind == "f":
         a = (rng.standard_normal(full) * 3).astype(dtype)

@@ -74,24 +74,28 @@ T apply(T a, T b) {
   if constexpr (f == Binary::prelu) return a < 0 ? multiply(a, b) : a;
 }
 
-template <Binary f>
+template <Binary f, class T>
 Step plan_as(PlanContext& context) {
   const int a = context.in(0), b = context.in(1), out = context.out();
   const std::int64_t n = context.out_type().size();
   const Broadcast<2> broadcast(context.out_shape(), {context.in_shape(0), context.in_shape(1)});
+  Step step;
+  step.algorithm = "elementwise";
+  step.flops = static_cast<double>(n);
+  step.run = [=](const RunContext& run) {
+    if (!n) return;
+    broadcast_map(broadcast, run.data<T>(a), run.data<T>(b), run.data<T>(out), [](T x, T y) { return apply<f>(x, y); });
+  };
+  return step;
+}
+
+template <Binary f>
+Step plan_as(PlanContext& context) {
   return visit(context.dtype(), [&](auto t) -> Step {
     using T = decltype(t);
-    Step step;
-    if constexpr (std::is_integral_v<T>) {
-      step.algorithm = "elementwise";
-      step.flops = static_cast<double>(n);
-      step.run = [=](const RunContext& run) {
-        if (!n) return;
-        broadcast_map(broadcast, run.data<T>(a), run.data<T>(b), run.data<T>(out),
-                      [](T x, T y) { return apply<f>(x, y); });
-      };
-    }
-    return step;
+    constexpr bool any_sign = f == Binary::add || f == Binary::sub || f == Binary::mul;
+    if constexpr (std::is_integral_v<T>) return plan_as<f, std::conditional_t<any_sign, Unsigned<T>, T>>(context);
+    return {};
   });
 }
 

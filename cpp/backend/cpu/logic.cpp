@@ -33,13 +33,18 @@ Step map_elements(PlanContext& context, Fn fn) {
   return step;
 }
 
+template <class T>
+Step plan_equal(PlanContext& context, bool wanted) {
+  if (wanted) return map_pairs<T, Bool>(context, false, [](T a, T b) { return Bool(a == b); });
+  return map_pairs<T, Bool>(context, false, [](T a, T b) { return Bool(a != b); });
+}
+
 Step plan_compare(PlanContext& context) {
   const std::string kind = context.attrs().text("kind", "");
   const bool swapped = kind[0] == 'g';
   return visit(context.in_type(0).dtype, [&](auto t) {
     using T = decltype(t);
-    if (kind == "eq") return map_pairs<T, Bool>(context, false, [](T a, T b) { return Bool(a == b); });
-    if (kind == "ne") return map_pairs<T, Bool>(context, false, [](T a, T b) { return Bool(a != b); });
+    if (kind == "eq" || kind == "ne") return plan_equal<Unsigned<T>>(context, kind == "eq");
     if (kind == "lt" || kind == "gt") return map_pairs<T, Bool>(context, swapped, [](T a, T b) { return Bool(a < b); });
     return map_pairs<T, Bool>(context, swapped, [](T a, T b) { return Bool(a <= b); });
   });
@@ -75,12 +80,21 @@ Step plan_isinf(PlanContext& context) {
   });
 }
 
+template <class X, class Y>
+Step plan_cast_as(PlanContext& context) {
+  return map_elements<X, Y>(context, [](X x) { return convert<Y>(x); });
+}
+
 Step plan_cast(PlanContext& context) {
   return visit(context.in_type(0).dtype, [&](auto from) {
     return visit(context.dtype(), [&](auto to) {
       using X = decltype(from);
       using Y = decltype(to);
-      return map_elements<X, Y>(context, [](X x) { return convert<Y>(x); });
+      // Between integers the result's sign does not matter, and the source's only where it is extended.
+      if constexpr (std::is_integral_v<X> && std::is_integral_v<Y>)
+        return plan_cast_as<std::conditional_t<(sizeof(X) < sizeof(Y)), X, Unsigned<X>>, Unsigned<Y>>(context);
+      else
+        return plan_cast_as<X, Y>(context);
     });
   });
 }

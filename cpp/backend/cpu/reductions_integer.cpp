@@ -93,8 +93,8 @@ Step plan_integer_reduce(PlanContext& context, Reduce op, bool mean) {
       if (op == Reduce::max) return plan_as<Reduce::max, T, false>(context);
       if (op == Reduce::min) return plan_as<Reduce::min, T, false>(context);
       if constexpr (!std::is_same_v<T, Bool>) {
-        if (op == Reduce::prod) return plan_as<Reduce::prod, T, false>(context);
-        return mean ? plan_as<Reduce::sum, T, true>(context) : plan_as<Reduce::sum, T, false>(context);
+        if (op == Reduce::prod) return plan_as<Reduce::prod, Unsigned<T>, false>(context);
+        return mean ? plan_as<Reduce::sum, T, true>(context) : plan_as<Reduce::sum, Unsigned<T>, false>(context);
       }
     }
     return {};

@@ -1,4 +1,4 @@
-"""The command ``fastconv``: train, predict, summary, info."""
+"""The command ``fastconv``: train, predict, run, bench, convert, summary, info."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import _models, _train
+from . import _bench, _convert, _models, _run, _train
 
 EXIT_ERROR = 2  # as argparse
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -27,6 +27,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _train.add_command(commands)
+    _run.add_command(commands)
+    _bench.add_command(commands)
+    _convert.add_command(commands)
     _models.add_commands(commands)
     return parser
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ._arguments import at_least
+from ._files import kind_of
+from ._graphs import add_shape_arguments, input_shapes, open_session, random_feeds
+from ._images import open_image
 from ._labels import read_class_names
 
 
@@ -44,10 +47,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     summary = commands.add_parser(
         "summary",
         help="print a model's layers",
-        description="Prints a model's layers, output shapes and numbers of parameters.",
-        epilog="example: fastconv summary fastconv-digits/model.fastconv",
+        description="Prints a model's layers, output shapes and numbers of parameters; for an "
+        "ONNX model (needs onnx: pip install 'fastconv[onnx]') or an inference graph also "
+        "multiplications and memory, after the model was simplified.",
+        epilog="example: fastconv summary model.onnx --shape image=1,3,224,224",
     )
-    summary.add_argument("model", type=Path, metavar="MODEL", help="a .fastconv file")
+    summary.add_argument("model", type=Path, metavar="MODEL", help="a .fastconv or .onnx file")
+    add_shape_arguments(summary)
     summary.set_defaults(run=_summary)
 
     info = commands.add_parser(
@@ -62,12 +68,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def _load(path: Path):
     from fastconv import models
 
-    if not path.is_file():
-        raise FileNotFoundError(f"no model file {path}")
+    if kind_of(path) == "graph":
+        raise ValueError(f"{path} is not a layer model; run it with: fastconv run {path}")
     return models.load_model(str(path))
 
 
 def _summary(arguments: argparse.Namespace) -> int:
+    if kind_of(arguments.model) == "graph":
+        session = open_session(arguments.model)
+        print(session.summary(random_feeds(session, input_shapes(session, arguments))))
+        return 0
+    if arguments.shape or arguments.batch:
+        raise ValueError(f"--shape and --batch are for graphs, {arguments.model} is a layer model")
     _load(arguments.model).summary()
     return 0
 
@@ -144,26 +156,11 @@ def _white(model) -> float:
 
 def _read_image(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[np.ndarray, bool]:
     """Pixels 0..255 as float32 of the shape (height, width, channels); whether it was inverted."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError("reading images needs pillow: pip install 'fastconv[image]'") from error
     height, width, channels = shape
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16 bits, which convert() would cut off at 255
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.has_transparency_data:
-                # What lies under transparent pixels is arbitrary; paper is what a viewer shows.
-                paper = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(paper, image.convert("RGBA"))
-            image = image.convert("L" if channels == 1 else "RGB")
-            image = image.resize((width, height), Image.Resampling.BOX)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no image file {path}") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not an image that can be read: {error}") from error
+    image = open_image(path, channels)  # tells what to install where Pillow is missing
+    from PIL import Image
+
+    image = image.resize((width, height), Image.Resampling.BOX)
     pixels = np.asarray(image, np.float32).reshape(shape)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     light = channels == 1 and border.mean() > 127.5

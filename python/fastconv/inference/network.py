@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,14 @@ _FOLD_BYTES = 1 << 20
 _DOMAINS = ("", "ai.onnx")
 
 
+class Value(NamedTuple):
+    """What a plan knows of one of the network's values."""
+
+    shape: Shape
+    dtype: str
+    known: bool  # while planning, so no step computes it
+
+
 @dataclass
 class Plan:
     """A core plan and how its results become the network's outputs."""
@@ -26,6 +35,7 @@ class Plan:
     core: object
     inputs: list[str]
     outputs: list[np.ndarray | int]  # a known result, or the position among the plan's
+    values: dict[str, Value]  # by the names in the model
 
     def run(self, feeds: dict[str, np.ndarray], threads: int) -> list[np.ndarray]:
         results = self.core.run([feeds[name] for name in self.inputs], threads)
@@ -76,13 +86,19 @@ class Network:
             name = need.tensor.name
             if name in shapes:
                 return Need(name, None)
-            return Need(name, self._compile(graph, inputs, [need.tensor]))
+            return Need(name, self._compile(graph, inputs, [need.tensor], {}))
         for info in self.model.outputs:
             if info.name not in tensors:
                 raise ValueError(f"output '{info.name}' is not computed by any node")
-        return self._compile(graph, inputs, [tensors[o.name] for o in self.model.outputs])
+        return self._compile(graph, inputs, [tensors[o.name] for o in self.model.outputs], tensors)
 
-    def _compile(self, graph: CoreGraph, inputs: list[str], outputs: list[Tensor]) -> Plan:
+    def _compile(
+        self,
+        graph: CoreGraph,
+        inputs: list[str],
+        outputs: list[Tensor],
+        tensors: dict[str, Tensor],
+    ) -> Plan:
         ids, results = [], []
         for tensor in outputs:
             if tensor.value is not None:
@@ -92,7 +108,8 @@ class Network:
                 ids.append(tensor.at())
         plan = _core.Plan(graph.core, ids, self.store)
         check_memory(plan)
-        return Plan(plan, inputs, results)
+        values = {n: Value(t.shape, t.dtype, t.value is not None) for n, t in tensors.items()}
+        return Plan(plan, inputs, results, values)
 
 
 def check_operators(model: ModelGraph) -> None:

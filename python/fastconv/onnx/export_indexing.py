@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.onnx.export_shape import END, bound
 from fastconv.onnx.export_writer import Context, channels_first, operator
 
 
@@ -16,24 +17,36 @@ def _gather(c: Context) -> None:
 
 @operator("strided_slice")
 def _strided_slice(c: Context) -> None:
-    x = c.inputs[0]
-    begin, size, step = (list(c.get(key)) for key in ("begin", "size", "step"))
+    x, steps = c.inputs[0], list(c.get("step"))
     name, order = c.w.held(x)
-    axes = [a for a in order if (begin[a], size[a], step[a]) != (0, x.size(a), 1)]
+    begins, ends, axes = [], [], []
+    for axis in order:
+        dims, step = x.dims(axis), steps[axis]
+        first = [begin[axis] for begin in c.each("begin")]
+        count = [size[axis] for size in c.each("size")]
+        if step == 1 and not any(first) and tuple(count) == dims:
+            continue
+        past = [f + n * step for f, n in zip(first, count, strict=True)]
+        if all(p < 0 for p in past):
+            ends.append(-END)  # one before the first element has no number of its own
+        elif all(p >= n for p, n in zip(past, dims, strict=True)):
+            ends.append(END)
+        else:
+            ends.append(bound(c, past, dims, "size"))
+        begins.append(bound(c, first, dims, "begin"))
+        axes.append(axis)
     if not axes:
         c.same()
         return
-    # One before the first element has no number of its own: far below stands for it.
-    ends = [begin[a] + size[a] * step[a] for a in axes]
-    ends = [e if e >= 0 else -(2**62) for e in ends]
-    inputs = [
-        name,
-        c.w.ints([begin[a] for a in axes]),
-        c.w.ints(ends),
-        c.w.ints([order.index(a) for a in axes]),
-        c.w.ints([step[a] for a in axes]),
-    ]
+    positions, steps = [order.index(axis) for axis in axes], [steps[axis] for axis in axes]
+    inputs = [name, *(c.w.ints(v) for v in (begins, ends, positions, steps))]
     c.set(c.emit("Slice", inputs), order)
+
+
+@operator("broadcast_to")
+def _broadcast_to(c: Context) -> None:
+    dims = list(zip(*c.shapes(), strict=True))
+    c.set(c.emit("Expand", [c.w.want(c.inputs[0]), c.w.runtime_shape(dims, c.node.where)]))
 
 
 @operator("tile")

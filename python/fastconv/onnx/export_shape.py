@@ -7,7 +7,7 @@ import numpy as np
 from fastconv.onnx.export_elementwise import align
 from fastconv.onnx.export_writer import Context, channels_first, operator
 
-_END = 2**63 - 1
+END = 2**63 - 1
 _PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
@@ -104,16 +104,17 @@ def _slice(c: Context) -> None:
         slice(start, end).indices(n)[:2]
         for n, start, end in zip(sizes, c.each("start", 0), c.each("end"), strict=True)
     ]
-    start = _bound(c, [b[0] for b in bounds], sizes, "start")
-    end = _bound(c, [max(b) for b in bounds], sizes, "end")
+    start = bound(c, [b[0] for b in bounds], sizes, "start")
+    end = bound(c, [max(b) for b in bounds], sizes, "end")
     name, order = c.w.held(x)
     inputs = [name, c.w.ints([start]), c.w.ints([end]), c.w.ints([order.index(axis)])]
     c.set(c.emit("Slice", inputs), order)
 
 
-def _bound(c: Context, values, sizes, key: str) -> int:
+def bound(c: Context, values, sizes, key: str) -> int:
+    """Return a position along an axis, counted from the end where its size is not fixed."""
     if key == "end" and all(v == n for v, n in zip(values, sizes, strict=True)):
-        return _END
+        return END
     if len(set(values)) == 1:
         return values[0]
     from_end = {v - n for v, n in zip(values, sizes, strict=True)}

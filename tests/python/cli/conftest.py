@@ -49,3 +49,41 @@ def trained(command, tmp_path_factory):
     status, out, err = command("train", "--epochs", 12, "--output", folder)
     assert status == 0, err
     return folder, out, err
+
+
+@pytest.fixture
+def fast(capsys):
+    """fast(*arguments) -> what `command` gives, from this process."""
+    from fastconv import cli
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = cli.main([str(a) for a in arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def fails(fast):
+    """fails(*arguments) -> the one line of an error; checks status and standard output."""
+
+    def run(*arguments):
+        status, out, err = fast(*arguments)
+        assert status == 2 and out == ""
+        assert err.startswith("fastconv: error: ") and err.count("\n") == 1
+        return err
+
+    return run
+
+
+@pytest.fixture
+def layer_model(tmp_path):
+    """A file of a small layer model."""
+    from fastconv import layers, models
+
+    model = models.Sequential(
+        [layers.Input((6, 6, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(5)]
+    )
+    model.save(str(tmp_path / "layers.fastconv"))
+    return tmp_path / "layers.fastconv"

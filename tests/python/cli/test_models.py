@@ -180,14 +180,28 @@ def test_info(command):
     assert fastconv.__version__ in out
 
 
-@pytest.mark.parametrize("name", [None, "train", "predict", "summary", "info"])
+@pytest.mark.parametrize(
+    "name", [None, "train", "predict", "run", "bench", "convert", "summary", "info"]
+)
 def test_help_has_an_example(command, name):
     status, out, err = command(*([name] if name else []), "--help")
     assert status == 0 and err == ""
     assert "example: " in " ".join(out.split())
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["predict"], ["summary"], ["info", "extra"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["predict"],
+        ["summary"],
+        ["run"],
+        ["bench"],
+        ["convert", "x"],
+        ["info", "extra"],
+    ],
+)
 def test_wrong_usage_is_one_line(command, arguments):
     status, out, err = command(*arguments)
     assert status == 2 and out == ""

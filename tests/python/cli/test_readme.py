@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import graph_files
 from fastconv import cli
 
 ROOT = Path(__file__).parents[3]
@@ -13,18 +14,23 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
-def test_there_are_two_examples():
-    assert len(EXAMPLES) == 2
+def test_there_are_three_examples():
+    assert len(EXAMPLES) == 3
 
 
-@pytest.mark.parametrize("code", EXAMPLES, ids=["keras", "functional"])
+@pytest.mark.parametrize("code", EXAMPLES, ids=["keras", "functional", "onnx"])
 def test_example_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if "model.onnx" in code:
+        pytest.importorskip("onnx", reason="needs the onnx package")
+        graph_files.classifier("model.onnx")
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     if "features" in names:
         assert names["features"].shape == (1, 8, 32, 32)
         assert names["d_weight"].shape == names["weight"].shape
+    elif "scores" in names:
+        assert names["scores"].shape == (1, 10)
     else:
         (_, accuracy) = names["model"].evaluate(names["x_test"][..., None], names["y_test"])
         assert accuracy > 0.85

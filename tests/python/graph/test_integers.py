@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from one_op import ALL, FLOATS, INTEGERS, NUMBERS, broadcast_shapes, random, run, same
 
 RNG = np.random.default_rng(0)

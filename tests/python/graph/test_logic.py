@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from one_op import ALL, FLOATS, INTEGERS, broadcast_shapes, random, random_shape, run, same
 
 from fastconv._runtime import core
+from one_op import ALL, FLOATS, INTEGERS, broadcast_shapes, random, random_shape, run, same
 
 RNG = np.random.default_rng(1)
 KINDS = {

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from one_op import ALL, FLOATS, random, random_shape, run, same
 
 from fastconv._runtime import core
+from one_op import ALL, FLOATS, random, random_shape, run, same
 
 RNG = np.random.default_rng(2)
 
@@ -212,7 +212,7 @@ def test_variables_constants_and_outputs_of_every_dtype(dtype):
     "dtype", ["float16", "complex64", ">f4", ">i4", "M8[s]", "U3", "O", "longdouble"]
 )
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(TypeError, match="not supported; expected float32, .* or bool"):
+    with pytest.raises(TypeError, match=r"not supported; expected float32, .* or bool"):
         core.Variable(np.zeros(3, dtype))
 
 

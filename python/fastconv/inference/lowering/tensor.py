@@ -13,11 +13,15 @@ Shape = tuple[int, ...]
 Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical position p
 
 
+# Bytes up to which constants are told apart by their contents, not by the variable they are in.
+_SMALL = 4096
+
+
 class Variables:
     """The core's variables of a network's constants, shared by the plans of all input shapes.
 
-    What is derived from a constant (a weight in another axis order) is made once, and is the same
-    variable in every plan: that is how plans share packed weights.
+    A constant, or what is derived from it, is the same variable in every plan: that is how plans
+    share packed weights.
     """
 
     def __init__(self) -> None:
@@ -74,11 +78,14 @@ class Tensor:
         return self.at(self.order)
 
     def _constant(self, order: Order) -> int:
-        array = self.value.transpose(order)
-        if self.key is None:
-            return self.graph.core.constant(np.require(array, requirements=["C", "A"]))
-        key = self.key if order == tuple(range(self.rank)) else (*self.key, order)
-        return self.graph.core.variable(self.graph.variables.get(key, lambda: array))
+        if self.value.nbytes <= _SMALL or self.key is None:
+            return self.graph.constant(self.value.transpose(order))
+        # The core reorders weights while it packs them: no second copy stays in memory.
+        logical = tuple(range(self.rank))
+        if logical not in self._ids:
+            variable = self.graph.variables.get(self.key, lambda: self.value)
+            self._ids[logical] = self.graph.core.variable(variable)
+        return self._ids[logical] if order == logical else self._reorder(order)
 
     def _reorder(self, order: Order) -> int:
         shape = [self.shape[axis] for axis in order]
@@ -87,8 +94,9 @@ class Tensor:
             # Axes of size one may move for free.
             if [axis for axis in have if self.shape[axis] != 1] == long:
                 return self.graph.emit("reshape", [value], shape=shape)
-        perm = [self.order.index(axis) for axis in order]
-        return self.graph.emit("transpose", [self._ids[self.order]], perm=perm)
+        have = self.order if self.value is None else tuple(range(self.rank))
+        perm = [have.index(axis) for axis in order]
+        return self.graph.emit("transpose", [self._ids[have]], perm=perm)
 
     def derived(self, what: str, make: Callable[[np.ndarray], np.ndarray]) -> Tensor:
         """A known tensor computed from this known one, made once for all plans."""
@@ -119,6 +127,13 @@ class CoreGraph:
     def emit(self, op: str, inputs: list[int | None], **attrs) -> int:
         """Add a core operator and return its first output."""
         return self.emit_all(op, inputs, **attrs)[0]
+
+    def constant(self, array: np.ndarray) -> int:
+        """A constant of the core; one number that was broadcast stays one number."""
+        if array.nbytes > _SMALL and not any(array.strides):
+            number = self.core.constant(np.array(array.flat[0]))
+            return self.emit("broadcast_to", [number], shape=list(array.shape))
+        return self.core.constant(np.require(array, requirements=["C", "A"]))
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         tensor = Tensor(self, shape, dtype, name)

@@ -41,7 +41,10 @@ def assert_close(results, expected, names, tolerance=TOLERANCE, what=""):
 
 
 def assert_parity(model, *feeds, tolerance=TOLERANCE):
-    """Run the bytes of a model in both, for each of the feeds, with one session each."""
+    """Run the bytes of a model in both, for each of the feeds, with one session each.
+
+    Returns onnxruntime's outputs for the last of the feeds.
+    """
     reference = reference_session(model)
     session = fastconv.InferenceSession(model)
     names = [output.name for output in reference.get_outputs()]
@@ -50,3 +53,4 @@ def assert_parity(model, *feeds, tolerance=TOLERANCE):
         expected = reference.run(None, feed)
         what = f"for inputs {', '.join(str(array.shape) for array in feed.values())}"
         assert_close(session.run(None, feed), expected, names, tolerance, what)
+    return expected

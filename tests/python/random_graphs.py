@@ -323,14 +323,15 @@ def view_by_shape(b):
 def grow_by_shape(b):
     """Resize one map to twice, or to the size of another."""
     x = b.pick(lambda v: v.rank == 4)
-    if b.chance():
+    mode = b.one_of("nearest", "linear")
+    if mode == "linear" and b.chance():
         other = b.pick(lambda v: v.rank == 4)
         sizes, shape = sizes_of(b, other, 2, 4), (*x.shape[:2], *other.shape[2:])
     else:
         sizes = b.node("Mul", [sizes_of(b, x, 2, 4), b.ints([2, 2])])
         shape = (*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
     sizes = b.node("Concat", [sizes_of(b, x, 0, 2), sizes], axis=0)
-    attrs = {"mode": b.one_of("nearest", "linear"), "coordinate_transformation_mode": "asymmetric"}
+    attrs = {"mode": mode, "coordinate_transformation_mode": "asymmetric"}
     b.value(b.node("Resize", [x, "", "", sizes], nearest_mode="floor", **attrs), shape)
 
 

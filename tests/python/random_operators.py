@@ -11,7 +11,9 @@ from random_graphs import NotHere, Value, with_axes
 SMOOTH = {
     **dict.fromkeys(("Sigmoid", "Tanh", "Softplus", "Softsign", "Erf", "Elu", "Selu"), 13),
     **dict.fromkeys(("LeakyRelu", "HardSigmoid", "Celu", "ThresholdedRelu"), 13),
-    "HardSwish": 14, "Mish": 18, "Gelu": 20,
+    "HardSwish": 14,
+    "Mish": 18,
+    "Gelu": 20,
 }
 EXACT = ("Relu", "Neg", "Abs", "Identity", "Dropout")
 JUMPS = ("Floor", "Ceil", "Round", "Sign")
@@ -180,7 +182,8 @@ def window(b, spatial, largest=3, pads_of=lambda k: k - 1, dilate=True):
     begin, end = ([b.integer(0, pads_of(k)) for k in kernel] for _ in range(2))
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
     for i, size in enumerate(spatial):
-        if size + begin[i] + end[i] < reach[i]:
+        # Also refused: windows of which the padding may hold every element.
+        if size + begin[i] + end[i] < reach[i] or size < dilations[i]:
             raise NotHere
     attrs = {"kernel_shape": kernel, "strides": strides}
     if set(dilations) != {1}:
@@ -290,13 +293,18 @@ def resize(b):
         attrs["nearest_mode"] = b.one_of("floor", "ceil", "round_prefer_floor")
     if mode == "cubic" and b.chance():
         attrs["cubic_coeff_a"] = -0.5
-    if b.chance():
-        scales = [b.one_of(1.0, 2.0, 0.5, 1.5) for _ in range(2)]
+    # With scales that give no whole size, onnxruntime differs from ONNX in what aligned corners are.
+    by_size = place == "align_corners" or b.chance()
+    if mode == "nearest" or not by_size:
+        # Other scales hit numbers between which `nearest` jumps; onnxruntime then rounds its way.
+        scales = [b.one_of(1.0, 2.0, 0.5, 4.0) for _ in range(2)]
         size = [math.floor(n * s) for n, s in zip(x.shape[2:], scales, strict=True)]
-        inputs = [x, "", b.constant([1, 1, *scales], np.float32)]
     else:
         size = b.integers(1, 9, 2)
+    if by_size:
         inputs = [x, "", "", b.ints([*x.shape[:2], *size])]
+    else:
+        inputs = [x, "", b.constant([1, 1, *scales], np.float32)]
     if min(size) < 1:
         raise NotHere
     b.value(b.node("Resize", inputs, **attrs), (*x.shape[:2], *size))

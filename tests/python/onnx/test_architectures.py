@@ -144,7 +144,7 @@ def test_architecture(name, exporter):
         warnings.simplefilter("ignore")  # the exporters' notes on what is deprecated
         exported = exporter(model, torch.zeros(2, 3, size, size))
     rng = np.random.default_rng(0)
-    assert_parity(
-        exported,
-        *({"x": rng.standard_normal((n, 3, size, size), dtype=np.float32)} for n in (1, 3)),
-    )
+    feeds = [{"x": rng.standard_normal((n, 3, size, size), dtype=np.float32)} for n in (1, 3)]
+    (outputs,) = assert_parity(exported, *feeds)
+    # The images make a difference: the weights are not such that biases decide.
+    assert np.ptp(outputs, axis=0).max() > 0.05 * np.abs(outputs).max()

@@ -77,7 +77,14 @@ def shape_of(value):
     return [d.dim_value for d in value.type.tensor_type.shape.dim]
 
 
-@pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem.removeprefix("light_"))
+def light_cases():
+    for path in LIGHT:
+        name = path.stem.removeprefix("light_")
+        slow = [pytest.mark.slow] if name in ("vgg19", "bvlc_alexnet") else []
+        yield pytest.param(path, id=name, marks=slow)
+
+
+@pytest.mark.parametrize("path", light_cases())
 def test_light_network(path):
     (value,) = free_inputs(onnx.load(path).graph)
     feed = {value.name: ramp(shape_of(value))}

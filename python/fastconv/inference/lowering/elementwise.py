@@ -8,58 +8,58 @@ from fastconv.inference.lowering.context import FLOATS, Context
 from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.tensor import Tensor
 
-_UNARY = {
-    "Relu": "relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "Mish": "mish",
-    "HardSwish": "hard_swish",
-    "Erf": "erf",
-    "Exp": "exp",
-    "Log": "log",
-    "Sqrt": "sqrt",
-    "Neg": "neg",
-    "Abs": "abs",
-    "Floor": "floor",
-    "Ceil": "ceil",
-    "Round": "round",
-    "Reciprocal": "reciprocal",
-    "Sign": "sign",
-    "IsNaN": "isnan",
-    "Not": "logical_not",
+# The core's operator, and the attributes with ONNX's defaults.
+_UNARY: dict[str, tuple[str, dict]] = {
+    "Relu": ("relu", {}),
+    "Sigmoid": ("sigmoid", {}),
+    "Tanh": ("tanh", {}),
+    "Softplus": ("softplus", {}),
+    "Softsign": ("softsign", {}),
+    "Mish": ("mish", {}),
+    "HardSwish": ("hard_swish", {}),
+    "Erf": ("erf", {}),
+    "Exp": ("exp", {}),
+    "Log": ("log", {}),
+    "Sqrt": ("sqrt", {}),
+    "Neg": ("neg", {}),
+    "Abs": ("abs", {}),
+    "Floor": ("floor", {}),
+    "Ceil": ("ceil", {}),
+    "Round": ("round", {}),
+    "Reciprocal": ("reciprocal", {}),
+    "Sign": ("sign", {}),
+    "IsNaN": ("isnan", {}),
+    "Not": ("logical_not", {}),
+    "Sin": ("sin", {}),
+    "Cos": ("cos", {}),
+    "Tan": ("tan", {}),
+    "Asin": ("asin", {}),
+    "Acos": ("acos", {}),
+    "Atan": ("atan", {}),
+    "Sinh": ("sinh", {}),
+    "Cosh": ("cosh", {}),
+    "Asinh": ("asinh", {}),
+    "Acosh": ("acosh", {}),
+    "Atanh": ("atanh", {}),
+    "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
+    "Elu": ("elu", {"alpha": 1.0}),
+    "Celu": ("celu", {"alpha": 1.0}),
+    "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
+    "Gelu": ("gelu", {"approximate": "none"}),
 }
 
 
 @operator(*_UNARY)
 def unary(c: Context) -> Tensor:
-    return c.unary(_UNARY[c.node.op], c.input(0))
+    op, defaults = _UNARY[c.node.op]
+    attrs = {name: c.attr(name, default) for name, default in defaults.items()}
+    return c.unary(op, c.input(0), **attrs)
 
 
 @operator("Identity")
 def identity(c: Context) -> Tensor:
     return c.input(0)
-
-
-@operator("LeakyRelu")
-def leaky_relu(c: Context) -> Tensor:
-    return c.unary("leaky_relu", c.input(0), alpha=c.attr("alpha", 0.01))
-
-
-@operator("Elu")
-def elu(c: Context) -> Tensor:
-    return c.unary("elu", c.input(0), alpha=c.attr("alpha", 1.0))
-
-
-@operator("Celu")
-def celu(c: Context) -> Tensor:
-    return c.unary("celu", c.input(0), alpha=c.attr("alpha", 1.0))
-
-
-@operator("ThresholdedRelu")
-def thresholded_relu(c: Context) -> Tensor:
-    return c.unary("thresholded_relu", c.input(0), alpha=c.attr("alpha", 1.0))
 
 
 @operator("Selu")
@@ -68,17 +68,6 @@ def selu(c: Context) -> Tensor:
         return c.unary("selu", c.input(0))
     x = c.unary("elu", c.input(0), alpha=c.attr("alpha", 1.6732632423543772))
     return c.unary("scale", x, alpha=c.attr("gamma", 1.0507009873554805))
-
-
-@operator("HardSigmoid")
-def hard_sigmoid(c: Context) -> Tensor:
-    alpha, beta = c.attr("alpha", 0.2), c.attr("beta", 0.5)
-    return c.unary("hard_sigmoid", c.input(0), alpha=alpha, beta=beta)
-
-
-@operator("Gelu")
-def gelu(c: Context) -> Tensor:
-    return c.unary("gelu", c.input(0), approximate=c.attr("approximate", "none"))
 
 
 @operator("Swish")

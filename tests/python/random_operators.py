@@ -293,7 +293,7 @@ def resize(b):
         attrs["nearest_mode"] = b.one_of("floor", "ceil", "round_prefer_floor")
     if mode == "cubic" and b.chance():
         attrs["cubic_coeff_a"] = -0.5
-    # With scales that give no whole size, onnxruntime differs from ONNX in what aligned corners are.
+    # Where scales give no whole size, onnxruntime aligns other corners than ONNX.
     by_size = place == "align_corners" or b.chance()
     if mode == "nearest" or not by_size:
         # Other scales hit numbers between which `nearest` jumps; onnxruntime then rounds its way.

@@ -92,8 +92,11 @@ def randomize(model):
         if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.LayerNorm, torch.nn.GroupNorm)):
             module.weight.uniform_(0.5, 1.5)
             module.bias.normal_(0, 0.2)
-        elif isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)) and module.bias is not None:
-            module.bias.normal_(0, 0.1)
+        elif isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            # Without normalization, PyTorch's own weights let the signal fade behind the biases.
+            torch.nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                module.bias.normal_(0, 0.1)
     for key, parameter in model.named_parameters():
         if key.endswith("layer_scale"):
             parameter.uniform_(0.5, 1)  # starts at 1e-6, which would hide whole blocks

@@ -7,7 +7,7 @@ import fastconv
 TOLERANCE = 1e-4  # largest difference over largest value, for each output
 
 
-def reference_session(model):
+def reference_session(model, optimized=True):
     """onnxruntime's session for the bytes of a model; it may refuse the model."""
     import onnxruntime
 
@@ -15,6 +15,9 @@ def reference_session(model):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     options.log_severity_level = 4
+    if not optimized:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

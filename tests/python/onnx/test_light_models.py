@@ -84,7 +84,7 @@ def light_cases():
         yield pytest.param(path, id=name, marks=slow)
 
 
-@pytest.mark.parametrize("path", light_cases())
+@pytest.mark.parametrize("path", list(light_cases()))
 def test_light_network(path):
     (value,) = free_inputs(onnx.load(path).graph)
     feed = {value.name: ramp(shape_of(value))}

@@ -123,7 +123,8 @@ def test_random_graph(data):
     graph = Graph(data.draw)
     feed = graph.feed()
     try:
-        reference = reference_session(graph.model)
+        # Its optimizations would drop nodes that refuse their inputs.
+        reference = reference_session(graph.model, optimized=False)
         expected = reference.run(None, feed)
     except Exception as error:  # its limits, for example 5-D Resize
         event(f"refused: {str(error)[:40]}")

@@ -2,6 +2,7 @@
 #include "ops/conv.hpp"
 
 #include "ops/elementwise.hpp"
+#include "ops/shapes.hpp"
 
 namespace fastconv {
 namespace {
@@ -40,11 +41,13 @@ Spatial spatial(const InferContext& c) {
   return s;
 }
 
-void check_weight(const InferContext& c, const Shape& w, std::int64_t groups) {
+void check_weight(const InferContext& c, const Shape& w, std::int64_t groups, bool transposed) {
   for (auto d : w)
     if (d < 1 || d >= kLimit) c.fail("weight has shape " + to_string(w) + ", expected dimensions from 1");
   if (w[3] % groups)
     c.fail("weight's last dimension " + std::to_string(w[3]) + " is not divisible by groups " + std::to_string(groups));
+  if ((transposed ? w[2] * groups : w[3]) > kMostChannels)
+    c.fail("weight of shape " + to_string(w) + " has more than " + std::to_string(kMostChannels) + " output channels");
 }
 
 void check_bias(const InferContext& c, std::size_t i, std::int64_t channels) {
@@ -57,7 +60,7 @@ std::vector<TensorType> infer_conv2d(const InferContext& c) {
   c.expect_rank(1, 4, "weight");
   const Shape &x = c.shape(0), &w = c.shape(1);
   const Spatial s = spatial(c);
-  check_weight(c, w, s.groups);
+  check_weight(c, w, s.groups, false);
   if (w[2] * s.groups != x[3])
     c.fail("input " + to_string(x) + " has " + std::to_string(x[3]) + " channels, expected weight's " +
            std::to_string(w[2]) + " x groups " + std::to_string(s.groups));
@@ -81,7 +84,7 @@ std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
   c.expect_rank(1, 4, "weight");
   const Shape &x = c.shape(0), &w = c.shape(1);
   const Spatial s = spatial(c);
-  check_weight(c, w, s.groups);
+  check_weight(c, w, s.groups, true);
   if (w[3] != x[3])
     c.fail("input " + to_string(x) + " has " + std::to_string(x[3]) + " channels, expected the weight's " +
            std::to_string(w[3]));

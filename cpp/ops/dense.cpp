@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ops/elementwise.hpp"
+#include "ops/shapes.hpp"
 
 namespace fastconv {
 namespace {
@@ -16,6 +17,8 @@ std::vector<TensorType> infer_dense(const InferContext& c) {
   if (x.empty() || x.back() != in)
     c.fail("input has shape " + to_string(x) + ", expected " + std::to_string(in) + " features in the last axis");
   if (in < 1 || out < 1) c.fail("weight has shape " + to_string(w) + ", expected positive dimensions");
+  if (out > kMostChannels)
+    c.fail("weight has shape " + to_string(w) + ", expected at most " + std::to_string(kMostChannels) + " columns");
   if (c.has(2)) c.expect_shape(2, {out}, "bias");
   check_activation(c);
   x.back() = out;

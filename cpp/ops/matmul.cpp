@@ -18,6 +18,8 @@ std::vector<TensorType> infer(const InferContext& c) {
   if (k != other)
     c.fail("inputs have shapes " + to_string(a.shape) + " and " + to_string(b.shape) + ": the last axis of a has " +
            std::to_string(k) + " elements, expected b's " + std::to_string(other));
+  if (rb > 1 && b.shape.back() > kMostChannels)
+    c.fail("b has shape " + to_string(b.shape) + ", expected at most " + std::to_string(kMostChannels) + " columns");
   Shape out = broadcast_shape(c, Shape(a.shape.begin(), a.shape.end() - std::min<std::ptrdiff_t>(2, ra)),
                               Shape(b.shape.begin(), b.shape.end() - std::min<std::ptrdiff_t>(2, rb)));
   if (ra > 1) out.push_back(a.shape[ra - 2]);

@@ -81,6 +81,10 @@ std::vector<TensorType> infer_layer_norm(const InferContext& c) {
     if (c.has(i) && (c.shape(i).size() > normalized.size() || broadcast_shape(c, c.shape(i), normalized) != normalized))
       c.fail(std::string(i == 1 ? "gamma" : "beta") + " has shape " + to_string(c.shape(i)) +
              ", expected one that broadcasts to " + to_string(normalized));
+  for (std::size_t i = 1; i < 3; ++i)  // a table of where its elements go
+    if (c.has(i) && num_elements(c.shape(i)) != num_elements(normalized) && num_elements(normalized) > kMostPlanned)
+      c.fail(std::string(i == 1 ? "gamma" : "beta") + " has shape " + to_string(c.shape(i)) + ", expected " +
+             to_string(normalized) + ": more than " + std::to_string(kMostPlanned) + " elements are not broadcast");
   TensorType statistic = c.type(0);
   for (std::size_t i = axis; i < x.size(); ++i) statistic.shape[i] = 1;
   return {c.type(0), statistic, statistic};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/shapes.hpp"
+
 namespace fastconv {
 namespace {
 
@@ -12,6 +14,14 @@ struct AxisAttrs {
 };
 
 std::string text(const char* what, std::int64_t value) { return std::string(what) + " " + std::to_string(value); }
+
+// Plans list the windows and their taps.
+void check_windows(std::int64_t windows, std::int64_t taps, std::int64_t most, const char* axis) {
+  constexpr std::int64_t most_taps = 4 * kMostPlanned;
+  if (windows > most || (windows > 0 && taps > most_taps / windows))
+    throw Error(text("there are", windows) + text(" windows of", taps) + " elements along " + axis +
+                text(": expected at most", most) + text(" and", most_taps) + " elements in all");
+}
 
 PoolAxis regular_axis(const AxisAttrs& a, std::int64_t in) {
   const std::string axis = std::string(" along ") + a.name;
@@ -40,6 +50,7 @@ PoolAxis regular_axis(const AxisAttrs& a, std::int64_t in) {
     throw Error(text("input of size", in) + axis +
                 text(" with padding gives no output: the window's extent is", reach));
 
+  check_windows(out, std::min(a.kernel, in), kMostPlanned, a.name);
   PoolAxis axis_windows{in, a.kernel, {}};
   axis_windows.windows.reserve(static_cast<std::size_t>(out));
   for (std::int64_t o = 0; o < out; ++o) {
@@ -56,7 +67,10 @@ PoolAxis regular_axis(const AxisAttrs& a, std::int64_t in) {
 PoolAxis adaptive_axis(const char* name, std::int64_t in, std::int64_t out) {
   if (in < 1) throw Error(std::string("input is empty along ") + name);
   if (out < 0) throw Error(text("output_size", out) + " along " + name + ": expected >= 0");
+  check_windows(1, in, 1, name);
+  check_windows(out, 1, kMostPlanned / 16, name);
   PoolAxis axis{in, 1, {}};
+  axis.windows.reserve(static_cast<std::size_t>(out));
   for (std::int64_t o = 0; o < out; ++o) {
     const std::int64_t begin = o * in / out, count = ceil_div((o + 1) * in, out) - begin;
     axis.windows.push_back({begin, 1, 0, count, static_cast<double>(count)});

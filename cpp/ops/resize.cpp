@@ -1,5 +1,5 @@
 // resize of NHWC images, and its adjoint.
-#include "graph/graph.hpp"
+#include "ops/shapes.hpp"
 
 namespace fastconv {
 namespace {
@@ -14,6 +14,10 @@ std::vector<TensorType> infer(const InferContext& c) {
     c.fail("size is " + to_string(size) + ", expected [H, W], each at least 1");
   TensorType out = c.type(0);
   if (out.shape[1] < 1 || out.shape[2] < 1) c.fail("input of shape " + to_string(out.shape) + " has no pixels");
+  for (auto n : {size[0], size[1], out.shape[1], out.shape[2]})
+    if (n > kMostPlanned / 4)
+      c.fail("input of shape " + to_string(out.shape) + " and size " + to_string(size) + ": expected at most " +
+             std::to_string(kMostPlanned / 4) + " rows and columns");
   out.shape[1] = size[0];
   out.shape[2] = size[1];
   return {out};

@@ -138,7 +138,8 @@ std::vector<TensorType> infer_pad(const InferContext& c) {
     if (mode != "constant" && (before || after) && (before > most || after > most))
       c.fail("axis " + std::to_string(i) + " of size " + std::to_string(n) + " cannot be padded by " +
              std::to_string(before) + " and " + std::to_string(after) + " in mode " + mode);
-    constexpr std::int64_t limit = std::int64_t{1} << 46;  // keeps the sum below from overflowing
+    // Keeps the sum below from overflowing; other modes than constant are planned position by position.
+    const std::int64_t limit = std::int64_t{1} << (mode == "constant" ? 46 : 24);
     if (before > limit || after > limit || before < -limit || after < -limit || n + before + after < 0)
       c.fail("pads " + to_string(pads) + " do not fit shape " + to_string(c.shape(0)));
     out.shape[i] = n + before + after;
@@ -178,6 +179,8 @@ std::vector<TensorType> infer_pad_backward(const InferContext& c) {
   const std::int64_t n = out.shape[axis] = padded - begin - end;
   const std::int64_t most = mode == "reflect" ? n - 1 : mode == "circular" ? n : n > 0 ? INT64_MAX : 0;
   if ((begin || end) && (begin > most || end > most)) c.fail("the padding is more than mode " + mode + " gives");
+  if (padded > kMostPlanned / 4)
+    c.fail("axis of " + std::to_string(padded) + " elements, expected at most " + std::to_string(kMostPlanned / 4));
   return {out};
 }
 

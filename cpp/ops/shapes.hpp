@@ -4,6 +4,12 @@
 
 namespace fastconv {
 
+// What plans keep a table of (the rows of an image that is resized, windows of pooling) may be of this size at most:
+// no network comes near, and no file can make a plan of gigabytes.
+constexpr std::int64_t kMostPlanned = std::int64_t{1} << 24;
+// And so the output channels of a layer, or the columns of a matrix, which are planned in blocks.
+constexpr std::int64_t kMostChannels = std::int64_t{1} << 28;
+
 // axis in [-rank, rank) -> [0, rank); fails with the given and the expected values otherwise.
 std::size_t normalize_axis(const InferContext& context, std::int64_t axis, std::size_t rank);
 // Attribute "axes" (all when missing) as one flag a dimension; fails on axes out of range or repeated.

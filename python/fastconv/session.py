@@ -154,8 +154,9 @@ class InferenceSession:
         """Run the model once.
 
         Args:
-            output_names: names of the outputs to return; None: all of them.
-            input_feed: an array for each input, of its dtype and shape.
+            output_names: names of the outputs to return; None or none: all of them.
+            input_feed: an array for each input, of its dtype and shape. Lists and numbers are
+                converted where that loses no fractions.
             run_options: accepted for onnxruntime's sake.
 
         Returns:
@@ -184,7 +185,9 @@ class InferenceSession:
         return summarize(self._network.model, plan)
 
     def _positions(self, names: Sequence[str] | None) -> list[int] | None:
-        if names is None:
+        if isinstance(names, str):
+            raise TypeError(f"output_names is the string {names!r}, expected a list of names")
+        if not names:
             return None
         every = [info.name for info in self._network.model.outputs]
         for name in names:
@@ -233,7 +236,15 @@ class InferenceSession:
 
 def check_feed(info: ValueInfo, value: Any) -> np.ndarray:
     """Return the array after its dtype and shape have been checked against the model's."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+        plain = isinstance(value, (list, tuple, int, float))
+        if plain and np.can_cast(array.dtype, info.dtype, "same_kind"):
+            # Python's numbers have no dtype: floats become float32, but not integers.
+            array = np.asarray(value, info.dtype)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    except (ValueError, TypeError, OverflowError) as error:  # ragged lists, numbers out of range
+        raise ValueError(f"input '{info.name}': {error}") from error
     if array.dtype.name != info.dtype:
         raise TypeError(f"input '{info.name}' has dtype {array.dtype}, expected {info.dtype}")
     if info.shape is not None:
@@ -289,9 +300,16 @@ class Profile(list):
 
 
 def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
-    if isinstance(source, ModelGraph):
-        return source
     from fastconv.inference import file
+    from fastconv.inference.structure import checked
+
+    if isinstance(source, ModelGraph):
+        for name, value in source.constants.items():
+            if not isinstance(value, np.ndarray):
+                raise TypeError(
+                    f"constant '{name}' is a {type(value).__name__}, expected a NumPy array"
+                )
+        return checked(source, f"model '{source.name}'")
 
     if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as opened:

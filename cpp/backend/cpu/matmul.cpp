@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "backend/cpu/conv.hpp"
+#include "ops/shapes.hpp"
 
 namespace fastconv::cpu {
 namespace {
@@ -39,6 +40,13 @@ struct Product {
     }
     b_count = nb;
     count = product(size, 0, rank);
+    // One b for all and a dense stack of a: one tall product.
+    if (nb == 1 && na == count) {
+      rows *= count, count = 1, a = b = {0};
+      return;
+    }
+    if (count > kMostPlanned)
+      throw Error("matmul: " + std::to_string(count) + " products, expected at most " + std::to_string(kMostPlanned));
     for (std::int64_t i = 0; i < count; ++i) {
       std::int64_t rest = i, at_a = 0, at_b = 0;
       for (std::size_t d = rank; d-- > 0; rest /= size[d]) {
@@ -47,8 +55,6 @@ struct Product {
       }
       a.push_back(at_a), b.push_back(at_b);
     }
-    // One b for all and a dense stack of a: one tall product.
-    if (nb == 1 && na == count) rows *= count, count = 1, a = b = {0};
   }
 };
 

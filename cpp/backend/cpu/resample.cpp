@@ -142,7 +142,7 @@ Step plan_pad_backward(PlanContext& context) {
   const std::int64_t given = context.attrs().integer("axis"), begin = context.attrs().integer("begin");
   const std::size_t axis = static_cast<std::size_t>(given < 0 ? given + static_cast<std::int64_t>(from.size()) : given);
   const std::int64_t n = to[axis], padded = from[axis];
-  const std::string mode = context.attrs().text("mode", "");
+  const PadMode mode = pad_mode(context.attrs().text("mode", ""));
   Taps copies(padded);
   for (std::int64_t i = 0; i < padded; ++i) copies.add(i, pad_source(i - begin, n, mode), 1);
   const Taps taps = copies.transposed(n);

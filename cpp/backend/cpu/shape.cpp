@@ -114,14 +114,14 @@ struct Padding {
     std::int64_t to, from, count;  // in elements of the row; from -1: the constant
   };
   struct Axis {
-    std::int64_t stride;               // of the input, in elements
-    std::vector<std::int64_t> source;  // for each output position
+    std::int64_t size, before, n, stride;  // of the output, the padding, the input; of the input, in elements
   };
+  PadMode mode;
   std::vector<Axis> outer;
   std::vector<Segment> segments;
   std::int64_t rows = 1, row = 1;
 
-  Padding(const Shape& from, const Shape& to, const Ints& pads, const std::string& mode) {
+  Padding(const Shape& from, const Shape& to, const Ints& pads, PadMode how) : mode(how) {
     const std::size_t rank = from.size();
     std::size_t last = rank;  // one past the innermost padded axis
     while (last > 1 && pads[last - 1] == 0 && pads[last - 1 + rank] == 0) --last;
@@ -130,25 +130,38 @@ struct Padding {
       segments.push_back({0, 0, 1});
       return;
     }
-    row = to[last - 1] * inner;
-    for (std::int64_t i = 0; i < to[last - 1]; ++i) {
-      std::int64_t s = pad_source(i - pads[last - 1], from[last - 1], mode);
-      if (s >= 0) s *= inner;
-      if (!segments.empty()) {
-        Segment& before = segments.back();
-        if ((s < 0 && before.from < 0) || (s >= 0 && before.from >= 0 && before.from + before.count == s)) {
-          before.count += inner;
-          continue;
-        }
-      }
-      segments.push_back({i * inner, s, inner});
-    }
+    const std::int64_t n = from[last - 1], size = to[last - 1], before = pads[last - 1];
+    row = size * inner;
+    // What lies inside is one segment; negative pads crop it.
+    const std::int64_t first = std::clamp<std::int64_t>(before, 0, size);
+    const std::int64_t end = std::clamp<std::int64_t>(before + n, first, size);
+    add_around(0, first, before, n, inner);
+    if (end > first) add({first * inner, (first - before) * inner, (end - first) * inner});
+    add_around(end, size, before, n, inner);
     for (std::size_t a = 0; a + 1 < last; ++a) {
-      Axis axis{product(from, a + 1, rank), {}};
-      for (std::int64_t i = 0; i < to[a]; ++i) axis.source.push_back(pad_source(i - pads[a], from[a], mode));
       rows *= to[a];
-      outer.push_back(std::move(axis));
+      outer.push_back({to[a], pads[a], from[a], product(from, a + 1, rank)});
     }
+  }
+
+  // Positions [begin, end) before or after the input.
+  void add_around(std::int64_t begin, std::int64_t end, std::int64_t before, std::int64_t n, std::int64_t inner) {
+    if (mode == PadMode::constant) {
+      if (end > begin) add({begin * inner, -1, (end - begin) * inner});
+      return;
+    }
+    for (std::int64_t i = begin; i < end; ++i) add({i * inner, pad_source(i - before, n, mode) * inner, inner});
+  }
+
+  void add(const Segment& s) {
+    if (!segments.empty() && s.from >= 0) {
+      Segment& before = segments.back();
+      if (before.from >= 0 && before.from + before.count == s.from) {
+        before.count += s.count;
+        return;
+      }
+    }
+    segments.push_back(s);
   }
 
   template <class T>
@@ -164,14 +177,13 @@ struct Padding {
   template <class T>
   void pad_row(std::int64_t r, const T* x, T* y, T value) const {
     for (std::size_t a = outer.size(); a-- > 0;) {
-      const auto n = static_cast<std::int64_t>(outer[a].source.size());
-      const std::int64_t source = outer[a].source[static_cast<std::size_t>(r % n)];
+      const std::int64_t source = pad_source(r % outer[a].size - outer[a].before, outer[a].n, mode);
       if (source < 0) {
         std::fill_n(y, row, value);
         return;
       }
       x += source * outer[a].stride;
-      r /= n;
+      r /= outer[a].size;
     }
     for (const Segment& s : segments) {
       if (s.from < 0)
@@ -193,7 +205,7 @@ Step plan_pad(PlanContext& context) {
     return step;
   }
   const Padding padding(context.in_shape(0), context.out_shape(), context.attrs().ints("pads"),
-                        context.attrs().text("mode", "constant"));
+                        pad_mode(context.attrs().text("mode", "constant")));
   return visit_bits(size_of(context.dtype()), [&](auto bits) {
     using T = decltype(bits);
     visit(context.dtype(), [&](auto t) {

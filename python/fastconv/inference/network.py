@@ -12,6 +12,7 @@ from fastconv._runtime import core as _core
 from fastconv.inference.lowering import OPERATORS
 from fastconv.inference.lowering.context import Context
 from fastconv.inference.lowering.tensor import CoreGraph, NeedsValue, Shape, Tensor, Variables
+from fastconv.inference.memory import check_memory
 from fastconv.inference.model import ModelGraph, Node
 from fastconv.inference.simplify import simplify
 
@@ -100,6 +101,7 @@ class Network:
         tensors: dict[str, Tensor],
     ) -> Plan:
         ids, results = [], []
+        check_memory(sum(t.size * np.dtype(t.dtype).itemsize for t in outputs))
         for tensor in outputs:
             if tensor.value is not None:
                 results.append(np.ascontiguousarray(tensor.value).reshape(tensor.shape))
@@ -107,7 +109,7 @@ class Network:
                 results.append(len(ids))
                 ids.append(tensor.at())
         plan = _core.Plan(graph.core, ids, self.store)
-        check_memory(plan)
+        check_memory(sum(plan.memory.values()))
         values = {n: Value(t.shape, t.dtype, t.value is not None) for n, t in tensors.items()}
         return Plan(plan, inputs, results, values)
 
@@ -125,20 +127,6 @@ def check_operators(model: ModelGraph) -> None:
             for kind, names in sorted(missing.items())
         )
         raise ValueError(f"model '{model.name}' uses operators that are not supported: {listed}")
-
-
-def check_memory(plan) -> None:
-    """Refuse what the machine cannot hold: the system would end the process."""
-    needed = sum(plan.memory.values())
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return
-    if needed > machine:
-        raise MemoryError(
-            f"the model needs {needed / 2**30:.1f} GiB at this input shape, "
-            f"the machine has {machine / 2**30:.1f} GiB"
-        )
 
 
 def lower(graph: CoreGraph, node: Node, tensors: dict[str, Tensor]) -> None:
@@ -178,7 +166,8 @@ def _input(node: Node, name: str, tensors: dict[str, Tensor]) -> Tensor:
 def call(graph: CoreGraph, node: Node, inputs: list[Tensor | None]) -> list[Tensor]:
     """Run the lowering of a node; its errors name the node."""
     try:
-        result = OPERATORS[node.op](Context(graph, node, inputs))
+        with np.errstate(all="ignore"):  # infinities and NaN of constants are the model's affair
+            result = OPERATORS[node.op](Context(graph, node, inputs))
     except (ValueError, OverflowError, ZeroDivisionError, IndexError, TypeError) as error:
         message = str(error)
         if message.startswith(node.label()):
@@ -200,7 +189,7 @@ def evaluate(node: Node, inputs: list[Tensor | None]) -> list[np.ndarray] | None
     results = iter(())
     if computed:
         plan = _core.Plan(graph.core, [t.at() for t in computed])
-        check_memory(plan)
+        check_memory(sum(plan.memory.values()))
         results = iter(plan.run([]))
     return [t.value if t.value is not None else next(results) for t in tensors]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastconv.inference.lowering.context import FLOATS, Context, channels_last
@@ -9,6 +11,8 @@ from fastconv.inference.lowering.conv import as_4d, spatial_rank
 from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.spatial import Window, window
 from fastconv.inference.lowering.tensor import Tensor
+
+_MOST = 1 << 28  # elements of a window, and of one map of the output
 
 
 def pool_window(c: Context, x: Tensor) -> tuple[Window, list[int]]:
@@ -32,6 +36,9 @@ def pool_window(c: Context, x: Tensor) -> tuple[Window, list[int]]:
             # The last window has to start inside the input or the padding before it.
             size += (size * wd.strides[i]) < n + wd.begin[i]
         sizes.append(size)
+    for what, numbers in (("kernel_shape", kernel), ("output size", sizes)):
+        if math.prod(numbers) > _MOST:
+            c.fail(f"{what} is {numbers}, expected at most {_MOST} elements in all")
     return wd, sizes
 
 
@@ -158,11 +165,11 @@ def average_pool(c: Context) -> Tensor:
     total = window_sum(c, x, wd, sizes)
     counts = np.ones((1, 1))
     for i, n in enumerate(x.shape[2:]):
-        start = np.arange(sizes[i])[:, None] * wd.strides[i] - wd.begin[i]
-        taps = start + np.arange(wd.kernel[i]) * wd.dilations[i]
+        start = np.arange(sizes[i]) * wd.strides[i] - wd.begin[i]
         low, high = (-wd.begin[i], n + wd.end[i]) if with_pad else (0, n)
-        inside = ((taps >= low) & (taps < high)).sum(axis=1)
-        counts = counts[..., None] * inside
+        # Taps before the two ends.
+        before = [np.clip(-((start - e) // wd.dilations[i]), 0, wd.kernel[i]) for e in (low, high)]
+        counts = counts[..., None] * (before[1] - before[0])
     return c.broadcast("div", total, c.known(counts.astype(x.dtype)))
 
 
@@ -187,6 +194,8 @@ def sum2d(c: Context, value: int, wd: Window, sizes: list[int]) -> int:
     if set(wd.dilations) == {1} and in_core_limits(wd):
         y = c.emit("avg_pool2d", [value], kernel=wd.kernel, **wd.attrs(), divisor_override=1)
     else:
+        if math.prod(wd.kernel) * shape[3] > _MOST:
+            c.fail(f"kernel_shape is {wd.kernel}, too large for {shape[3]} channels")
         ones = np.ones((*wd.kernel, 1, shape[3]), c.graph.core.dtype(value))
         y = c.emit(
             "conv2d",

@@ -25,6 +25,8 @@ _COORDINATES = (
     "tf_half_pixel_for_nn",
 )
 _NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+# Tables have a row an output position: an axis of this size at most keeps them small.
+_MOST_NEAREST, _MOST_WEIGHTED = 1 << 24, 1 << 22
 
 
 @dataclass
@@ -172,6 +174,9 @@ def resized(c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, r
     checked_shape(c, [axes[a].out if a in axes else n for a, n in enumerate(x.shape)])
     if any(axis.size == 0 and axis.out > 0 for axis in axes.values()):
         c.fail(f"input has shape {x.shape}: an empty axis cannot be resized")
+    most = _MOST_NEAREST if mode == "nearest" else _MOST_WEIGHTED
+    if (largest := max((axis.out for axis in axes.values()), default=0)) > most:
+        c.fail(f"an axis becomes {largest} elements, expected at most {most} in mode {mode}")
     dtype, order = x.dtype, x.order
     if mode != "nearest":
         x = c.as_float(x)

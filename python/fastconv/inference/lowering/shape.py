@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.inference.lowering.context import Context
 from fastconv.inference.lowering.registry import operator
-from fastconv.inference.lowering.tensor import Tensor
+from fastconv.inference.lowering.tensor import MAX_RANK, Tensor
 
 MAX_ELEMENTS = 2**46  # as the core's limit
 
@@ -34,6 +34,8 @@ def constant_of_shape(c: Context) -> Tensor:
 
 
 def checked_shape(c: Context, dims: list[int]) -> tuple[int, ...]:
+    if len(dims) > MAX_RANK:
+        c.fail(f"shape has {len(dims)} axes, expected at most {MAX_RANK}")
     if any(d < 0 for d in dims) or math.prod(d for d in dims if d) > MAX_ELEMENTS:
         c.fail(f"shape is {dims}, expected dimensions from 0 of less than 2^46 elements")
     return tuple(dims)

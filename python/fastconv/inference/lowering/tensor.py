@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv._runtime import core as _core
+from fastconv.inference.memory import check_memory
 
 Shape = tuple[int, ...]
 Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical position p
@@ -15,6 +16,9 @@ Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical pos
 
 # Bytes up to which constants are told apart by their contents, not by the variable they are in.
 _SMALL = 4096
+
+
+MAX_RANK = 32  # NumPy broadcasts no more
 
 
 class Variables:
@@ -46,6 +50,8 @@ class Tensor:
     __slots__ = ("_ids", "dtype", "graph", "key", "name", "order", "shape", "value")
 
     def __init__(self, graph, shape: Shape, dtype: str, name: str = "") -> None:
+        if len(shape) > MAX_RANK:
+            raise ValueError(f"shape {shape} has {len(shape)} axes, expected at most {MAX_RANK}")
         self.graph = graph
         self.shape = shape
         self.dtype = dtype
@@ -122,7 +128,11 @@ class CoreGraph:
         self.node_name = ""
 
     def emit_all(self, op: str, inputs: list[int | None], **attrs) -> list[int]:
-        return self.core.add(op, inputs, attrs, self.node_name)
+        values = self.core.add(op, inputs, attrs, self.node_name)
+        for value in values:  # before anything is planned for sizes that cannot be
+            size = math.prod(self.core.shape(value))
+            check_memory(size * np.dtype(self.core.dtype(value)).itemsize)
+        return values
 
     def emit(self, op: str, inputs: list[int | None], **attrs) -> int:
         """Add a core operator and return its first output."""

@@ -313,7 +313,8 @@ def _dimension(proto):
     if proto.HasField("dim_value"):
         # Some exporters write -1 for a size that is not known.
         return None if proto.dim_value == -1 else proto.dim_value
-    return text(proto.dim_param) or None
+    name = text(proto.dim_param)
+    return None if name in ("", "?") else name  # some write "?" for every unknown size
 
 
 def _domain(name: str | bytes) -> str:

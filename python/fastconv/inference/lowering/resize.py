@@ -44,20 +44,22 @@ def coordinates(axis: Axis, mode: str) -> np.ndarray:
     """Where each output element lies in the input."""
     x = np.arange(axis.out, dtype=np.float64)
     exact = axis.scale * axis.size  # the output's size before it is rounded down
+    if math.isclose(exact, axis.out):
+        exact = axis.out  # dividing by it, whole numbers stay whole and `floor` finds them
     if mode == "align_corners":
         return x * (axis.size - 1) / (exact - 1) if exact != 1 else 0 * x
     if mode == "asymmetric":
-        return x / axis.scale
+        return x * axis.size / exact
     if mode == "tf_crop_and_resize":
         if axis.out > 1:
             step = (axis.end - axis.start) * (axis.size - 1) / (exact - 1)
             return axis.start * (axis.size - 1) + x * step
         return 0 * x + 0.5 * (axis.start + axis.end) * (axis.size - 1)
     if mode == "tf_half_pixel_for_nn":
-        return (x + 0.5) / axis.scale
+        return (x + 0.5) * axis.size / exact
     if mode == "pytorch_half_pixel" and axis.out == 1:
         return 0 * x
-    centred = (x + 0.5) / axis.scale - 0.5
+    centred = (x + 0.5) * axis.size / exact - 0.5
     if mode == "half_pixel_symmetric":
         return centred + axis.size / 2 * (1 - axis.out / exact)
     return centred

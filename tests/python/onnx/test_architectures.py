@@ -1,13 +1,8 @@
-"""Networks of torchvision and timm, through both of PyTorch's exporters, against onnxruntime.
-
-pip install --no-deps torchvision==0.28.0 timm==1.0.31 (for torch 2.13.0)
-"""
+"""Networks of torchvision and timm, through both of PyTorch's exporters, against onnxruntime."""
 
 import functools
-import importlib.util
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,36 +41,14 @@ ARGUMENTS = {
 }
 
 
-@functools.cache
-def torchvision_models():
-    """torchvision's models; skips where it is missing."""
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None:
-        pytest.skip("torchvision is not installed")
-    try:
-        for library in Path(spec.origin).parent.glob("_C*.so"):
-            torch.ops.load_library(library)
-    except OSError:
-        # Its operators want CUDA's libraries, which a torch for CPUs lacks; torchvision itself
-        # only wants these two to be declared.
-        for name in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{name}", "(Tensor dets, Tensor scores, float threshold) -> Tensor"
-            )
-    import torchvision
-
-    return torchvision.models
-
-
 @functools.lru_cache(1)
 def network(name):
     """A network with random weights, whose normalizations all do something."""
     torch.manual_seed(0)
     if name in TIMM:
-        torchvision_models()  # timm imports torchvision
         model = pytest.importorskip("timm").create_model(name)
     else:
-        model = getattr(torchvision_models(), name)(**ARGUMENTS.get(name, {}))
+        model = getattr(pytest.importorskip("torchvision").models, name)(**ARGUMENTS.get(name, {}))
     size = ARCHITECTURES[name]
     with torch.no_grad():
         randomize(model)

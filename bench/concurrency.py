@@ -2,7 +2,7 @@
 
 python bench/concurrency.py [--callers 2] [--rounds 9] [MODEL.onnx]
 
-Without a model: a small network of convolutions. Rounds alternate; the ratio is taken round by round.
+Without a model: a small network of convolutions. The ratio is taken round by round.
 """
 
 import argparse

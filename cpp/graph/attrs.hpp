@@ -18,6 +18,7 @@ class Attrs {
 
   bool has(const std::string& key) const { return map_.count(key) != 0; }
   void set(const std::string& key, Attr value) { map_[key] = std::move(value); }
+  void erase(const std::string& key) { map_.erase(key); }
   const std::map<std::string, Attr>& items() const { return map_; }
   bool operator==(const Attrs& o) const { return map_ == o.map_; }
 

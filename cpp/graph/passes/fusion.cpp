@@ -55,6 +55,9 @@ void fuse_activations(Graph& graph, const Outputs& outputs) {
     Node& layer = graph.mutable_nodes()[static_cast<std::size_t>(source)];
     if (!is_layer(layer) || layer.attrs.text("activation", "") != "") continue;
     layer.attrs.set("activation", act.op->name);
+    // The layer may have some without meaning to it.
+    for (const char* key : {info->attributes[0], info->attributes[1], "approximate", "reads_input"})
+      layer.attrs.erase(key);
     const Attrs own = own_attributes(*info, act.attrs);
     for (const auto& [key, value] : own.items()) layer.attrs.set(key, value);
     layer.outputs[0] = out;

@@ -47,7 +47,8 @@ ACTIVATIONS = [{}, {}, {}, {"activation": "relu"}, {"activation": "leaky_relu", 
 class RandomGraph:
     """A graph with its inputs, variables and nodes; `outputs` are some of its values."""
 
-    def __init__(self, seed, nodes=12):
+    def __init__(self, seed, nodes=12, changes=True, activations=True):
+        self.changes, self.activations = changes, ACTIVATIONS if activations else [{}]
         self.rng = np.random.default_rng(seed)
         self.dtype = self.pick(["float32", "float64"])
         self.graph = core.Graph()
@@ -143,7 +144,7 @@ class RandomGraph:
             self.movement,
         ]
         steps += [self.pattern, self.integer, self.pool, self.join, self.pad]
-        if self.rng.random() < 0.06:
+        if self.changes and self.rng.random() < 0.06:
             steps = [self.change]
         result = self.pick(steps)()
         if result is not None:
@@ -170,7 +171,7 @@ class RandomGraph:
         w = self.parameter([m, k] if transposed else [k, m], k**-0.5)
         bias = self.parameter([m]) if self.rng.random() < 0.5 else None
         return self.one(
-            "dense", [x, w, bias], {"transpose_w": transposed, **self.pick(ACTIVATIONS)}
+            "dense", [x, w, bias], {"transpose_w": transposed, **self.pick(self.activations)}
         )
 
     def conv(self, x, shape, transposed):
@@ -183,7 +184,7 @@ class RandomGraph:
         attrs = {"strides": [1, 1], "pads": pads, "dilations": [1, 1], "groups": groups}
         scale = (kernel[0] * kernel[1] * cin / groups) ** -0.5
         bias = self.parameter([cout]) if self.rng.random() < 0.5 else None
-        attrs.update(self.pick(ACTIVATIONS))
+        attrs.update(self.pick(self.activations))
         if transposed:
             attrs["output_size"] = shape[1:3]
             w = self.parameter([*kernel, cout // groups, cin], scale)
@@ -472,3 +473,37 @@ def check(seed, nodes=12, store=None):
             array = variable.numpy()
             variable.assign(np.asarray(array * array.dtype.type(0.9), array.dtype))
     return g
+
+
+def check_gradients(seed, nodes=8):
+    """Compare a plan of gradients with one where every value is an output, which fuses nothing.
+
+    Returns:
+        Whether the graph could be differentiated.
+    """
+    g = RandomGraph(seed, nodes, changes=False, activations=False)
+    sources = [*g.inputs[:2], *g.variables]
+    try:
+        grads = [v for v in g.graph.gradients([g.computed[-1]], [None], sources) if v is not None]
+    except ValueError:  # an operator without a gradient
+        return False
+    if not grads:
+        return False
+    every, v = [], 0
+    while True:
+        try:
+            g.graph.shape(v)
+        except ValueError:
+            break
+        every.append(v)
+        v += 1
+    tolerance = 2e-4 if g.dtype == "float32" else 1e-9
+    feeds = g.feeds(seed)
+    outputs = [*g.outputs, *grads]
+    plain = core.Plan(g.graph, [*outputs, *every]).run(feeds)
+    for out, got, exact in zip(
+        outputs, core.Plan(g.graph, outputs).run(feeds), plain, strict=False
+    ):
+        wrong = differs(got, exact, tolerance)
+        assert wrong is None, f"gradients of graph {seed}, value {out}: {wrong}"
+    return True

@@ -408,3 +408,14 @@ def test_values_that_are_not_numbers_pass():
     net.data[0, 1, 1, 0] = np.nan
     y = net.activation(net.conv(net.x, 3), "silu")
     assert np.isnan(core.Plan(net.graph, [y]).run([net.data])[0]).all()
+
+
+@pytest.mark.parametrize("stale", [0.3, "text"])
+def test_attributes_that_mean_nothing_to_the_layer_stay_so(stale):
+    net = Net(1, 2, 2, 1)
+    w = net.constant(np.ones((1, 1, 1, 1)))
+    attrs = {"strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "alpha": stale}
+    (y,) = net.graph.add("conv2d", [net.x, w], attrs)
+    (y,) = net.graph.add("leaky_relu", [y])
+    (out,) = core.Plan(net.graph, [y]).run([-np.ones((1, 2, 2, 1), "float32")])
+    np.testing.assert_allclose(out, -0.01, rtol=1e-6)

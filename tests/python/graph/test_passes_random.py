@@ -20,3 +20,7 @@ def test_random_graphs_of_one_store():
     for seed in range(1000, 1040):
         random_graphs.check(seed, nodes=8, store=store)
     assert store.bytes == 0
+
+
+def test_gradients_of_random_graphs():
+    assert sum(random_graphs.check_gradients(seed) for seed in range(2000, 2150)) > 50

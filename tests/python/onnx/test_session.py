@@ -262,3 +262,32 @@ def test_a_gigantic_output_is_refused():
         session.run(None, {"x": np.ones(1, "f4"), "s": np.array([2**40, 2**40])})
     with pytest.raises((ValueError, MemoryError)):
         session.run(None, {"x": np.ones(1, "f4"), "s": np.array([2**21, 2**21])})
+
+
+def test_sessions_come_and_go_while_another_runs():
+    net = conv_net()
+    shared = fastconv.InferenceSession(net, max_plans=2)  # fewer than there are shapes
+    images = [image(1 + i % 2, 5 + i, 7) for i in range(6)]
+    wanted = [fastconv.InferenceSession(net).run(None, {"x": x})[0] for x in images]
+    errors = []
+
+    def work(seed, session):
+        try:
+            rng = np.random.default_rng(seed)
+            for _ in range(30):
+                i = int(rng.integers(len(images)))
+                mine = session or fastconv.InferenceSession(net, max_plans=1)
+                np.testing.assert_array_equal(mine.run(None, {"x": images[i]})[0], wanted[i])
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i, shared if i % 2 else None)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    store = shared._network.store
+    del shared, threads
+    gc.collect()
+    assert store.bytes == 0

@@ -213,6 +213,9 @@ def test_penalties_constraints_and_validation_match_keras(keras):
 
 
 def test_two_inputs_and_outputs_match_keras(keras):
+    keras.utils.clear_session()  # automatic names count from one in both
+    fastconv.utils.clear_session()
+
     def build(k):
         a, b = k.Input((6,), name="a"), k.Input((3,), name="b")
         shared = k.layers.Dense(6, activation="tanh", name="shared")

@@ -62,24 +62,28 @@ def output(code):
 
 
 def test_memory_is_flat_over_a_thousand_sizes():
-    first, last, most = map(
-        float,
-        output(
-            """
-            session = fastconv.InferenceSession(net())
-            choose = random.Random(0)
-            session.run(None, {"x": image(64, 64)})
-            seen = []
-            for i in range(1000):
-                session.run(None, {"x": image(choose.randint(8, 64), choose.randint(8, 64))})
-                if i in (100, 999) or i % 100 == 50:
-                    seen.append(rss())
-            print(seen[1], seen[-1], max(seen))
-            """
-        ),
+    seen = list(
+        map(
+            float,
+            output(
+                """
+                session = fastconv.InferenceSession(net())
+                choose = random.Random(0)
+                session.run(None, {"x": image(64, 64)})
+                for i in range(1000):
+                    session.run(None, {"x": image(choose.randint(8, 64), choose.randint(8, 64))})
+                    if i >= 100 and i % 20 == 0:
+                        print(rss())
+                """
+            ),
+        )
     )
-    assert abs(last - first) < 0.05 * first, (first, last)
-    assert most < 1.05 * first, (first, most)
+    # Which packs of the weights are in use depends on the sizes among the latest sixteen.
+    middle = (max(seen) + min(seen)) / 2
+    assert max(seen) - middle < 0.05 * middle, seen
+    third = len(seen) // 3
+    first, last = sum(seen[:third]) / third, sum(seen[-third:]) / third
+    assert last < 1.03 * first, seen
 
 
 def test_memory_is_given_back():

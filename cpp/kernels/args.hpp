@@ -9,3 +9,4 @@
 #include "kernels/reduce_args.hpp"
 #include "kernels/shape_args.hpp"
 #include "kernels/softmax_args.hpp"
+#include "kernels/winograd_args.hpp"

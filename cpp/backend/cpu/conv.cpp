@@ -49,7 +49,8 @@ Step first_of(Plans... plans) {
 Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
-    return first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
+    return first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
+                    [&] { return plan_direct<T>(c, pass); });
   });
 }
 

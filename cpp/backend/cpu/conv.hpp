@@ -53,6 +53,12 @@ void set_activation(ConvPass& pass, const Attrs& attrs);
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& pass);
 template <class T>
+Step plan_winograd(PlanContext& c, const ConvPass& pass);
+template <>
+Step plan_winograd<float>(PlanContext& c, const ConvPass& pass);
+template <>
+Step plan_winograd<double>(PlanContext& c, const ConvPass& pass);
+template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);

@@ -1,0 +1,262 @@
+// Winograd convolution for 3x3 kernels, fused: a block of tiles goes from the input's transform through the products to
+// the output's in scratch that stays in the cache. The products are 1x1 convolutions of the conv_row kernel, with tiles
+// for pixels.
+#include <algorithm>
+
+#include "backend/cpu/conv.hpp"
+
+namespace fastconv::cpu {
+namespace {
+
+constexpr std::int64_t kInputBytes = 300 << 10;  // of a block's transformed input: stays in L2 beside the weights
+constexpr std::int64_t kLeastTiles = 8;          // of a block, for the weights that it reads
+constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
+constexpr std::int64_t kLine = 16;               // floats
+
+struct Size {
+  std::int64_t m, alpha, planes;
+  std::int64_t tiles_h, tiles_w, tiles;  // tiles: of the whole batch
+  std::int64_t block, blocks;            // tiles of a block, and how many blocks
+  std::int64_t splits;                   // pieces that a block's output channels are cut into
+  std::int64_t v_tile, v_plane;          // distances in the transformed input
+};
+
+Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
+  Size s{};
+  s.m = m, s.alpha = m + 2, s.planes = s.alpha * s.alpha;
+  s.tiles_h = ceil_div(p.out_h, m), s.tiles_w = ceil_div(p.out_w, m);
+  s.tiles = p.n * s.tiles_h * s.tiles_w;
+  // Tiles whole KBs apart would fall into the same sets of L1, planes whole pages apart into the same of all caches.
+  s.v_tile = round_up(p.in_c, kLine);
+  if (s.v_tile % 256 == 0) s.v_tile += kLine;
+  const std::int64_t tile_bytes = s.planes * s.v_tile * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t most = std::max(kLeastTiles, kInputBytes / tile_bytes);
+  s.blocks = ceil_div(s.tiles, most);
+  s.block = ceil_div(s.tiles, s.blocks);
+  s.blocks = ceil_div(s.tiles, s.block);
+  // Each piece transforms its input again: two groups of channels make that cheap.
+  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, ceil_div(channel_blocks, 2));
+  const auto odd_lines = [](std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; };
+  s.v_plane = odd_lines(s.block * s.v_tile);
+  return s;
+}
+
+class Winograd {
+ public:
+  Winograd(const ConvPass& pass, std::int64_t m)
+      : p_(pass),
+        table_(kernels<float>()),
+        blocks_(channel_blocks(pass.out_c, table_.width, table_.tile_vectors)),
+        s_(size_of(pass, m, static_cast<std::int64_t>(blocks_.size()))) {
+    columns_ = std::int64_t{blocks_.front().vectors} * table_.width;
+    s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
+  }
+
+  std::size_t packed_bytes() const {
+    return static_cast<std::size_t>(num_elements({s_.planes, p_.in_c, round_up(p_.out_c, table_.width)})) *
+           sizeof(float);
+  }
+  std::size_t scratch_bytes() const {
+    return static_cast<std::size_t>(s_.planes * (s_.v_plane + s_plane_ + round_up(p_.in_c, kLine))) * sizeof(float);
+  }
+  std::string pack_key() const {
+    return "winograd " + join({s_.m, table_.width, table_.tile_vectors, p_.in_c, p_.out_c}) + weights_key(p_);
+  }
+
+  // [channel block][plane][input channel][vectors]
+  void pack(const float* w, float* to) const {
+    const std::int64_t chunks = ceil_div(p_.in_c, kChunk);
+    parallel_for(static_cast<std::int64_t>(blocks_.size()) * chunks, [&](std::int64_t piece, int) {
+      const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece / chunks)];
+      const std::int64_t first = piece % chunks * kChunk, n = std::min(kChunk, p_.in_c - first);
+      const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+      alignas(64) float kernels[9 * kChunk * kMostColumns];
+      gather(w + first * p_.w_in + b.channel * p_.w_out, n, b.channels, columns, kernels);
+      WinogradWeightsArgs<float> a{};
+      a.m = static_cast<int>(s_.m);
+      a.w = kernels, a.w_tap = n * columns, a.run = n * columns;
+      a.u = to + b.packed * table_.width * s_.planes * p_.in_c + first * columns;
+      a.u_plane = p_.in_c * columns;
+      table_.winograd_weights(a);
+    });
+  }
+
+  void run(const float* packed, const RunContext& context) const {
+    const float *x = context.data<const float>(p_.x), *bias = optional(context, p_.bias);
+    const float* residual = optional(context, p_.residual);
+    float* y = context.data<float>(p_.y);
+    parallel_for(s_.blocks * s_.splits, [&](std::int64_t piece, int thread) {
+      run_piece(piece / s_.splits, piece % s_.splits, x, packed, bias, residual, y,
+                reinterpret_cast<float*>(context.scratch(thread)));
+    });
+  }
+
+ private:
+  static constexpr std::int64_t kChunk = 16, kMostColumns = 64;
+
+  static const float* optional(const RunContext& context, int value) {
+    return value == kNone ? nullptr : context.data<const float>(value);
+  }
+
+  // to[tap][input channel][column], in the order in which the taps read the input.
+  void gather(const float* w, std::int64_t n, std::int64_t channels, std::int64_t columns, float* to) const {
+    const Phase& q = p_.phases[0];
+    for (std::int64_t i = 0; i < 3; ++i)
+      for (std::int64_t j = 0; j < 3; ++j, to += n * columns) {
+        const float* from = w + (q.h.k0 + i * q.h.k_step) * p_.w_kh + (q.w.k0 + j * q.w.k_step) * p_.w_kw;
+        if (p_.w_out == 1) {
+          for (std::int64_t r = 0; r < n; ++r) {
+            std::copy_n(from + r * p_.w_in, channels, to + r * columns);
+            std::fill(to + r * columns + channels, to + (r + 1) * columns, 0.f);
+          }
+        } else {
+          for (std::int64_t o = 0; o < columns; ++o)
+            for (std::int64_t r = 0; r < n; ++r)
+              to[r * columns + o] = o < channels ? from[o * p_.w_out + r * p_.w_in] : 0.f;
+        }
+      }
+  }
+
+  // Where a tile of the batch lies.
+  struct Tile {
+    std::int64_t image, row, col;  // of its first output
+  };
+  Tile tile(std::int64_t i) const {
+    const std::int64_t in_image = s_.tiles_h * s_.tiles_w, at = i % in_image;
+    return {i / in_image, at / s_.tiles_w * s_.m, at % s_.tiles_w * s_.m};
+  }
+
+  void transform_input(std::int64_t first, std::int64_t n, const float* x, float* v, float* patch) const {
+    const Phase& q = p_.phases[0];
+    WinogradInputArgs<float> a{};
+    a.m = static_cast<int>(s_.m);
+    a.channels = p_.in_c;
+    a.v_plane = s_.v_plane;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Tile t = tile(first + i);
+      const float* image = x + t.image * p_.in_h * p_.in_w * p_.in_c;
+      const std::int64_t row = t.row + q.h.i0, col = t.col + q.w.i0;
+      if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
+        a.x = image + (row * p_.in_w + col) * p_.in_c;
+        a.x_row = p_.in_w * p_.in_c;
+      } else {
+        copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.alpha, col, s_.alpha, 1, patch);
+        a.x = patch;
+        a.x_row = s_.alpha * p_.in_c;
+      }
+      a.x_pixel = p_.in_c;
+      a.v = v + i * s_.v_tile;
+      table_.winograd_input(a);
+    }
+  }
+
+  void multiply(const ChannelBlock& b, std::int64_t n, const float* v, const float* packed, float* s) const {
+    const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+    ConvRowArgs<float> a{};
+    a.x_pixel = s_.v_tile;
+    a.taps_h = a.taps_w = 1;
+    a.run = p_.in_c;
+    a.vectors = b.vectors, a.channels = static_cast<int>(columns);
+    a.y_pixel = columns;
+    a.pixels = n;
+    const float* u = packed + b.packed * table_.width * s_.planes * p_.in_c;
+    for (std::int64_t plane = 0; plane < s_.planes; ++plane) {
+      a.x = v + plane * s_.v_plane;
+      a.w = u + plane * p_.in_c * columns;
+      a.y = s + plane * s_plane_;
+      table_.conv_row(a);
+    }
+  }
+
+  void transform_output(const ChannelBlock& b, std::int64_t first, std::int64_t n, const float* s, const float* bias,
+                        const float* residual, float* y) const {
+    WinogradOutputArgs<float> a{};
+    a.m = static_cast<int>(s_.m);
+    a.s_plane = s_plane_;
+    a.channels = b.channels;
+    a.bias = bias ? bias + b.channel : nullptr;
+    a.y_row = p_.out_w * p_.out_c, a.y_pixel = p_.out_c;
+    a.clamp = p_.clamp;
+    a.lo = static_cast<float>(p_.lo), a.hi = static_cast<float>(p_.hi);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Tile t = tile(first + i);
+      const std::int64_t at = output_of(t) + b.channel;
+      a.rows = static_cast<int>(std::min(s_.m, p_.out_h - t.row));
+      a.columns = static_cast<int>(std::min(s_.m, p_.out_w - t.col));
+      a.s = s + i * b.vectors * table_.width;
+      a.y = y + at;
+      a.residual = residual ? residual + at : nullptr;
+      table_.winograd_output(a);
+    }
+  }
+
+  std::int64_t output_of(const Tile& t) const {
+    return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.out_c;
+  }
+
+  void run_piece(std::int64_t block, std::int64_t split, const float* x, const float* packed, const float* bias,
+                 const float* residual, float* y, float* scratch) const {
+    const std::int64_t first = block * s_.block, n = std::min(s_.block, s_.tiles - first);
+    const auto groups = static_cast<std::int64_t>(blocks_.size());
+    const std::int64_t from = groups * split / s_.splits, to = groups * (split + 1) / s_.splits;
+    float *v = scratch, *s = v + s_.planes * s_.v_plane, *patch = s + s_.planes * s_plane_;
+    transform_input(first, n, x, v, patch);
+    for (std::int64_t g = from; g < to; ++g) {
+      const ChannelBlock& b = blocks_[static_cast<std::size_t>(g)];
+      multiply(b, n, v, packed, s);
+      transform_output(b, first, n, s, bias, residual, y);
+    }
+    if (!p_.activate || from == to) return;
+    const ChannelBlock& last = blocks_[static_cast<std::size_t>(to - 1)];
+    const std::int64_t channel = blocks_[static_cast<std::size_t>(from)].channel;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Tile t = tile(first + i);
+      for (std::int64_t r = 0; r < std::min(s_.m, p_.out_h - t.row); ++r)
+        activate(p_, y + output_of(t) + r * p_.out_w * p_.out_c + channel, std::min(s_.m, p_.out_w - t.col), p_.out_c,
+                 last.channel + last.channels - channel);
+    }
+  }
+
+  ConvPass p_;
+  const KernelTable<float>& table_;
+  std::vector<ChannelBlock> blocks_;
+  Size s_;
+  std::int64_t columns_, s_plane_;  // of the widest channel block; between planes of products
+};
+
+bool covers(const ConvPass& p) {
+  if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.n * p.in_h * p.in_w * p.in_c == 0) return false;
+  const auto regular = [](const AxisPhase& a, std::int64_t out) {
+    return a.taps == 3 && a.tap_step == 1 && a.is == 1 && a.os == 1 && a.o0 == 0 && a.outputs == out && out > 0;
+  };
+  return regular(p.phases[0].h, p.out_h) && regular(p.phases[0].w, p.out_w) && p.out_c > 0;
+}
+
+}  // namespace
+
+template <>
+Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
+  const std::string wish = c.attrs().text("algorithm", "");
+  if (!covers(pass)) return {};
+  const std::int64_t m = wish == "winograd F(2,3)" ? 2 : wish == "winograd F(4,3)" ? 4 : 0;
+  if (!m) return {};
+  const auto winograd = std::make_shared<const Winograd>(pass, m);
+  const int slot = c.pack({pass.w, winograd->packed_bytes(),
+                           [winograd](const void* from, void* to) {
+                             winograd->pack(static_cast<const float*>(from), static_cast<float*>(to));
+                           },
+                           winograd->pack_key()});
+  Step step;
+  step.algorithm = "winograd F(" + std::to_string(m) + ",3)";
+  step.flops = pass.flops;
+  step.scratch = winograd->scratch_bytes();
+  step.run = [winograd, slot](const RunContext& r) { winograd->run(r.packed<float>(slot), r); };
+  return step;
+}
+
+template <>
+Step plan_winograd<double>(PlanContext&, const ConvPass&) {
+  return {};  // the precision that one asks of float64 is direct summation's
+}
+
+}  // namespace fastconv::cpu

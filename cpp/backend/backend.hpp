@@ -60,8 +60,9 @@ struct PackRequest {
 // What a backend sees of the node that it plans.
 class PlanContext {
  public:
-  PlanContext(const Graph& graph, const Node& node, std::vector<PackRequest>& packs)
-      : graph_(graph), node_(node), packs_(packs) {}
+  PlanContext(const Graph& graph, const Node& node, const std::vector<bool>& stable, bool strict,
+              std::vector<PackRequest>& packs)
+      : graph_(graph), node_(node), stable_(stable), strict_(strict), packs_(packs) {}
   const Node& node() const { return node_; }
   const Attrs& attrs() const { return node_.attrs; }
   bool has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNone; }
@@ -74,6 +75,10 @@ class PlanContext {
   const Shape& out_shape(std::size_t i = 0) const { return out_type(i).shape; }
   DType dtype() const { return out_type(0).dtype; }
   VariablePtr variable(std::size_t i) const { return graph_.value(node_.inputs[i]).variable; }
+  // Whether the value only depends on variables that the plan does not change, so that it is packed once.
+  bool stable(int value) const { return stable_[value]; }
+  // Only algorithms with the error of direct summation are wanted.
+  bool strict() const { return strict_; }
   // Returns the slot for RunContext::packed.
   int pack(PackRequest request) {
     packs_.push_back(std::move(request));
@@ -83,6 +88,8 @@ class PlanContext {
  private:
   const Graph& graph_;
   const Node& node_;
+  const std::vector<bool>& stable_;
+  bool strict_;
   std::vector<PackRequest>& packs_;
 };
 

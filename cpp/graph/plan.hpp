@@ -26,9 +26,10 @@ struct MemoryReport {
 
 class Plan {
  public:
-  // Plans with the same store share what they prepare from the same variables.
-  Plan(const Graph& graph, std::vector<int> outputs, const Backend& backend,
-       std::shared_ptr<PackStore> store = nullptr);
+  // Plans with the same store share what they prepare from the same variables. A strict one has no algorithm with more
+  // error than direct summation.
+  Plan(const Graph& graph, std::vector<int> outputs, const Backend& backend, std::shared_ptr<PackStore> store = nullptr,
+       bool strict = false);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -63,7 +64,7 @@ class Plan {
   };
 
   void execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::vector<double>* seconds);
-  void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
+  void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend, bool strict,
                   std::vector<std::size_t>& run_nodes);
   void place_stable(const Graph& graph, const std::vector<bool>& stable);
   void run_step(const PlannedStep& step, RunContext& context, std::byte* arena) const;

@@ -104,7 +104,7 @@ void Preparation::add_step(const Node& node, Step step, std::vector<PackRequest>
     if (out.item != kNone) items_[out.item].values.push_back(node.outputs[0]);
     return;
   }
-  std::string key = node.op->name + "{";
+  std::string key = node.op->name + " " + text_key(step.algorithm) + "{";
   for (const auto& [name, value] : node.attrs.items()) key += text_key(name) + "=" + std::visit(AttrKey{}, value);
   key += "}";
   std::vector<int> depends, inputs;

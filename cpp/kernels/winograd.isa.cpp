@@ -142,7 +142,7 @@ FASTCONV_INLINE void output_vector(const WinogradOutputArgs<T>& a, std::int64_t 
           e[j] + load<VT, Part>(r + j * a.y_pixel, n);
     }
     if (a.clamp) FASTCONV_UNROLL
-      for (int j = 0; j < M; ++j) e[j] = min(hi, max(lo, e[j]));
+    for (int j = 0; j < M; ++j) e[j] = min(hi, max(lo, e[j]));
     FASTCONV_UNROLL for (int j = 0; j < M; ++j) {
       if (!Part)
         e[j].store(y + j * a.y_pixel);

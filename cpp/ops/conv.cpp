@@ -54,6 +54,14 @@ void check_bias(const InferContext& c, std::size_t i, std::int64_t channels) {
   if (c.has(i)) c.expect_shape(i, {channels}, "bias");
 }
 
+// A wish for how it is computed, heard where that is possible.
+void check_algorithm(const InferContext& c) {
+  const std::string wish = c.attrs().text("algorithm", "");
+  for (const char* known : {"", "direct", "winograd F(2,3)", "winograd F(4,3)"})
+    if (wish == known) return;
+  c.fail("algorithm is \"" + wish + "\", expected \"direct\", \"winograd F(2,3)\" or \"winograd F(4,3)\"");
+}
+
 std::vector<TensorType> infer_conv2d(const InferContext& c) {
   c.expect_same_dtype();
   c.expect_rank(0, 4, "input");
@@ -75,6 +83,7 @@ std::vector<TensorType> infer_conv2d(const InferContext& c) {
   const Shape y{x[0], oh, ow, w[3]};
   if (c.has(3)) c.expect_shape(3, y, "residual");
   check_activation(c);
+  check_algorithm(c);
   return {{y, c.type(0).dtype}};
 }
 
@@ -95,6 +104,7 @@ std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
     if (natural < x[1 + i]) c.fail("output_size " + to_string(size) + " is too small for input " + to_string(x));
   }
   check_activation(c);
+  check_algorithm(c);
   return {{{x[0], size[0], size[1], w[2] * s.groups}, c.type(0).dtype}};
 }
 

@@ -48,7 +48,11 @@ class PackStore:
 
 class Plan:
     def __init__(
-        self, graph: Graph, outputs: Sequence[int], store: PackStore | None = None
+        self,
+        graph: Graph,
+        outputs: Sequence[int],
+        store: PackStore | None = None,
+        strict: bool = False,
     ) -> None: ...
     def run(self, feeds: Sequence[Array]) -> list[np.ndarray]: ...
     def profile(self, feeds: Sequence[Array]) -> list[dict[str, Any]]: ...

@@ -114,7 +114,7 @@ class InferenceSession:
             num_threads = _runtime.check_num_threads(num_threads, "num_threads")
         self._threads = num_threads or 0
         self._max_plans = max_plans
-        self._network = Network(_read(path_or_bytes))
+        self._network = Network(_read(path_or_bytes), strict=precision == "strict")
         model = self._network.model
         self._inputs = {info.name: info for info in model.inputs}
         self._plans: OrderedDict[tuple, Plan | Need] = OrderedDict()

@@ -10,7 +10,11 @@ namespace {
 
 constexpr std::int64_t kInputBytes = 300 << 10;  // of a block's transformed input: stays in L2 beside the weights
 constexpr std::int64_t kLeastTiles = 8;          // of a block, for the weights that it reads
+constexpr std::int64_t kSharedBytes = 2 << 20;   // of the whole transformed input, to make it once for all pieces
+constexpr std::int64_t kSharedTiles = 16;        // of a block then
+constexpr std::int64_t kLeastChannels = 128;     // of a piece's output, where each transforms its input
 constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
+constexpr std::int64_t kLeastInputs = 8;         // channels: a product of fewer is mostly loads and stores
 constexpr std::int64_t kLine = 16;               // floats
 
 struct Size {
@@ -18,6 +22,7 @@ struct Size {
   std::int64_t tiles_h, tiles_w, tiles;  // tiles: of the whole batch
   std::int64_t block, blocks;            // tiles of a block, and how many blocks
   std::int64_t splits;                   // pieces that a block's output channels are cut into
+  bool shared;                           // all input is transformed first, once for all pieces
   std::int64_t v_tile, v_plane;          // distances in the transformed input
 };
 
@@ -30,14 +35,14 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t most = std::max(kLeastTiles, kInputBytes / tile_bytes);
-  s.blocks = ceil_div(s.tiles, most);
-  s.block = ceil_div(s.tiles, s.blocks);
+  s.shared = s.tiles * tile_bytes <= kSharedBytes;
+  const std::int64_t most = s.shared ? kSharedTiles : std::max(kLeastTiles, kInputBytes / tile_bytes);
+  s.block = ceil_div(s.tiles, ceil_div(s.tiles, most));
   s.blocks = ceil_div(s.tiles, s.block);
-  // Each piece transforms its input again: two groups of channels make that cheap.
-  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, ceil_div(channel_blocks, 2));
+  const std::int64_t finest = s.shared ? channel_blocks : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
+  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, channel_blocks));
   const auto odd_lines = [](std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; };
-  s.v_plane = odd_lines(s.block * s.v_tile);
+  s.v_plane = odd_lines((s.shared ? s.tiles : s.block) * s.v_tile);
   return s;
 }
 
@@ -57,7 +62,11 @@ class Winograd {
            sizeof(float);
   }
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(s_.planes * (s_.v_plane + s_plane_ + round_up(p_.in_c, kLine))) * sizeof(float);
+    return static_cast<std::size_t>(s_.planes * ((s_.shared ? 0 : s_.v_plane) + s_plane_ + round_up(p_.in_c, kLine))) *
+           sizeof(float);
+  }
+  std::size_t workspace_bytes() const {
+    return s_.shared ? static_cast<std::size_t>(s_.planes * s_.v_plane) * sizeof(float) : 0;
   }
   std::string pack_key() const {
     return "winograd " + join({s_.m, table_.width, table_.tile_vectors, p_.in_c, p_.out_c}) + weights_key(p_);
@@ -85,9 +94,19 @@ class Winograd {
     const float *x = context.data<const float>(p_.x), *bias = optional(context, p_.bias);
     const float* residual = optional(context, p_.residual);
     float* y = context.data<float>(p_.y);
+    const auto scratch = [&](int thread) { return reinterpret_cast<float*>(context.scratch(thread)); };
+    float* all = reinterpret_cast<float*>(context.workspace());
+    if (s_.shared)
+      parallel_for(s_.tiles,
+                   [&](std::int64_t i, int thread) { transform_input(i, 1, x, all + i * s_.v_tile, scratch(thread)); });
     parallel_for(s_.blocks * s_.splits, [&](std::int64_t piece, int thread) {
-      run_piece(piece / s_.splits, piece % s_.splits, x, packed, bias, residual, y,
-                reinterpret_cast<float*>(context.scratch(thread)));
+      const std::int64_t block = piece % s_.blocks, first = block * s_.block, n = std::min(s_.block, s_.tiles - first);
+      float *patch = scratch(thread), *s = patch + s_.planes * round_up(p_.in_c, kLine), *v = s + s_.planes * s_plane_;
+      if (s_.shared)
+        v = all + first * s_.v_tile;
+      else
+        transform_input(first, n, x, v, patch);
+      run_piece(first, n, piece / s_.blocks, v, packed, bias, residual, y, s);
     });
   }
 
@@ -190,17 +209,12 @@ class Winograd {
     }
   }
 
-  std::int64_t output_of(const Tile& t) const {
-    return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.out_c;
-  }
+  std::int64_t output_of(const Tile& t) const { return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.out_c; }
 
-  void run_piece(std::int64_t block, std::int64_t split, const float* x, const float* packed, const float* bias,
-                 const float* residual, float* y, float* scratch) const {
-    const std::int64_t first = block * s_.block, n = std::min(s_.block, s_.tiles - first);
+  void run_piece(std::int64_t first, std::int64_t n, std::int64_t split, const float* v, const float* packed,
+                 const float* bias, const float* residual, float* y, float* s) const {
     const auto groups = static_cast<std::int64_t>(blocks_.size());
     const std::int64_t from = groups * split / s_.splits, to = groups * (split + 1) / s_.splits;
-    float *v = scratch, *s = v + s_.planes * s_.v_plane, *patch = s + s_.planes * s_plane_;
-    transform_input(first, n, x, v, patch);
     for (std::int64_t g = from; g < to; ++g) {
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(g)];
       multiply(b, n, v, packed, s);
@@ -232,13 +246,70 @@ bool covers(const ConvPass& p) {
   return regular(p.phases[0].h, p.out_h) && regular(p.phases[0].w, p.out_w) && p.out_c > 0;
 }
 
+// What an algorithm costs one core, in the time of a multiply-add of one vector element. Threads are not asked for:
+// results must not depend on them. Measured for AVX2 and AVX-512 (docs/adr/0005-winograd.md).
+class Costs {
+ public:
+  Costs(const ConvPass& p, bool packed_once) : p_(p), packed_once_(packed_once) {
+    if (width_ < 8) memory_ *= 4, l3_ *= 4;  // slower arithmetic, the same memory
+  }
+
+  double direct() const {
+    const AxisPhase& h = p_.phases[0].h;
+    double rows = 0;  // that taps read: those outside are skipped
+    for (std::int64_t i = 0; i < 3; ++i)
+      rows += static_cast<double>(
+          std::max<std::int64_t>(0, std::min(h.outputs, p_.in_h - h.i0 - i) - std::max<std::int64_t>(0, -h.i0 - i)));
+    const double products = real(p_.n) * rows * 3 * real(p_.out_w) * pairs();
+    const double weights = 9 * 4 * pairs();
+    return std::max(products / 0.95, weights / memory_) + (packed_once_ ? 0 : 2 * weights / l3_);
+  }
+
+  double winograd(std::int64_t m) const {
+    const auto blocks = static_cast<std::int64_t>(channel_blocks(p_.out_c, width_, table_.tile_vectors).size());
+    const Size s = size_of(p_, m, blocks);
+    const double in = m == 2 ? 60 : 220, out = m == 2 ? 60 : 140, weight = m == 2 ? 40 : 100, call = 100;
+    const double planes = real(s.planes), tiles = real(s.tiles), bytes = planes * 4 * pairs();
+    const double inputs = s.shared ? 1 : real(s.splits);
+    const double transforms =
+        tiles * (in * inputs * real(round_up(p_.in_c, width_)) + out * real(round_up(p_.out_c, width_)));
+    const double products = planes * tiles * pairs() / 0.95 + planes * real(s.blocks * blocks * width_) * call;
+    const double repeated = bytes <= real(caches().l2) / 2 ? 0 : bytes <= real(caches().l3) / 2 ? l3_ : memory_;
+    double traffic = bytes / memory_;
+    if (repeated > 0) traffic += real(s.blocks - 1) * bytes / repeated;
+    const double packing = packed_once_ ? 0 : weight * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
+    return transforms + std::max(products, traffic) + packing;
+  }
+
+ private:
+  static double real(std::int64_t n) { return static_cast<double>(n); }
+  double pairs() const { return real(p_.in_c) * real(round_up(p_.out_c, width_)); }
+
+  const ConvPass& p_;
+  bool packed_once_;
+  const KernelTable<float>& table_ = kernels<float>();
+  int width_ = table_.width;
+  double memory_ = 0.3, l3_ = 1.3;  // bytes in that time
+};
+
+// m, or 0 where direct convolution is better.
+std::int64_t choose(const PlanContext& c, const ConvPass& p) {
+  if (c.strict() || !covers(p)) return 0;
+  const std::string wish = c.attrs().text("algorithm", "");
+  if (!wish.empty()) return wish == "winograd F(2,3)" ? 2 : wish == "winograd F(4,3)" ? 4 : 0;
+  if (p.in_c < kLeastInputs) return 0;
+  const bool stable = c.stable(p.w);
+  const Costs costs(p, stable);
+  const double two = costs.winograd(2), four = costs.winograd(4);
+  if (std::min(two, four) * (stable ? 1.15 : 1.3) > costs.direct()) return 0;
+  return two < four ? 2 : 4;
+}
+
 }  // namespace
 
 template <>
 Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
-  const std::string wish = c.attrs().text("algorithm", "");
-  if (!covers(pass)) return {};
-  const std::int64_t m = wish == "winograd F(2,3)" ? 2 : wish == "winograd F(4,3)" ? 4 : 0;
+  const std::int64_t m = choose(c, pass);
   if (!m) return {};
   const auto winograd = std::make_shared<const Winograd>(pass, m);
   const int slot = c.pack({pass.w, winograd->packed_bytes(),
@@ -250,6 +321,7 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
   step.algorithm = "winograd F(" + std::to_string(m) + ",3)";
   step.flops = pass.flops;
   step.scratch = winograd->scratch_bytes();
+  step.workspace = winograd->workspace_bytes();
   step.run = [winograd, slot](const RunContext& r) { winograd->run(r.packed<float>(slot), r); };
   return step;
 }

@@ -53,12 +53,17 @@ class Need:
 class Network:
     """Lowers a model to core graphs; the plans of all shapes share its variables and their packs.
 
+    Args:
+        model: what to run.
+        strict: whether only algorithms with the error of direct summation are wanted.
+
     Raises:
         ValueError: operators are missing (all are listed), or a constant part is invalid.
     """
 
-    def __init__(self, model: ModelGraph) -> None:
+    def __init__(self, model: ModelGraph, strict: bool = False) -> None:
         check_operators(model)
+        self.strict = strict
         self.model = simplify(model)  # a new one: folding changes it
         self.variables = Variables()
         self.store = _core.PackStore()
@@ -107,7 +112,7 @@ class Network:
             else:
                 results.append(len(ids))
                 ids.append(tensor.at())
-        plan = _core.Plan(graph.core, ids, self.store)
+        plan = _core.Plan(graph.core, ids, self.store, self.strict)
         check_memory(sum(plan.memory.values()))
         values = {n: Value(t.shape, t.dtype, t.value is not None) for n, t in tensors.items()}
         return Plan(plan, inputs, results, values)
@@ -187,7 +192,7 @@ def evaluate(node: Node, inputs: list[Tensor | None]) -> list[np.ndarray] | None
         return None
     results = iter(())
     if computed:
-        plan = _core.Plan(graph.core, [t.at() for t in computed])
+        plan = _core.Plan(graph.core, [t.at() for t in computed], strict=True)
         check_memory(sum(plan.memory.values()))
         results = iter(plan.run([]))
     return [t.value if t.value is not None else next(results) for t in tensors]

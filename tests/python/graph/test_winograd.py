@@ -1,0 +1,266 @@
+"""Winograd's convolution: as close to float64 as direct sums, and chosen where it pays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastconv
+import reference as ref
+from fastconv._runtime import core
+from fastconv.inference.model import ModelGraph, Node, ValueInfo
+
+from .graphs import ACTIVATIONS
+
+TILES = ["winograd F(2,3)", "winograd F(4,3)"]
+
+
+def convolution(shape, weight, pads=(1, 1, 1, 1), transposed=False, **attributes):
+    """A graph of one convolution of (x, w, bias, residual), all of them inputs."""
+    n, h, w, _ = shape
+    grow = 2 if transposed else -2
+    sign = -1 if transposed else 1
+    size = [h + grow + sign * (pads[0] + pads[2]), w + grow + sign * (pads[1] + pads[3])]
+    cout = weight[2] if transposed else weight[3]
+    attrs = {"strides": [1, 1], "pads": list(pads), "dilations": [1, 1], **attributes}
+    if transposed:
+        attrs["output_size"] = size
+    return attrs, (n, *size, cout)
+
+
+def arrays(seed, *shapes):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(s).astype("float32") for s in shapes]
+
+
+def exact(x, w, pads, transposed=False):
+    t, left, b, r = pads
+    nchw = np.float64(x).transpose(0, 3, 1, 2)
+    oihw = np.float64(w).transpose(3, 2, 0, 1)
+    if transposed:
+        y = ref.conv_transpose2d(nchw, oihw, None, padding=((t, b), (left, r)))
+    else:
+        y = ref.conv2d(nchw, oihw, None, padding=((t, b), (left, r)))
+    return y.transpose(0, 2, 3, 1)
+
+
+def algorithms(plan, *feeds):
+    return [s["algorithm"] for s in plan.profile(list(feeds)) if "conv" in s["op"]]
+
+
+def run(algorithm, x, w, pads=(1, 1, 1, 1), transposed=False):
+    """One convolution of variables, by the algorithm if there is one."""
+    g = core.Graph()
+    attrs, _ = convolution(x.shape, w.shape, pads, transposed)
+    if algorithm:
+        attrs["algorithm"] = algorithm
+    v = g.input("x", list(x.shape), x.dtype.name)
+    op = "conv_transpose2d" if transposed else "conv2d"
+    (y,) = g.add(op, [v, g.variable(core.Variable(w))], attrs)
+    return core.Plan(g, [y]).run([x])[0]
+
+
+@st.composite
+def cases(draw):
+    transposed = draw(st.booleans())
+    pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
+    room = [pads[0] + pads[2], pads[1] + pads[3]]
+    least = [max(1, r - 1) if transposed else max(1, 3 - r) for r in room]
+    return {
+        "algorithm": draw(st.sampled_from(TILES)),
+        "transposed": transposed,
+        "pads": pads,
+        "n": draw(st.integers(1, 3)),
+        "size": [draw(st.integers(s, s + 12)) for s in least],
+        "cin": draw(st.integers(1, 70)),
+        "cout": draw(st.sampled_from([1, 3, 8, 16, 17, 33, 64, 71, 130])),
+        "bias": draw(st.booleans()),
+        "residual": draw(st.booleans()) and not transposed,
+        "activation": draw(st.sampled_from(["", *ACTIVATIONS])),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+    }
+
+
+@given(cases())
+def test_any_shape(c):
+    """Against float64, the same bits at any number of threads."""
+    xs = (c["n"], *c["size"], c["cin"])
+    ws = (3, 3, c["cout"], c["cin"]) if c["transposed"] else (3, 3, c["cin"], c["cout"])
+    attrs, ys = convolution(xs, ws, c["pads"], c["transposed"], algorithm=c["algorithm"])
+    x, w, b, r = arrays(c["seed"], xs, ws, c["cout"], ys)
+    want = exact(x, w, c["pads"], c["transposed"])
+    scale = max(np.abs(want).max(), np.sqrt(9 * c["cin"]))
+    g = core.Graph()
+    feeds = [x]
+    inputs = [g.input("x", list(xs)), g.variable(core.Variable(w)), None]
+    if c["bias"]:
+        inputs[2] = g.variable(core.Variable(b))
+        want = want + b
+    if c["residual"]:
+        feeds.append(r)
+        # It dies here: the output may lie where it does.
+        inputs.append(g.add("neg", [g.input("r", list(ys))])[0])
+        want = want - r
+    if c["activation"]:
+        more, function = ACTIVATIONS[c["activation"]]
+        attrs.update(more, activation=c["activation"])
+        want = function(want)
+    (y,) = g.add("conv_transpose2d" if c["transposed"] else "conv2d", inputs, attrs)
+    plan = core.Plan(g, [y])
+    assert algorithms(plan, *feeds) == [c["algorithm"]]
+    (got,) = plan.run(feeds, 1)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * scale)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(plan.run(feeds, threads)[0], got)
+
+
+@pytest.mark.parametrize("algorithm", TILES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_many_blocks(algorithm, transposed):
+    """Large enough that pieces transform their own input, on a map that is no multiple of tiles."""
+    shape = (3, 3, 140, 60) if transposed else (3, 3, 60, 140)
+    x, w = arrays(0, (2, 57, 75, 60), shape)
+    pads = (1, 0, 0, 1)
+    want = exact(x, w, pads, transposed)
+    got = run(algorithm, x, w, pads, transposed)
+    np.testing.assert_allclose(got, want, rtol=0, atol=5e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("channels, size", [(64, 56), (128, 28), (256, 14)])
+def test_error(channels, size):
+    """No more than a few times that of direct sums, with the points of ADR 5."""
+    x, w = arrays(1, (1, size, size, channels), (3, 3, channels, 32))
+    want = exact(x, w, (1, 1, 1, 1))
+    largest = np.abs(want).max()
+    for algorithm, most in zip(["direct", *TILES], [3e-6, 3e-6, 4e-6], strict=True):
+        assert np.abs(run(algorithm, x, w) - want).max() < most * largest
+
+
+def plan_of(shape, w, strict=False, dtype="float32", **attributes):
+    g = core.Graph()
+    attrs, _ = convolution(shape, w)
+    x = g.input("x", list(shape), dtype)
+    v = g.variable(core.Variable(np.zeros(w, dtype)))
+    (y,) = g.add("conv2d", [x, v], {**attrs, **attributes})
+    return algorithms(core.Plan(g, [y], None, strict), np.zeros(shape, dtype))
+
+
+def test_choice():
+    layer = (1, 28, 28, 128), (3, 3, 128, 128)
+    assert plan_of(*layer) == ["winograd F(4,3)"]
+    assert plan_of((1, 7, 7, 512), (3, 3, 512, 512)) == ["winograd F(2,3)"]
+    assert plan_of((8, 7, 7, 512), (3, 3, 512, 512)) == ["winograd F(4,3)"]
+    assert plan_of(*layer, strict=True) == ["direct"]
+    assert plan_of(*layer, strict=True, algorithm="winograd F(4,3)") == ["direct"]
+    assert plan_of(*layer, dtype="float64") == ["direct"]
+    assert plan_of(*layer, algorithm="direct") == ["direct"]
+    assert plan_of(*layer, strides=[2, 2]) == ["direct"]
+    assert plan_of(*layer, strides=[1, 2]) == ["direct"]
+    assert plan_of(*layer, dilations=[2, 1]) == ["direct"]
+    assert plan_of((1, 28, 28, 256), (3, 3, 128, 128), groups=2) == ["direct"]
+    assert plan_of((1, 28, 28, 128), (3, 2, 128, 128)) == ["direct"]
+    assert plan_of((1, 224, 224, 3), (3, 3, 3, 64)) == ["direct"]
+    assert plan_of((1, 3, 3, 256), (3, 3, 256, 4)) == ["direct"]
+
+
+def test_wishes_that_cannot_be():
+    for wish in TILES:
+        assert plan_of((1, 8, 8, 6), (5, 5, 6, 4), algorithm=wish) == ["direct"]
+    with pytest.raises(ValueError, match=r'algorithm is "fft", expected "direct", "winograd'):
+        plan_of((1, 8, 8, 6), (3, 3, 6, 4), algorithm="fft")
+
+
+def test_no_images():
+    x, w = np.zeros((0, 8, 8, 32), "float32"), arrays(0, (3, 3, 32, 32))[0]
+    for algorithm in ["", *TILES]:
+        assert run(algorithm, x, w).shape == (0, 8, 8, 32)
+
+
+@pytest.mark.parametrize("algorithm", TILES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_is_not_finite(algorithm, value):
+    """It reaches what it must, and nothing outside the tiles that read it."""
+    x, w = arrays(2, (1, 24, 24, 20), (3, 3, 20, 18))
+    clean = run(algorithm, x, w)
+    x[0, 9, 14, 3] = value
+    got = run(algorithm, x, w)
+    if not np.isfinite(value):
+        assert not np.isfinite(got[0, 8:11, 13:16]).any()
+    far = np.ones((24, 24), bool)
+    far[4:16, 8:20] = False
+    np.testing.assert_array_equal(got[0, far], clean[0, far])
+
+
+@pytest.mark.parametrize("algorithm", TILES)
+def test_assigned_weights_are_packed_again(algorithm):
+    x, w = arrays(3, (1, 9, 9, 16), (3, 3, 16, 16))
+    g = core.Graph()
+    v = core.Variable(w)
+    attrs, _ = convolution(x.shape, w.shape, algorithm=algorithm)
+    (y,) = g.add("conv2d", [g.input("x", list(x.shape)), g.variable(v)], attrs)
+    plan = core.Plan(g, [y])
+    (before,) = plan.run([x])
+    v.assign(2 * w)
+    np.testing.assert_array_equal(plan.run([x])[0], 2 * before)
+
+
+def test_plans_share_weights():
+    w = core.Variable(arrays(4, (3, 3, 64, 64))[0])
+    store = core.PackStore()
+    plans, sizes = [], []
+    for size in (28, 40, 57):
+        g = core.Graph()
+        attrs, _ = convolution((1, size, size, 64), (3, 3, 64, 64))
+        x = np.zeros((1, size, size, 64), "float32")
+        (y,) = g.add("conv2d", [g.input("x", list(x.shape)), g.variable(w)], attrs)
+        plans.append(core.Plan(g, [y], store))
+        assert algorithms(plans[-1], x) == ["winograd F(4,3)"]
+        sizes.append(store.bytes)
+    assert sizes[0] == sizes[1] == sizes[2] >= 4 * 36 * 64 * 64
+
+
+def test_training():
+    """Forward and input gradient in a plan that changes the weights."""
+    x, w, seed = arrays(5, (4, 24, 24, 64), (3, 3, 64, 48), (4, 24, 24, 48))
+    g = core.Graph()
+    v = core.Variable(w)
+    xi, wi = g.input("x", list(x.shape)), g.variable(v)
+    attrs, _ = convolution(x.shape, w.shape)
+    (y,) = g.add("conv2d", [xi, wi], attrs)
+    dx, dw = g.gradients([y], [g.constant(seed)], [xi, wi])
+    rate = g.constant(np.array(1e-3, "float32"))
+    g.add("sgd_update", [wi, dw, None, rate], {"momentum": 0.0, "nesterov": False})
+    plan = core.Plan(g, [y, dx, dw])
+    ran = {s["op"]: s["algorithm"] for s in plan.profile([x])}
+    assert ran["conv2d"] == ran["conv_transpose2d"] == "winograd F(4,3)"
+    now = v.numpy().copy()
+    assert np.abs(now - w).max() > 0
+    got = plan.run([x])
+    want = exact(x, now, (1, 1, 1, 1)), exact(seed, now, (1, 1, 1, 1), True)
+    for a, b in zip(got, want, strict=False):
+        np.testing.assert_allclose(a, b, rtol=0, atol=5e-6 * np.abs(b).max())
+
+
+def test_precision_of_sessions():
+    x, w1, w2 = arrays(6, (1, 64, 28, 28), (64, 64, 3, 3), (64, 64, 3, 3))
+    model = ModelGraph(
+        "net",
+        [ValueInfo("x", "float32", x.shape)],
+        [ValueInfo("y", "float32", None)],
+        [
+            Node("Conv", ["x", "w1"], ["a"], {"pads": [1, 1, 1, 1]}, version=13),
+            Node("Conv", ["a", "w2"], ["y"], {"pads": [1, 1, 1, 1]}, version=13),
+        ],
+        {"w1": w1, "w2": w2},
+        {},
+    )
+    want = ref.conv2d(x, w1, None, padding=((1, 1), (1, 1)))
+    want = ref.conv2d(want, w2, None, padding=((1, 1), (1, 1)))
+    found = {}
+    for precision in ("default", "strict"):
+        session = fastconv.InferenceSession(model, precision=precision)
+        (y,) = session.run(None, {"x": x})
+        np.testing.assert_allclose(y, want, rtol=0, atol=1e-5 * np.abs(want).max())
+        rows = session.profile({"x": x})
+        found[precision] = [r["algorithm"] for r in rows if r["op"] == "conv2d"]
+    assert found == {"default": ["winograd F(4,3)"] * 2, "strict": ["direct"] * 2}

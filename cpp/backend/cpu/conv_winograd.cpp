@@ -155,9 +155,11 @@ class Winograd {
       const Tile t = tile(first + i);
       const float* image = x + t.image * p_.in_h * p_.in_w * p_.in_c;
       const std::int64_t row = t.row + q.h.i0, col = t.col + q.w.i0;
+      a.next = nullptr;
       if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
         a.x = image + (row * p_.in_w + col) * p_.in_c;
         a.x_row = p_.in_w * p_.in_c;
+        if (i + 1 < n && col + s_.m + s_.alpha <= p_.in_w) a.next = a.x + s_.m * p_.in_c;
       } else {
         copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.alpha, col, s_.alpha, 1, patch);
         a.x = patch;
@@ -205,6 +207,7 @@ class Winograd {
       a.s = s + i * b.vectors * table_.width;
       a.y = y + at;
       a.residual = residual ? residual + at : nullptr;
+      a.next = i + 1 < n && t.col + 2 * s_.m <= p_.out_w ? a.y + s_.m * p_.out_c : nullptr;
       table_.winograd_output(a);
     }
   }

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kInputBytes = 300 << 10;  // of a block's transformed input: stays in L2 beside the weights
 constexpr std::int64_t kLeastTiles = 8;          // of a block, for the weights that it reads
-constexpr std::int64_t kSharedBytes = 2 << 20;   // of the whole transformed input, to make it once for all pieces
+constexpr std::int64_t kSharedBytes = 5 << 18;   // of the whole transformed input, to make it once for all pieces
 constexpr std::int64_t kSharedTiles = 16;        // of a block then
 constexpr std::int64_t kLeastChannels = 128;     // of a piece's output, where each transforms its input
 constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
@@ -36,7 +36,8 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * static_cast<std::int64_t>(sizeof(float));
   s.shared = s.tiles * tile_bytes <= kSharedBytes;
-  const std::int64_t most = s.shared ? kSharedTiles : std::max(kLeastTiles, kInputBytes / tile_bytes);
+  const std::int64_t most =
+      s.shared ? kSharedTiles : std::max(kLeastTiles, std::min(kInputBytes / tile_bytes, ceil_div(s.tiles, kPieces)));
   s.block = ceil_div(s.tiles, ceil_div(s.tiles, most));
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? channel_blocks : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);

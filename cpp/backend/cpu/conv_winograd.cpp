@@ -35,7 +35,7 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * static_cast<std::int64_t>(sizeof(float));
-  s.shared = s.tiles * tile_bytes <= kSharedBytes;
+  s.shared = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes) <= kSharedBytes;
   const std::int64_t most =
       s.shared ? kSharedTiles : std::max(kLeastTiles, std::min(kInputBytes / tile_bytes, ceil_div(s.tiles, kPieces)));
   s.block = ceil_div(s.tiles, ceil_div(s.tiles, most));

@@ -23,8 +23,10 @@
 #define FASTCONV_UNROLL _Pragma("GCC unroll 64")
 #define FASTCONV_NOINLINE __attribute__((noinline))
 #define FASTCONV_INLINE inline __attribute__((always_inline))
+#define FASTCONV_PREFETCH(p) __builtin_prefetch(p, 0, 2)  // into L2; p may be anything
 #else
 #define FASTCONV_UNROLL
 #define FASTCONV_NOINLINE
 #define FASTCONV_INLINE inline
+#define FASTCONV_PREFETCH(p)
 #endif

@@ -109,7 +109,13 @@ template <class T, int M>
 FASTCONV_NOINLINE void input_tile(const WinogradInputArgs<T>& a) {
   constexpr int W = Vec<T>::width;
   std::int64_t c = 0;
-  for (; c + W <= a.channels; c += W) input_vector<T, M, false>(a, a.x + c, a.v + c, W);
+  for (; c + W <= a.channels; c += W) {
+    if (a.next) {  // the processor does not follow that many streams; two columns are this tile's too
+      FASTCONV_UNROLL for (int i = 0; i < M + 2; ++i) FASTCONV_UNROLL for (int j = 2; j < M + 2; ++j)
+          FASTCONV_PREFETCH(a.next + c + i * a.x_row + j * a.x_pixel);
+    }
+    input_vector<T, M, false>(a, a.x + c, a.v + c, W);
+  }
   if (c < a.channels) input_vector<T, M, true>(a, a.x + c, a.v + c, static_cast<int>(a.channels - c));
 }
 
@@ -168,6 +174,10 @@ void output_tile(const WinogradOutputArgs<T>& a) {
   const bool whole = a.rows == M && a.columns == M;
   for (std::int64_t c = 0; c < a.channels; c += W) {
     const auto n = static_cast<int>(a.channels - c < W ? a.channels - c : W);
+    if (a.next) {
+      FASTCONV_UNROLL for (int i = 0; i < M; ++i) FASTCONV_UNROLL for (int j = 0; j < M; ++j)
+          FASTCONV_PREFETCH(a.next + c + i * a.y_row + j * a.y_pixel);
+    }
     if (whole && n == W)
       whole_output<T, M>(a, c);
     else

@@ -14,6 +14,7 @@ struct WinogradInputArgs {
   const T* x;
   std::int64_t x_row, x_pixel;
   std::int64_t channels;
+  const T* next;  // the tile m pixels further, to be fetched meanwhile, or null
   T* v;
   std::int64_t v_plane;
 };
@@ -31,7 +32,8 @@ struct WinogradOutputArgs {
   T* y;
   std::int64_t y_row, y_pixel;
   int rows, columns;
-  bool clamp;  // y = min(max(y, lo), hi); NaN stays NaN
+  const T* next;  // where the next tile's go, to be fetched meanwhile, or null
+  bool clamp;     // y = min(max(y, lo), hi); NaN stays NaN
   T lo, hi;
 };
 

@@ -67,7 +67,7 @@ void test_winograd_input(const KernelTable<T>& table) {
     Guarded<T> x((alpha - 1) * (a.x_row + a.x_pixel) + a.channels), v((planes - 1) * a.v_plane + whole);
     fill_random(x);
     for (std::int64_t i = 0; i < v.size(); ++i) v[i] = T(777);
-    a.x = x.data(), a.v = v.data();
+    a.x = x.data(), a.v = v.data(), a.next = random_int(0, 1) ? x.data() + a.m * a.x_pixel : nullptr;
     table.winograd_input(a);
     const Matrix b = transforms(a.m).input;
     for (std::int64_t plane = 0; plane < planes; ++plane)
@@ -105,6 +105,7 @@ void test_winograd_output(const KernelTable<T>& table) {
     for (std::int64_t i = 0; i < y.size(); ++i) y[i] = add == 2 ? residual[i] : T(777);
     a.s = s.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
     if (add) a.residual = add == 1 ? residual.data() : y.data();
+    if (random_int(0, 1)) a.next = y.data() + a.m * a.y_pixel;
     table.winograd_output(a);
     const Matrix t = transforms(a.m).output;
     std::vector<bool> written(static_cast<std::size_t>(y.size()));
@@ -152,7 +153,7 @@ void test_winograd_weights(const KernelTable<T>& table) {
     const std::int64_t n = table.width;
     Guarded<T> x(planes * n), v(planes * n), y(a.m * a.m * n);
     fill_random(x);
-    table.winograd_input({a.m, x.data(), alpha * n, n, n, v.data(), n});
+    table.winograd_input({a.m, x.data(), alpha * n, n, n, nullptr, v.data(), n});
     for (std::int64_t plane = 0; plane < planes; ++plane)
       for (std::int64_t c = 0; c < n; ++c) v[plane * n + c] *= u[plane * a.u_plane + c];
     WinogradOutputArgs<T> o{};
@@ -175,7 +176,7 @@ void test_winograd_weights(const KernelTable<T>& table) {
   Guarded<T> x(16 * n), v(16 * n), y(4 * n);
   fill_random(x);
   x[5 * n] = std::numeric_limits<T>::quiet_NaN();
-  table.winograd_input({2, x.data(), 4 * n, n, n, v.data(), n});
+  table.winograd_input({2, x.data(), 4 * n, n, n, nullptr, v.data(), n});
   WinogradOutputArgs<T> o{};
   o.m = o.rows = o.columns = 2;
   o.s = v.data(), o.s_plane = o.channels = n;

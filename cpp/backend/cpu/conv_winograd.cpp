@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kInputBytes = 300 << 10;  // of a block's transformed input: stays in L2 beside the weights
 constexpr std::int64_t kLeastTiles = 8;          // of a block, for the weights that it reads
-constexpr std::int64_t kSharedBytes = 2 << 20;   // of the whole transformed input, to make it once for all pieces
+constexpr std::int64_t kSharedBytes = 5 << 18;   // of the whole transformed input, to make it once for all pieces
 constexpr std::int64_t kSharedTiles = 16;        // of a block then
 constexpr std::int64_t kLeastChannels = 128;     // of a piece's output, where each transforms its input
 constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
@@ -35,8 +35,9 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * static_cast<std::int64_t>(sizeof(float));
-  s.shared = s.tiles * tile_bytes <= kSharedBytes;
-  const std::int64_t most = s.shared ? kSharedTiles : std::max(kLeastTiles, kInputBytes / tile_bytes);
+  s.shared = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes) <= kSharedBytes;
+  const std::int64_t most =
+      s.shared ? kSharedTiles : std::max(kLeastTiles, std::min(kInputBytes / tile_bytes, ceil_div(s.tiles, kPieces)));
   s.block = ceil_div(s.tiles, ceil_div(s.tiles, most));
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? channel_blocks : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
@@ -155,9 +156,11 @@ class Winograd {
       const Tile t = tile(first + i);
       const float* image = x + t.image * p_.in_h * p_.in_w * p_.in_c;
       const std::int64_t row = t.row + q.h.i0, col = t.col + q.w.i0;
+      a.next = nullptr;
       if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
         a.x = image + (row * p_.in_w + col) * p_.in_c;
         a.x_row = p_.in_w * p_.in_c;
+        if (i + 1 < n && col + s_.m + s_.alpha <= p_.in_w) a.next = a.x + s_.m * p_.in_c;
       } else {
         copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.alpha, col, s_.alpha, 1, patch);
         a.x = patch;
@@ -205,6 +208,7 @@ class Winograd {
       a.s = s + i * b.vectors * table_.width;
       a.y = y + at;
       a.residual = residual ? residual + at : nullptr;
+      a.next = i + 1 < n && t.col + 2 * s_.m <= p_.out_w ? a.y + s_.m * p_.out_c : nullptr;
       table_.winograd_output(a);
     }
   }

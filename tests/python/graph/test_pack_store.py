@@ -43,7 +43,8 @@ class Net:
         y = g.add("dense", [y, g.variable(self.head)])[0]
         scale = g.add("exp", [g.constant(np.arange(5, dtype="float32"))])[0]
         y = g.add("mul", [y, scale])[0]
-        return core.Plan(g, [y], store)
+        # Strict: one algorithm, and so one pack, whatever the size.
+        return core.Plan(g, [y], store, strict=True)
 
     def check(self, plan, size, batch=1, seed=0):
         """Compare with a plan of its own."""

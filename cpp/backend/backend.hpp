@@ -57,12 +57,18 @@ struct PackRequest {
   std::string key = {};
 };
 
+// What a plan asks of its algorithms.
+struct PlanOptions {
+  bool strict = false;    // none with more error than direct summation
+  bool any_size = false;  // the same at every map size and batch, so that the plans of many shapes share their packs
+};
+
 // What a backend sees of the node that it plans.
 class PlanContext {
  public:
-  PlanContext(const Graph& graph, const Node& node, const std::vector<bool>& stable, bool strict,
+  PlanContext(const Graph& graph, const Node& node, const std::vector<bool>& stable, const PlanOptions& options,
               std::vector<PackRequest>& packs)
-      : graph_(graph), node_(node), stable_(stable), strict_(strict), packs_(packs) {}
+      : graph_(graph), node_(node), stable_(stable), options_(options), packs_(packs) {}
   const Node& node() const { return node_; }
   const Attrs& attrs() const { return node_.attrs; }
   bool has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNone; }
@@ -78,7 +84,7 @@ class PlanContext {
   // Whether the value only depends on variables that the plan does not change, so that it is packed once.
   bool stable(int value) const { return stable_[value]; }
   // Only algorithms with the error of direct summation are wanted.
-  bool strict() const { return strict_; }
+  const PlanOptions& options() const { return options_; }
   // Returns the slot for RunContext::packed.
   int pack(PackRequest request) {
     packs_.push_back(std::move(request));
@@ -89,7 +95,7 @@ class PlanContext {
   const Graph& graph_;
   const Node& node_;
   const std::vector<bool>& stable_;
-  bool strict_;
+  PlanOptions options_;
   std::vector<PackRequest>& packs_;
 };
 

@@ -106,8 +106,9 @@ std::vector<std::optional<int>> from_ids(const std::vector<int>& ids) {
 
 class PyPlan {
  public:
-  PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict)
-      : plan_(graph, outputs, cpu::backend(), std::move(store), strict) {}
+  PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict,
+         bool any_size)
+      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size}) {}
 
   // threads: 0 for num_threads().
   py::list run(const py::sequence& feeds, int threads) {
@@ -324,8 +325,8 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("bytes", &PackStore::bytes);
 
   py::class_<PyPlan>(m, "Plan")
-      .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool>(), py::arg("graph"),
-           py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false)
+      .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool>(), py::arg("graph"),
+           py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false, py::arg("any_size") = false)
       .def("run", &PyPlan::run, py::arg("feeds"), py::arg("threads") = 0)
       .def("profile", &PyPlan::profile, py::arg("feeds"), py::arg("threads") = 0)
       .def_property_readonly("memory", &PyPlan::memory);

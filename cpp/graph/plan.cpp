@@ -14,7 +14,7 @@
 namespace fastconv {
 
 Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend, std::shared_ptr<PackStore> store,
-           bool strict) {
+           const PlanOptions& options) {
   Graph graph = source;
   for (int out : outputs) output_types_.push_back(graph.value(out).type);
   for (int in : graph.inputs()) {
@@ -25,7 +25,7 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
   const std::vector<bool> stable = passes::stable_values(graph);
   preparation_ = std::make_unique<Preparation>(graph, stable, std::move(store));
   std::vector<std::size_t> run_nodes;
-  plan_nodes(graph, stable, backend, strict, run_nodes);
+  plan_nodes(graph, stable, backend, options, run_nodes);
   for (int out : outputs)
     if (stable[out]) preparation_->keep_value(out);
   locations_.resize(graph.values().size());
@@ -39,12 +39,12 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
 Plan::~Plan() { ArenaPool::instance().unregister_size(pool_bytes_); }
 
 // Asks the backend for the steps: those of stable nodes go to the preparation.
-void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend, bool strict,
-                      std::vector<std::size_t>& run_nodes) {
+void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
+                      const PlanOptions& options, std::vector<std::size_t>& run_nodes) {
   for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
     const Node& node = graph.nodes()[n];
     std::vector<PackRequest> requests;
-    PlanContext context(graph, node, stable, strict, requests);
+    PlanContext context(graph, node, stable, options, requests);
     PlannedStep planned;
     planned.step = backend.plan(context);
     if (!planned.step.run)

@@ -26,10 +26,9 @@ struct MemoryReport {
 
 class Plan {
  public:
-  // Plans with the same store share what they prepare from the same variables. A strict one has no algorithm with more
-  // error than direct summation.
+  // Plans with the same store share what they prepare from the same variables.
   Plan(const Graph& graph, std::vector<int> outputs, const Backend& backend, std::shared_ptr<PackStore> store = nullptr,
-       bool strict = false);
+       const PlanOptions& options = {});
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -64,8 +63,8 @@ class Plan {
   };
 
   void execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::vector<double>* seconds);
-  void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend, bool strict,
-                  std::vector<std::size_t>& run_nodes);
+  void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
+                  const PlanOptions& options, std::vector<std::size_t>& run_nodes);
   void place_stable(const Graph& graph, const std::vector<bool>& stable);
   void run_step(const PlannedStep& step, RunContext& context, std::byte* arena) const;
   std::vector<void*> locate(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::byte* arena,

@@ -15,6 +15,7 @@ constexpr std::int64_t kSharedTiles = 16;        // of a block then
 constexpr std::int64_t kLeastChannels = 128;     // of a piece's output, where each transforms its input
 constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
 constexpr std::int64_t kLeastInputs = 8;         // channels: a product of fewer is mostly loads and stores
+constexpr std::int64_t kUsualSize = 28;          // of maps, where the choice is made for any size
 constexpr std::int64_t kLine = 16;               // floats
 
 struct Size {
@@ -298,12 +299,18 @@ class Costs {
 
 // m, or 0 where direct convolution is better.
 std::int64_t choose(const PlanContext& c, const ConvPass& p) {
-  if (c.strict() || !covers(p)) return 0;
+  if (c.options().strict || !covers(p)) return 0;
   const std::string wish = c.attrs().text("algorithm", "");
   if (!wish.empty()) return wish == "winograd F(2,3)" ? 2 : wish == "winograd F(4,3)" ? 4 : 0;
   if (p.in_c < kLeastInputs) return 0;
   const bool stable = c.stable(p.w);
-  const Costs costs(p, stable);
+  ConvPass sized = p;
+  if (c.options().any_size) {
+    sized.n = 1;
+    sized.in_h = sized.out_h = sized.in_w = sized.out_w = sized.phases[0].h.outputs = kUsualSize;
+    sized.phases[0].h.i0 = -1;
+  }
+  const Costs costs(sized, stable);
   const double two = costs.winograd(2), four = costs.winograd(4);
   if (std::min(two, four) * (stable ? 1.15 : 1.3) > costs.direct()) return 0;
   return two < four ? 2 : 4;

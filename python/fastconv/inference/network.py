@@ -64,6 +64,11 @@ class Network:
     def __init__(self, model: ModelGraph, strict: bool = False) -> None:
         check_operators(model)
         self.strict = strict
+        # Where maps have any size, one algorithm for all: its packed weights are shared.
+        self.any_size = any(
+            info.shape is None or not all(isinstance(n, int) for n in info.shape[1:])
+            for info in model.inputs
+        )
         self.model = simplify(model)  # a new one: folding changes it
         self.variables = Variables()
         self.store = _core.PackStore()
@@ -112,7 +117,7 @@ class Network:
             else:
                 results.append(len(ids))
                 ids.append(tensor.at())
-        plan = _core.Plan(graph.core, ids, self.store, self.strict)
+        plan = _core.Plan(graph.core, ids, self.store, self.strict, self.any_size)
         check_memory(sum(plan.memory.values()))
         values = {n: Value(t.shape, t.dtype, t.value is not None) for n, t in tensors.items()}
         return Plan(plan, inputs, results, values)

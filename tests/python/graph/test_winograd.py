@@ -224,6 +224,21 @@ def test_plans_share_weights():
     assert store.bytes == 0
 
 
+def test_any_size_has_one_algorithm():
+    (w,) = arrays(4, (3, 3, 64, 64))
+    v, store, sizes, used = core.Variable(w), core.PackStore(), [], set()
+    for size, batch in ((1, 1), (2, 3), (7, 1), (28, 1), (60, 4)):
+        g = core.Graph()
+        x = np.zeros((batch, size, size, 64), "float32")
+        attrs, _ = convolution(x.shape, w.shape)
+        (y,) = g.add("conv2d", [g.input("x", list(x.shape)), g.variable(v)], attrs)
+        plan = core.Plan(g, [y], store, any_size=True)
+        used.update(algorithms(plan, x))
+        sizes.append(store.bytes)
+    assert used == {"winograd F(4,3)"}
+    assert len(set(sizes)) == 1
+
+
 def test_training():
     """Forward and input gradient in a plan that changes the weights."""
     x, w, seed = arrays(5, (4, 24, 24, 64), (3, 3, 64, 48), (4, 24, 24, 48))

@@ -14,10 +14,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
+
+from peers import process
 
 ENGINES = ["fastconv", "torch", "torch-channels-last", "keras"]
 
@@ -148,16 +148,14 @@ def worker(args):
 
 def start(args, engine, data, seed, epochs):
     """Run one engine in a process of its own; None when it is not installed."""
-    python = dict(item.split("=", 1) for item in args.python).get(engine, sys.executable)
-    command = [python, __file__, "worker", "--engine", engine, "--data", str(data)]
-    command += ["--seed", str(seed), "--epochs", str(epochs), "--threads", str(args.threads)]
-    env = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-    result = subprocess.run(command, capture_output=True, text=True, env=env)
-    if result.returncode:
-        last = result.stderr.strip().splitlines()[-1:] or ["no message"]
-        print(f"{engine}: left out ({last[0]})", flush=True)
+    python = process.python_of(args.python, engine)
+    command = [python, Path(__file__).resolve(), "worker", "--engine", engine, "--data", data]
+    command += ["--seed", seed, "--epochs", epochs, "--threads", args.threads]
+    try:
+        return process.run(command, engine, args.threads)
+    except process.Failed as failure:
+        print(f"{engine}: left out ({failure})", flush=True)
         return None
-    return json.loads(result.stdout.strip().splitlines()[-1])
 
 
 def write_data(folder):

@@ -16,15 +16,19 @@ its own: --python fastconv-old=/path/to/venv/bin/python
 """
 
 import argparse
+import datetime
+import os
+import platform
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
-from peers import networks, process, records
+from peers import networks, process, records, report, shapes
 
+ROOT = Path(__file__).resolve().parents[1]
 ONE = "fastconv,onnxruntime,openvino,ncnn,mnn"
 MANY = "fastconv,onnxruntime,openvino,torch,torch-channels-last"
+START = "fastconv,onnxruntime,openvino,ncnn"
 WORST_ERROR = 1e-3
 
 
@@ -34,10 +38,6 @@ def numbers(text):
 
 def names(text):
     return text.split(",")
-
-
-def python_of(args, engine):
-    return dict(item.split("=", 1) for item in args.python).get(engine, sys.executable)
 
 
 def measure_case(args, network, threads, batch, folder):
@@ -56,7 +56,7 @@ def measure_case(args, network, threads, batch, folder):
             output = Path(folder) / f"{engine}.npy"
             try:
                 found = process.measure(
-                    python_of(args, engine),
+                    process.python_of(args.python, engine),
                     {**task, "engine": engine, "files": files, "output": str(output)},
                 )
             except process.Failed as failure:
@@ -64,8 +64,7 @@ def measure_case(args, network, threads, batch, folder):
                 engines.remove(engine)
                 continue
             found["error"] = records.error(np.load(output), expected)
-            found |= {"kind": "run", "round": number, "engine": engine}
-            result.append({**found, **{key: task[key] for key in ("network", "threads", "batch")}})
+            result.append(record("run", {**task, "engine": engine}, number, found))
             if not found["error"] <= WORST_ERROR:
                 print(f"  {engine}: WRONG OUTPUT, error {found['error']:.3g}", flush=True)
     return result
@@ -118,22 +117,62 @@ def run(args):
         )
 
 
-def machine():
-    import datetime
-    import os
-    import platform
+def own_file(args, network, folder):
+    """Return the network in fastconv's own format, as the engine that is measured writes it."""
+    target = Path(folder).absolute() / f"{network}.fastconv"
+    source = networks.files(args.work, network, 1)["onnx"]
+    python = process.python_of(args.python, "fastconv")
+    command = [python, "-m", "fastconv.cli", "convert", "--no-check", source, target]
+    process.run(command, "fastconv", 1, decode=False)
+    return target
 
+
+def start(args):
+    """Measure the time from the start of a process to its first result, and its memory."""
+    engines = args.engines or names(START)
+    with tempfile.TemporaryDirectory() as folder:
+        for network in args.networks:
+            networks.prepare(args.work, network, 1)
+            files = {**networks.files(args.work, network, 1), "fastconv": ""}
+            if any(not records.is_peer(engine) for engine in engines):
+                files["fastconv"] = own_file(args, network, folder)
+            for threads in args.threads:
+                found = []
+                for number in range(args.rounds):
+                    for engine in engines:
+                        task = {"network": network, "threads": threads, "batch": 1}
+                        task |= {"engine": engine, "files": files, "runs": 10}
+                        python = process.python_of(args.python, engine)
+                        result = process.first_result(python, task)
+                        found.append(record("start", task, number, result))
+                print(line(f"{network}, {threads} thread(s), start, ms", found, "seconds"))
+                for key, title in (
+                    ("memory_first", "peak memory"),
+                    ("memory", "after 10 more runs"),
+                ):
+                    memory = records.rounds(found, key)
+                    cells = [f"{e} {statistics.median(m) / 1e6:.0f}" for e, m in memory.items()]
+                    print(f"    {title}, MB: " + "  ".join(cells), flush=True)
+                if args.json:
+                    records.write(args.json, machine(), found)
+
+
+def record(kind, task, number, found):
+    keys = ("network", "threads", "batch", "engine")
+    date = datetime.date.today().isoformat()
+    return {"kind": kind, **{k: task[k] for k in keys}, "round": number, "date": date, **found}
+
+
+def machine():
     cpu = "unknown CPU"
     for text in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         if text.startswith("model name"):
             cpu = text.partition(":")[2].strip()
             break
-    cores = len(os.sched_getaffinity(0))
     return {
         "cpu": cpu,
-        "cores": cores,
+        "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "date": datetime.date.today().isoformat(),
     }
 
 
@@ -144,12 +183,20 @@ def prepare(args):
             print(network, batch, flush=True)
 
 
+def write_shapes(args):
+    for network in args.networks:
+        networks.prepare(args.work, network, 1)
+        path = ROOT / "bench" / "shapes" / f"{network}.txt"
+        path.write_text(shapes.of_model(networks.files(args.work, network, 1)["onnx"]))
+        print(path)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["run", "prepare"])
-    parser.add_argument("--networks", type=names, default=list(networks.NETWORKS))
+    parser.add_argument("what", choices=["run", "start", "prepare", "report", "shapes"])
+    parser.add_argument("--networks", type=names, help="default: all; start: resnet50")
     parser.add_argument("--engines", type=names, help=f"default: {ONE}; other batches: {MANY}")
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--batch", type=numbers, default=[1])
@@ -160,10 +207,19 @@ def main():
     parser.add_argument("--work", type=Path, default=networks.default_folder(), metavar="FOLDER")
     parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PYTHON")
     args = parser.parse_args()
+    if args.networks is None:
+        args.networks = ["resnet50"] if args.what == "start" else list(networks.NETWORKS)
     for network in args.networks:
         if network not in networks.NETWORKS:
             parser.error(f"no network {network!r}; there are {', '.join(networks.NETWORKS)}")
-    {"run": run, "prepare": prepare}[args.what](args)
+    if args.what == "report" and not (args.json and args.json.exists()):
+        parser.error("report needs --json FILE, written by run and start")
+    if args.what == "report":
+        report.write(records.read(args.json), ROOT / "docs")
+    elif args.what == "shapes":
+        write_shapes(args)
+    else:
+        {"run": run, "start": start, "prepare": prepare}[args.what](args)
 
 
 if __name__ == "__main__":

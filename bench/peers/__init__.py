@@ -1,1 +1,1 @@
-"""Parts of the inference benchmark: the networks, one module an engine, their processes, the report."""
+"""Parts of the inference benchmark: networks, one module an engine, processes, report."""

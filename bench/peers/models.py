@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from . import networks
 
+MIN_SPREAD = 0.03  # of two images' outputs, over the largest value
+
 
 class LeNet5(nn.Module):
     def __init__(self):
@@ -39,19 +41,33 @@ def build(name):
     elif name == "seresnet50":
         import timm
 
-        model = timm.create_model(name, pretrained=False)
+        model = timm.create_model(name, pretrained=False).eval()
     else:
         import torchvision
 
         extra = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
-        model = getattr(torchvision.models, name)(weights=None, **extra)
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):  # what a trained network has there is not 0 and 1
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 1.5)
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias, 0, 0.1)
+        model = getattr(torchvision.models, name)(weights=None, **extra).eval()
+    calibrate(model, name)
     return model.eval()
+
+
+def calibrate(model, name):
+    """Give the batch normalizations statistics near to those of the data, as training does.
+
+    With statistics at random, the activations of deep networks become the same for every input.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in norms:
+        layer.train().momentum = 1
+        nn.init.uniform_(layer.weight, 0.5, 1.5)
+        nn.init.normal_(layer.bias, 0, 0.3)
+    if norms:
+        with torch.no_grad():
+            model(torch.from_numpy(networks.batch_input(name, 4, seed=1)))
+    for layer in norms:
+        scale = layer.running_var.sqrt()
+        layer.running_mean += 0.1 * scale * torch.randn_like(scale)
+        layer.running_var *= torch.empty_like(scale).uniform_(0.7, 1.4)
 
 
 def load(name, folder):
@@ -98,8 +114,15 @@ def to_mnn(onnx_path, path):
 
 
 def reference(model, name, batch):
+    """Return outputs in float64; they must depend on the image, or a comparison shows nothing."""
+    images = [networks.batch_input(name, batch), networks.batch_input(name, 1, seed=2)]
+    images = np.concatenate(images)
     with torch.inference_mode():
-        return model.double()(torch.from_numpy(networks.batch_input(name, batch)).double()).numpy()
+        outputs = model.double()(torch.from_numpy(images).double()).numpy()
+    spread = np.abs(outputs[-1] - outputs[0]).max() / np.abs(outputs).max()
+    if not spread > MIN_SPREAD:
+        raise ValueError(f"two images differ in the output by {spread:.2g} of the largest value")
+    return outputs[:batch]
 
 
 def make(name, folder, batch):

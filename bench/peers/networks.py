@@ -43,12 +43,18 @@ def files(folder, name, batch):
     }
 
 
-def batch_input(name, batch):
-    """Return the images that every engine gets, (N, C, H, W) float32."""
+def batch_input(name, batch, seed=0):
+    """Return the images that every engine gets, (N, C, H, W) float32: patches of a colour, noise.
+
+    Noise alone would look the same after a few layers, whatever the seed.
+    """
     import numpy as np
 
-    shape = (batch, *NETWORKS[name])
-    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    channels, height, width = NETWORKS[name]
+    rng = np.random.default_rng(seed)
+    coarse = rng.standard_normal((batch, channels, 7, 7), dtype=np.float32)
+    patches = coarse.repeat(height // 7, axis=2).repeat(width // 7, axis=3)
+    return patches + rng.standard_normal(patches.shape, dtype=np.float32) / 2
 
 
 def prepare(folder, name, batch, python=sys.executable):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +21,16 @@ def environment(engine, threads):
     return env
 
 
-def run(command, engine, threads):
+def python_of(options, engine):
+    """Return the interpreter of an engine; options are strings ENGINE=PYTHON."""
+    for option in options:
+        name, _, python = option.partition("=")
+        if name == engine:
+            return str(Path(python).absolute())
+    return sys.executable
+
+
+def run(command, engine, threads, decode=True):
     """Run a command to its end and return its last line of output, decoded from JSON."""
     env = environment(engine, threads)
     result = subprocess.run(
@@ -29,7 +39,7 @@ def run(command, engine, threads):
     if result.returncode:
         last = result.stderr.strip().splitlines()[-1:] or [f"status {result.returncode}"]
         raise Failed(last[0])
-    return json.loads(result.stdout.strip().splitlines()[-1])
+    return json.loads(result.stdout.strip().splitlines()[-1]) if decode else None
 
 
 def worker_command(python, task):

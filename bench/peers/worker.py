@@ -72,7 +72,7 @@ def first_result(task, files):
     memory = peak_memory()
     for _ in range(task["runs"]):
         run()
-    return {"memory_first": memory, "memory": peak_memory()}
+    return {"memory_first": memory, "memory": peak_memory(), "runs": task["runs"]}
 
 
 def main():

@@ -8,7 +8,8 @@ python bench/inference.py shapes                    write bench/shapes/NETWORK.t
 
 Every engine runs in a process of its own, in rounds A B C A B C; the ratio best peer / fastconv is
 taken round by round, its median is reported. Outputs are compared with PyTorch in float64. With
---json, results are added to the file (same cases are replaced), so a long run can be done in parts.
+--json, results are added to the file, so a long run can be done in parts; a case that is measured
+again replaces the old one as a whole, since only figures of one run compare.
 
 Engines: fastconv, onnxruntime, openvino, ncnn, mnn, torch, torch-channels-last; variants of
 fastconv: fastconv-strict, fastconv-avx2, fastconv-scalar, and any fastconv-NAME with a python of
@@ -17,6 +18,7 @@ its own: --python fastconv-old=/path/to/venv/bin/python
 
 import argparse
 import datetime
+import itertools
 import os
 import platform
 import statistics
@@ -40,40 +42,51 @@ def names(text):
     return text.split(",")
 
 
-def measure_case(args, network, threads, batch, folder):
-    """Measure one network in rounds; return the records."""
-    import numpy as np
-
-    networks.prepare(args.work, network, batch)
-    paths = networks.files(args.work, network, batch)
-    expected = np.load(paths["reference"])
-    files = {kind: str(path) for kind, path in paths.items() if kind != "reference"}
-    engines = args.engines or names(ONE if batch == 1 else MANY)
-    task = {"network": network, "threads": threads, "batch": batch, "seconds": args.seconds}
-    result = []
+def in_rounds(args, kind, task, engines, measure):
+    """Measure each engine in turn, A B C A B C; a peer that fails is left out. Return records."""
+    engines, found = list(engines), []
     for number in range(args.rounds):
         for engine in list(engines):
-            output = Path(folder) / f"{engine}.npy"
+            python = process.python_of(args.python, engine)
             try:
-                found = process.measure(
-                    process.python_of(args.python, engine),
-                    {**task, "engine": engine, "files": files, "output": str(output)},
-                )
+                result = measure(python, {**task, "engine": engine})
             except process.Failed as failure:
+                if not records.is_peer(engine):
+                    raise SystemExit(f"{engine} failed on {task['network']}: {failure}") from None
                 print(f"  {engine}: LEFT OUT ({failure})", flush=True)
                 engines.remove(engine)
                 continue
-            found["error"] = records.error(np.load(output), expected)
-            result.append(record("run", {**task, "engine": engine}, number, found))
-            if not found["error"] <= WORST_ERROR:
-                print(f"  {engine}: WRONG OUTPUT, error {found['error']:.3g}", flush=True)
-    return result
+            case = {key: task[key] for key in ("network", "threads", "batch")}
+            date = datetime.date.today().isoformat()
+            found.append(
+                {"kind": kind, **case, "engine": engine, "round": number, "date": date, **result}
+            )
+    return found
 
 
-def line(title, found, figure="median", scale=1e3):
+def run_case(args, network, threads, batch, folder):
+    """Measure one network; return the records."""
+    import numpy as np
+
+    networks.prepare(args.work, network, batch)
+    files = networks.files(args.work, network, batch)
+    expected = np.load(files.pop("reference"))
+    output = Path(folder) / "output.npy"
+    task = {"network": network, "threads": threads, "batch": batch, "seconds": args.seconds}
+    task |= {"files": files, "output": str(output)}
+
+    def measure(python, task):
+        result = process.measure(python, task)
+        return {**result, "error": records.error(np.load(output), expected)}
+
+    engines = args.engines or names(ONE if batch == 1 else MANY)
+    return in_rounds(args, "run", task, engines, measure)
+
+
+def line(title, found, figure="median"):
     """Return one line: the median of each engine and the ratios of fastconv and its variants."""
     times = records.rounds(found, figure)
-    cells = [f"{name} {scale * statistics.median(t):.4g}" for name, t in times.items()]
+    cells = [f"{name} {1e3 * statistics.median(t):.4g}" for name, t in times.items()]
     for engine in times:
         each, ratio = records.ratios(times, engine)
         if ratio is not None and not records.is_peer(engine):
@@ -85,82 +98,59 @@ def line(title, found, figure="median", scale=1e3):
 
 
 def run(args):
-    wrong, every = [], []
+    cases = []
     with tempfile.TemporaryDirectory() as folder:
-        for batch in args.batch:
-            for threads in args.threads:
-                for network in args.networks:
-                    found = measure_case(args, network, threads, batch, folder)
-                    title = f"{network}, {threads} thread(s), batch {batch}, ms"
-                    print(line(title, found), flush=True)
-                    if args.errors:
-                        errors = {r["engine"]: r["error"] for r in found}
-                        print("    error: " + "  ".join(f"{e} {v:.1e}" for e, v in errors.items()))
-                    wrong += [r for r in found if not r["error"] <= WORST_ERROR]
-                    every += found
-                    if args.json:
-                        records.write(args.json, machine(), found)
-    summary = {}
-    for record in every:
-        summary.setdefault(records.case(record), []).append(record)
-    ratios = [records.ratios(records.rounds(found))[1] for found in summary.values()]
-    ratios = [r for r in ratios if r is not None]
+        for batch, threads, network in itertools.product(args.batch, args.threads, args.networks):
+            found = run_case(args, network, threads, batch, folder)
+            print(line(f"{network}, {threads} thread(s), batch {batch}, ms", found), flush=True)
+            if args.errors:
+                errors = {r["engine"]: r["error"] for r in found}
+                print("    error: " + "  ".join(f"{e} {v:.1e}" for e, v in errors.items()))
+            if args.json:
+                records.write(args.json, machine(), found)
+            cases.append(found)
+    ratios = [records.ratios(records.rounds(found))[1] for found in cases]
+    ratios = [ratio for ratio in ratios if ratio is not None]
     if len(ratios) > 1:
         mean = records.geometric_mean(ratios)
         print(f"geometric mean {mean:.2f}, smallest {min(ratios):.2f} of {len(ratios)} cases")
+    wrong = {
+        f"{r['engine']} on {r['network']} ({r['error']:.2g})"
+        for r in itertools.chain(*cases)
+        if not r["error"] <= WORST_ERROR
+    }
     if wrong:
-        raise SystemExit(
-            "WRONG OUTPUT: "
-            + ", ".join(
-                sorted({f"{r['engine']} on {r['network']} ({r['error']:.2g})" for r in wrong})
-            )
-        )
+        raise SystemExit(f"WRONG OUTPUT: {', '.join(sorted(wrong))}")
 
 
-def own_file(args, network, folder):
-    """Return the network in fastconv's own format, as the engine that is measured writes it."""
-    target = Path(folder).absolute() / f"{network}.fastconv"
+def write_own_file(args, network, target):
+    """Write the network in fastconv's own format, with the fastconv that is measured."""
     source = networks.files(args.work, network, 1)["onnx"]
     python = process.python_of(args.python, "fastconv")
-    command = [python, "-m", "fastconv.cli", "convert", "--no-check", source, target]
+    command = [python, "-m", "fastconv.cli", "convert", "--no-check", source.absolute(), target]
     process.run(command, "fastconv", 1, decode=False)
-    return target
 
 
 def start(args):
     """Measure the time from the start of a process to its first result, and its memory."""
     engines = args.engines or names(START)
     with tempfile.TemporaryDirectory() as folder:
-        for network in args.networks:
+        for network, threads in itertools.product(args.networks, args.threads):
             networks.prepare(args.work, network, 1)
-            files = {**networks.files(args.work, network, 1), "fastconv": ""}
-            if any(not records.is_peer(engine) for engine in engines):
-                files["fastconv"] = own_file(args, network, folder)
-            for threads in args.threads:
-                found = []
-                for number in range(args.rounds):
-                    for engine in engines:
-                        task = {"network": network, "threads": threads, "batch": 1}
-                        task |= {"engine": engine, "files": files, "runs": 10}
-                        python = process.python_of(args.python, engine)
-                        result = process.first_result(python, task)
-                        found.append(record("start", task, number, result))
-                print(line(f"{network}, {threads} thread(s), start, ms", found, "seconds"))
-                for key, title in (
-                    ("memory_first", "peak memory"),
-                    ("memory", "after 10 more runs"),
-                ):
-                    memory = records.rounds(found, key)
-                    cells = [f"{e} {statistics.median(m) / 1e6:.0f}" for e, m in memory.items()]
-                    print(f"    {title}, MB: " + "  ".join(cells), flush=True)
-                if args.json:
-                    records.write(args.json, machine(), found)
-
-
-def record(kind, task, number, found):
-    keys = ("network", "threads", "batch", "engine")
-    date = datetime.date.today().isoformat()
-    return {"kind": kind, **{k: task[k] for k in keys}, "round": number, "date": date, **found}
+            files = networks.files(args.work, network, 1)
+            if not all(records.is_peer(engine) for engine in engines):
+                files["fastconv"] = Path(folder) / f"{network}.fastconv"
+                if not files["fastconv"].exists():
+                    write_own_file(args, network, files["fastconv"])
+            task = {"network": network, "threads": threads, "batch": 1, "files": files, "runs": 10}
+            found = in_rounds(args, "start", task, engines, process.first_result)
+            print(line(f"{network}, {threads} thread(s), start, ms", found, "seconds"))
+            for key, title in (("memory_first", "peak memory"), ("memory", "after 10 more runs")):
+                memory = records.rounds(found, key)
+                cells = [f"{e} {statistics.median(m) / 1e6:.0f}" for e, m in memory.items()]
+                print(f"    {title}, MB: " + "  ".join(cells), flush=True)
+            if args.json:
+                records.write(args.json, machine(), found)
 
 
 def machine():

@@ -24,9 +24,9 @@ def read(path):
 
 
 def merge(old, new):
-    """Return old records with those of the same case and engine replaced by the new ones."""
-    seen = {(*case(r), r["engine"]) for r in new}
-    return [r for r in old if (*case(r), r["engine"]) not in seen] + new
+    """Return the records together; a case that is new replaces the old one, all engines of it."""
+    cases = {case(r) for r in new}
+    return [r for r in old if case(r) not in cases] + new
 
 
 def write(path, machine, records):

@@ -73,19 +73,16 @@ def record(engine, number, median, **more):
     }
 
 
-def test_records_of_the_same_case_are_replaced(tmp_path):
+def test_a_case_is_replaced_as_a_whole(tmp_path):
     from peers import records
 
     path = tmp_path / "results.json"
     old = [record("a", 0, 1.0), record("a", 1, 2.0), record("b", 0, 3.0)]
-    records.write(path, {"cpu": "x"}, old)
-    records.write(path, {"cpu": "x"}, [record("a", 0, 9.0), record("a", 0, 7.0, threads=2)])
-    found = records.read(path)["records"]
-    assert [(r["engine"], r["threads"], r["median"]) for r in found] == [
-        ("b", 1, 3.0),
-        ("a", 1, 9.0),
-        ("a", 2, 7.0),
-    ]
+    records.write(path, {"cpu": "x"}, [*old, record("b", 0, 4.0, threads=2)])
+    records.write(path, {"cpu": "x"}, [record("a", 0, 9.0), record("a", 0, 7.0, batch=8)])
+    keys = ("engine", "threads", "batch", "median")
+    found = [tuple(r[key] for key in keys) for r in records.read(path)["records"]]
+    assert found == [("b", 2, 1, 4.0), ("a", 1, 1, 9.0), ("a", 1, 8, 7.0)]
     assert list(tmp_path.iterdir()) == [path]
 
 

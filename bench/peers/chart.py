@@ -1,5 +1,6 @@
 """A dot chart as SVG: for each network, each peer's time over fastconv's."""
 
+import math
 from html import escape
 
 COLORS = {
@@ -10,28 +11,27 @@ COLORS = {
     "torch": "#e69f00",
     "torch-channels-last": "#56b4e9",
 }
-ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 22, 150, 300, 30, 74, 40
-HIGHEST = 4.0  # what lies beyond is drawn at the edge, with its value
+ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 22, 150, 300, 46, 74, 40
+TICKS = [0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20]  # the axis is logarithmic
 
 
 def text(x, y, value, anchor="start", more=""):
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(value)}</text>'
 
 
-def panel(left, title, rows, engines, highest):
+def panel(left, title, rows, engines, ticks):
     """Return the elements of one panel; rows are [(network, {engine: ratio})]."""
     bottom = TOP + ROW * len(rows)
 
     def at(ratio):
-        return left + PANEL * min(ratio, highest) / highest
+        return left + PANEL * math.log(ratio / ticks[0]) / math.log(ticks[-1] / ticks[0])
 
     parts = [text(left + PANEL / 2, TOP - 12, title, "middle", ' font-weight="bold"')]
-    step = 0.5 if highest <= 3 else 1
-    for i in range(round(highest / step) + 1):
-        x = at(i * step)
-        strong = 'stroke="#333"' if i * step == 1 else 'stroke="#ddd"'
-        parts.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{bottom}" {strong}/>')
-        parts.append(text(x, bottom + 15, f"{i * step:g}", "middle"))
+    for tick in ticks:
+        x = at(tick)
+        color = "#333" if tick == 1 else "#ddd"
+        parts.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{bottom}" stroke="{color}"/>')
+        parts.append(text(x, bottom + 15, f"{tick:g}", "middle"))
     for number, (_, ratios) in enumerate(rows):
         y = TOP + ROW * (number + 0.5)
         for engine in engines:
@@ -42,8 +42,6 @@ def panel(left, title, rows, engines, highest):
                 parts.append(
                     f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{fill}">{title}</circle>'
                 )
-                if ratios[engine] > highest:
-                    parts.append(text(x - 8, y + 4, f"{ratios[engine]:.1f}", "end"))
     return parts
 
 
@@ -56,7 +54,9 @@ def svg(panels, labels):
     """
     networks = [network for network, _ in panels[0][1]]
     every = [v for _, rows in panels for _, ratios in rows for v in ratios.values()]
-    highest = min(HIGHEST, max(2.0, -(-max(every) // 0.5) * 0.5))
+    lowest = max((t for t in TICKS if t <= min(every)), default=TICKS[0])
+    highest = min((t for t in TICKS if t >= max(every)), default=TICKS[-1])
+    ticks = [t for t in TICKS if min(lowest, 0.7) <= t <= max(highest, 2)]
     width = LEFT + (PANEL + GAP) * len(panels)
     height = TOP + ROW * len(networks) + BOTTOM
     parts = [
@@ -78,5 +78,5 @@ def svg(panels, labels):
             )
         parts.append(text(LEFT - 12, y + ROW / 2 + 4, network, "end"))
     for number, (title, rows) in enumerate(panels):
-        parts += panel(LEFT + (PANEL + GAP) * number, title, rows, labels, highest)
+        parts += panel(LEFT + (PANEL + GAP) * number, title, rows, labels, ticks)
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -38,7 +38,7 @@ def ordered(found, order):
 
 
 def threads_text(threads):
-    return "one thread" if threads == 1 else f"{threads} threads"
+    return {1: "one thread", 2: "two threads"}.get(threads, f"{threads} threads")
 
 
 def table(header, rows):
@@ -157,7 +157,7 @@ def section(data):
     starts = [r for r in data["records"] if r["kind"] == "start"]
     machine = data["machine"]
     versions, dates = version_text([*found, *starts])
-    rounds = max((r["round"] + 1 for r in found), default=0)
+    rounds = max(r["round"] + 1 for r in [*found, *starts])
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}; {dates}. {versions}.",
         f"Median of {rounds} rounds; the ratio is taken round by round.",

@@ -61,6 +61,16 @@ def ratios(times, engine="fastconv"):
     return each, statistics.median(each) if each else None
 
 
+def relative(times):
+    """Return {engine: time over fastconv's}, medians of the rounds; empty without fastconv."""
+    own = times.get("fastconv", [])
+    return {
+        engine: statistics.median(a / b for a, b in zip(each, own, strict=False))
+        for engine, each in times.items()
+        if own
+    }
+
+
 def geometric_mean(values):
     return math.exp(statistics.fmean(math.log(v) for v in values))
 

@@ -112,43 +112,27 @@ def version_text(found):
     return ", ".join(shown), " to ".join(dict.fromkeys([dates[0], dates[-1]]))
 
 
-def start_table(found):
-    """Return the lines of the table of starts."""
-    lines = []
-    for (batch, threads), cases in sorted(group(found).items()):
-        for network, these in cases.items():
-            runs = these[0]["runs"]
-            figures = {
-                key: records.rounds(these, key) for key in ("seconds", "memory_first", "memory")
-            }
-            rows = []
-            for engine in ordered(set(figures["seconds"]), LABELS):
-                memory = [statistics.median(figures[k][engine]) for k in ("memory_first", "memory")]
-                each = (
-                    [
-                        own / first
-                        for own, first in zip(
-                            figures["seconds"][engine], figures["seconds"]["fastconv"], strict=False
-                        )
-                    ]
-                    if "fastconv" in figures["seconds"]
-                    else []
-                )
-                rows.append(
-                    [
-                        LABELS.get(engine, engine),
-                        f"{statistics.median(figures['seconds'][engine]):.3f}",
-                        f"{statistics.median(each):.2f}" if each else "",
-                        *[f"{m / 1e6:.0f}" for m in memory],
-                    ]
-                )
-            header = [
-                f"{NAMES.get(network, network)}, batch {batch}, {threads_text(threads)}",
-                *["first result, s", "time / fastconv", "peak memory then, MB"],
-                f"after {runs} more runs, MB",
-            ]
-            lines += [*table(header, rows), ""]
-    return lines
+def start_table(network, batch, threads, found):
+    """Return the lines of the table of one network's starts."""
+    seconds, first, later = (
+        records.rounds(found, key) for key in ("seconds", "memory_first", "memory")
+    )
+    relative = records.relative(seconds)
+    header = [
+        f"{NAMES.get(network, network)}, batch {batch}, {threads_text(threads)}",
+        *["first result, s", "time / fastconv", "peak memory then, MB"],
+        f"after {found[0]['runs']} more runs, MB",
+    ]
+    rows = [
+        [
+            LABELS.get(engine, engine),
+            f"{statistics.median(seconds[engine]):.3f}",
+            f"{relative[engine]:.2f}" if engine in relative else "",
+            *[f"{statistics.median(memory[engine]) / 1e6:.0f}" for memory in (first, later)],
+        ]
+        for engine in ordered(set(seconds), LABELS)
+    ]
+    return table(header, rows)
 
 
 def section(data):
@@ -171,7 +155,10 @@ def section(data):
     if charted(grouped):
         lines += [f"![Time of each peer over fastconv's, batch 1]({CHART})", ""]
     if starts:
-        lines += ["### From process start to first result", "", *start_table(starts)]
+        lines += ["### From process start to first result", ""]
+    for (batch, threads), cases in sorted(group(starts).items()):
+        for network, these in cases.items():
+            lines += [*start_table(network, batch, threads, these), ""]
     return "\n".join(lines)
 
 
@@ -187,13 +174,8 @@ def picture(data):
     for threads, cases in charted(grouped):
         rows = []
         for network in ordered(shown, NAMES):
-            times = records.rounds(cases.get(network, []))
-            own = times.get("fastconv")
-            peers = {e: t for e, t in times.items() if own and records.is_peer(e)}
-            each = {
-                e: statistics.median(a / b for a, b in zip(t, own, strict=False))
-                for e, t in peers.items()
-            }
+            times = records.relative(records.rounds(cases.get(network, [])))
+            each = {engine: t for engine, t in times.items() if records.is_peer(engine)}
             engines |= each.keys()
             rows.append((NAMES.get(network, network), each))
         panels.append((threads_text(threads), rows))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -56,13 +57,15 @@ def first_result(python, task):
     """Return the seconds from the start of the process to its first result, and its memory."""
     command = worker_command(python, {**task, "first": True})
     env = environment(task["engine"], task["threads"])
-    start = time.perf_counter()
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=BENCH
-    ) as child:
-        line = child.stdout.readline()
-        seconds = time.perf_counter() - start
-        rest, errors = child.communicate()
-    if child.returncode or not line:
-        raise Failed((errors.strip().splitlines() or [f"status {child.returncode}"])[-1])
+    with tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=env, cwd=BENCH
+        ) as child:
+            line = child.stdout.readline()
+            seconds = time.perf_counter() - start
+            rest = child.stdout.read()
+        if child.returncode:
+            errors.seek(0)
+            raise Failed((errors.read().strip().splitlines() or [f"status {child.returncode}"])[-1])
     return {"seconds": seconds, **json.loads(line), **json.loads(rest.strip().splitlines()[-1])}

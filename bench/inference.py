@@ -162,7 +162,7 @@ def machine():
     return {
         "cpu": cpu,
         "cores": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "system": f"{platform.system()}, Python {platform.python_version()}",
     }
 
 

@@ -84,6 +84,15 @@ def latency_table(cases):
     return table(header, rows)
 
 
+def effort_text(found):
+    last = {}
+    for record in found:
+        last[records.case(record)] = max(last.get(records.case(record), 0), record["round"] + 1)
+    rounds = " to ".join(str(n) for n in sorted({min(last.values()), max(last.values())}))
+    durations = " to ".join(f"{d:g}" for d in sorted({r["duration"] for r in found}))
+    return f"Rounds: {rounds}, of {durations} s for each engine."
+
+
 def error_text(found):
     worst = {}
     for record in found:
@@ -141,17 +150,15 @@ def section(data):
     starts = [r for r in data["records"] if r["kind"] == "start"]
     machine = data["machine"]
     versions, dates = version_text([*found, *starts])
-    rounds = max(r["round"] + 1 for r in [*found, *starts])
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores; {machine['system']}; {dates}. {versions}.",
-        f"Median of {rounds} rounds; the ratio is taken round by round.",
         "",
     ]
     grouped = sorted(group(found).items())
     for (batch, threads), cases in grouped:
         lines += [f"### Batch {batch}, {threads_text(threads)}", "", *latency_table(cases), ""]
     if found:
-        lines += [error_text(found), ""]
+        lines += [f"{effort_text(found)} {error_text(found)}", ""]
     if charted(grouped):
         lines += [f"![Time of each peer over fastconv's, batch 1]({CHART})", ""]
     if starts:

@@ -55,6 +55,7 @@ def measure(task, files):
         "median": statistics.median(times),
         "minimum": min(times),
         "runs": len(times),
+        "duration": task["seconds"],
         "version": version(engine.PACKAGE),
     }
 

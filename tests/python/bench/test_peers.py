@@ -69,6 +69,7 @@ def record(engine, number, median, **more):
         "error": 1e-7,
         "date": "2026-01-01",
         "version": "1.0",
+        "duration": 0.5,
         **more,
     }
 
@@ -126,6 +127,7 @@ def test_report():
     assert text.index("ResNet-18") < text.index("AlexNet")
     assert "| geometric mean |  |  | **1.50** |" in text
     assert "fastconv 1.0, MNN 1.0" in text
+    assert "Rounds: 1, of 0.5 s" in text
     assert "| fastconv | 0.500 | 1.00 | 100 | 200 |" in text
 
 

@@ -1,5 +1,6 @@
 // The one interface between the planner and what executes a graph.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,9 +42,12 @@ struct Step {
   std::function<void(const RunContext&)> run;
   std::string algorithm;
   double flops = 0;           // multiply and add counted as two
+  double bytes = 0;           // of the node's inputs and outputs
   std::size_t scratch = 0;    // bytes for each thread
   std::size_t workspace = 0;  // bytes for the step
 
+  // A rough time on one core. It only decides what is too small for a second thread.
+  double seconds() const { return std::max(flops / 50e9, bytes / 20e9); }
   void execute(const RunContext& context) const;  // runs it, small ones in one thread
 };
 

@@ -85,6 +85,7 @@ class Plan {
   std::vector<Copy> copies_;
   std::vector<TensorType> input_types_, output_types_;
   std::vector<std::string> input_names_;
+  double seconds_ = 0;  // of the steps, roughly
   std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
   LongMutex alone_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,6 +42,9 @@ class RunContext {
 struct Step {
   std::function<void(const RunContext&)> run;
   std::string algorithm;
+  // Where several algorithms would do: what they were chosen by (the same for equal problems), and their names.
+  std::string problem;
+  std::vector<std::string> candidates;
   double flops = 0;           // multiply and add counted as two
   double bytes = 0;           // of the node's inputs and outputs
   std::size_t scratch = 0;    // bytes for each thread
@@ -65,6 +69,7 @@ struct PackRequest {
 struct PlanOptions {
   bool strict = false;    // none with more error than direct summation
   bool any_size = false;  // the same at every map size and batch, so that the plans of many shapes share their packs
+  std::map<std::string, std::string> algorithms = {};  // by problem, instead of the cost model's choice
 };
 
 // What a backend sees of the node that it plans.
@@ -99,7 +104,7 @@ class PlanContext {
   const Graph& graph_;
   const Node& node_;
   const std::vector<bool>& stable_;
-  PlanOptions options_;
+  const PlanOptions& options_;
   std::vector<PackRequest>& packs_;
 };
 

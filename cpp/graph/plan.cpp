@@ -291,4 +291,12 @@ std::vector<StepReport> Plan::profile(const std::vector<const void*>& feeds, con
   return report;
 }
 
+std::vector<Choice> Plan::choices() const {
+  std::vector<Choice> choices;
+  for (std::size_t i = 0; i < steps_.size(); ++i)
+    if (const Step& s = steps_[i].step; s.candidates.size() > 1)
+      choices.push_back({i, s.problem, s.algorithm, s.candidates});
+  return choices;
+}
+
 }  // namespace fastconv

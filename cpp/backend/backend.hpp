@@ -1,6 +1,8 @@
 // The one interface between the planner and what executes a graph.
 #pragma once
+#include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -40,10 +42,16 @@ class RunContext {
 struct Step {
   std::function<void(const RunContext&)> run;
   std::string algorithm;
+  // Where several algorithms would do: what they were chosen by (the same for equal problems), and their names.
+  std::string problem;
+  std::vector<std::string> candidates;
   double flops = 0;           // multiply and add counted as two
+  double bytes = 0;           // of the node's inputs and outputs
   std::size_t scratch = 0;    // bytes for each thread
   std::size_t workspace = 0;  // bytes for the step
 
+  // A rough time on one core. It only decides what is too small for a second thread.
+  double seconds() const { return std::max(flops / 50e9, bytes / 20e9); }
   void execute(const RunContext& context) const;  // runs it, small ones in one thread
 };
 
@@ -61,6 +69,7 @@ struct PackRequest {
 struct PlanOptions {
   bool strict = false;    // none with more error than direct summation
   bool any_size = false;  // the same at every map size and batch, so that the plans of many shapes share their packs
+  std::map<std::string, std::string> algorithms = {};  // by problem, instead of the cost model's choice
 };
 
 // What a backend sees of the node that it plans.
@@ -95,7 +104,7 @@ class PlanContext {
   const Graph& graph_;
   const Node& node_;
   const std::vector<bool>& stable_;
-  PlanOptions options_;
+  const PlanOptions& options_;
   std::vector<PackRequest>& packs_;
 };
 

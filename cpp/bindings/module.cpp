@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <new>
 
 #include "backend/cpu/cpu.hpp"
@@ -107,8 +108,8 @@ std::vector<std::optional<int>> from_ids(const std::vector<int>& ids) {
 class PyPlan {
  public:
   PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict,
-         bool any_size)
-      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size}) {}
+         bool any_size, std::map<std::string, std::string> algorithms)
+      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size, std::move(algorithms)}) {}
 
   // threads: 0 for num_threads().
   py::list run(const py::sequence& feeds, int threads) {
@@ -138,6 +139,19 @@ class PyPlan {
       row["shape"] = shape_tuple(s.shape);
       row["seconds"] = s.seconds;
       row["flops"] = s.flops;
+      rows.append(row);
+    }
+    return rows;
+  }
+
+  py::list choices() const {
+    py::list rows;
+    for (Choice& c : plan_.choices()) {
+      py::dict row;
+      row["step"] = c.step;
+      row["problem"] = std::move(c.problem);
+      row["algorithm"] = std::move(c.algorithm);
+      row["candidates"] = std::move(c.candidates);
       rows.append(row);
     }
     return rows;
@@ -325,10 +339,13 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("bytes", &PackStore::bytes);
 
   py::class_<PyPlan>(m, "Plan")
-      .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool>(), py::arg("graph"),
-           py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false, py::arg("any_size") = false)
+      .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool,
+                    std::map<std::string, std::string>>(),
+           py::arg("graph"), py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false,
+           py::arg("any_size") = false, py::arg("algorithms") = std::map<std::string, std::string>())
       .def("run", &PyPlan::run, py::arg("feeds"), py::arg("threads") = 0)
       .def("profile", &PyPlan::profile, py::arg("feeds"), py::arg("threads") = 0)
+      .def_property_readonly("choices", &PyPlan::choices)
       .def_property_readonly("memory", &PyPlan::memory);
 
   m.def("operators", &op_names);

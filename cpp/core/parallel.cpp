@@ -3,10 +3,12 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <memory>
 #include <mutex>
 #include <sstream>
 #include <thread>
@@ -155,22 +157,42 @@ void before_fork() {
 const int fork_handler = pthread_atfork(before_fork, nullptr, nullptr);
 #endif
 
+// One thread's part of the pieces; others take from it when theirs is done.
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next{0};
+  std::int64_t end = 0;
+};
+
+// Every thread begins with pieces of its own, in order: neighbouring pieces of consecutive steps then meet in the cache
+// of one core.
 struct Job {
   std::int64_t pieces;
+  int threads;
+  Share* shares;
   void (*body)(void*, std::int64_t, int);
   void* arg;
-  std::atomic<std::int64_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;
 
+  void cut() {
+    for (int t = 0; t < threads; ++t) {
+      shares[t].next.store(pieces * t / threads, std::memory_order_relaxed);
+      shares[t].end = pieces * (t + 1) / threads;
+    }
+  }
+
   void work(int thread) {
-    for (;;) {
-      const std::int64_t piece = next.fetch_add(1, std::memory_order_relaxed);
-      if (piece >= pieces || failed.load(std::memory_order_relaxed)) return;
-      try {
-        body(arg, piece, thread);
-      } catch (...) {
-        if (!failed.exchange(true)) error = std::current_exception();
+    for (int i = 0; i < threads; ++i) {
+      Share& share = shares[(thread + i) % threads];
+      while (share.next.load(std::memory_order_relaxed) < share.end) {
+        const std::int64_t piece = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (piece >= share.end) break;
+        if (failed.load(std::memory_order_relaxed)) return;
+        try {
+          body(arg, piece, thread);
+        } catch (...) {
+          if (!failed.exchange(true)) error = std::current_exception();
+        }
       }
     }
   }
@@ -221,7 +243,12 @@ void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, 
     for (std::int64_t p = 0; p < pieces; ++p) body(arg, p, 0);
     return;
   }
-  Job job{pieces, body, arg, {0}, {false}, nullptr};
+  constexpr int kFew = 8;
+  std::array<Share, kFew> few;
+  std::unique_ptr<Share[]> many;
+  if (n > kFew) many = std::make_unique<Share[]>(static_cast<std::size_t>(n));
+  Job job{pieces, n, many ? many.get() : few.data(), body, arg, {false}, nullptr};
+  job.cut();
 #pragma omp parallel num_threads(n)
   {
     [[maybe_unused]] const simd::FlushDenormals flush;

@@ -32,6 +32,7 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
   for (std::size_t i = 0; i < graph.inputs().size(); ++i) locations_[graph.inputs()[i]] = {Place::feed, i};
   place_stable(graph, stable);
   assign_memory(graph, outputs, run_nodes);
+  for (const PlannedStep& s : steps_) seconds_ += s.step.run ? s.step.seconds() : 0;
   pool_bytes_ = arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads());
   ArenaPool::instance().register_size(pool_bytes_);
 }
@@ -47,6 +48,9 @@ void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const
     PlanContext context(graph, node, stable, options, requests);
     PlannedStep planned;
     planned.step = backend.plan(context);
+    for (const auto* values : {&node.inputs, &node.outputs})
+      for (int v : *values)
+        if (v != kNone) planned.step.bytes += static_cast<double>(graph.value(v).type.bytes());
     if (!planned.step.run)
       throw Error("operator " + node.op->name + (node.name.empty() ? "" : " '" + node.name + "'") +
                   " is not supported by the " + backend.name() + " backend for " +
@@ -214,10 +218,10 @@ std::vector<void*> Plan::locate(const std::vector<const void*>& feeds, const std
 }
 
 void Step::execute(const RunContext& context) const {
-  // Starting and joining threads takes some microseconds, and milliseconds where other processes want the cores.
-  constexpr double kSmall = 2e6;
+  // A second thread costs a microsecond or two, and the way of the data from one core to the other.
+  constexpr double kSmall = 5e-6;
   std::optional<PinThreads> alone;
-  if (flops > 0 && flops < kSmall) alone.emplace(1);
+  if (seconds() < kSmall) alone.emplace(1);
   run(context);
 }
 
@@ -234,7 +238,9 @@ void Plan::run_step(const PlannedStep& s, RunContext& context, std::byte* arena)
 void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
                    std::vector<double>* seconds) {
   [[maybe_unused]] const simd::FlushDenormals flush;
-  PinThreads pin;
+  // Threads that sleep take some 50 microseconds to wake.
+  constexpr double kSmall = 60e-6;
+  PinThreads pin(seconds_ < kSmall ? 1 : num_threads());
   const std::shared_ptr<const PackStore::Snapshot> prepared = preparation_->get();
   // Plans that change variables run alone.
   std::unique_lock<LongMutex> alone(alone_, std::defer_lock);
@@ -283,6 +289,14 @@ std::vector<StepReport> Plan::profile(const std::vector<const void*>& feeds, con
     report.push_back({s.op, s.name, s.step.run ? s.step.algorithm : "view", s.shape, seconds[i], s.step.flops});
   }
   return report;
+}
+
+std::vector<Choice> Plan::choices() const {
+  std::vector<Choice> choices;
+  for (std::size_t i = 0; i < steps_.size(); ++i)
+    if (const Step& s = steps_[i].step; s.candidates.size() > 1)
+      choices.push_back({i, s.problem, s.algorithm, s.candidates});
+  return choices;
 }
 
 }  // namespace fastconv

@@ -18,6 +18,13 @@ struct StepReport {
   double seconds, flops;
 };
 
+// A step for which several algorithms would do; see Step::problem.
+struct Choice {
+  std::size_t step;
+  std::string problem, algorithm;
+  std::vector<std::string> candidates;
+};
+
 struct MemoryReport {
   std::size_t arena;     // activations, gradients and workspaces of one run
   std::size_t scratch;   // for each thread
@@ -37,6 +44,7 @@ class Plan {
   void run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs);
   std::vector<StepReport> profile(const std::vector<const void*>& feeds, const std::vector<void*>& outputs);
 
+  std::vector<Choice> choices() const;
   const std::vector<TensorType>& input_types() const { return input_types_; }
   const std::vector<std::string>& input_names() const { return input_names_; }
   const std::vector<TensorType>& output_types() const { return output_types_; }
@@ -85,6 +93,7 @@ class Plan {
   std::vector<Copy> copies_;
   std::vector<TensorType> input_types_, output_types_;
   std::vector<std::string> input_names_;
+  double seconds_ = 0;  // of the steps, roughly
   std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
   LongMutex alone_;
 };

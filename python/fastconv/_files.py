@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
+from pathlib import Path
 
 FORMAT = "fastconv"
+
+
+def cache_folder() -> Path:
+    """Return fastconv's folder in the user's cache, which need not exist yet."""
+    home = Path.home()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        xdg = os.environ.get("XDG_CACHE_HOME", "")
+        # The XDG specification says that a relative path is to be ignored.
+        base = Path(xdg) if os.path.isabs(xdg) else home / ".cache"
+    return base / "fastconv"
 
 
 def write_atomically(path, data) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from fastconv import _runtime
 from fastconv.inference.model import ModelGraph, ValueInfo
 from fastconv.inference.network import Need, Network, Plan
+from fastconv.inference.tuning import Tuner
 
 if TYPE_CHECKING:
     from fastconv.inference.summary import Summary
@@ -83,6 +84,9 @@ class InferenceSession:
         precision: "default", or "strict" for algorithms with the error of direct summation only.
         device: "cpu".
         max_plans: for how many input shapes a plan is kept.
+        tune: whether to measure which convolution algorithm is the fastest for each problem, at
+            load (for input shapes that are free, at the first run), instead of trusting the cost
+            model. The results are kept in the user's cache, by processor, version and shape.
 
     Raises:
         ValueError: the model is damaged, or needs operators that are not there (all are listed).
@@ -101,6 +105,7 @@ class InferenceSession:
         precision: str = "default",
         device: str = "cpu",
         max_plans: int = 16,
+        tune: bool = False,
     ) -> None:
         if device != "cpu":
             raise ValueError(f"device is {device!r}, expected 'cpu'")
@@ -114,7 +119,10 @@ class InferenceSession:
             num_threads = _runtime.check_num_threads(num_threads, "num_threads")
         self._threads = num_threads or 0
         self._max_plans = max_plans
-        self._network = Network(_read(path_or_bytes), strict=precision == "strict")
+        if not isinstance(tune, bool):
+            raise TypeError(f"tune is {tune!r}, expected True or False")
+        tuner = Tuner(self._threads) if tune else None
+        self._network = Network(_read(path_or_bytes), precision == "strict", tuner)
         model = self._network.model
         self._inputs = {info.name: info for info in model.inputs}
         self._plans: OrderedDict[tuple, Plan | Need] = OrderedDict()

@@ -49,8 +49,13 @@ Step first_of(Plans... plans) {
 Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
-    return first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
-                    [&] { return plan_direct<T>(c, pass); });
+    Step step = first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
+                         [&] { return plan_direct<T>(c, pass); });
+    if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
+      step.candidates = candidates<T>(c, pass);
+      if (!step.candidates.empty()) step.problem = problem_key(pass, c.options());
+    }
+    return step;
   });
 }
 
@@ -102,6 +107,14 @@ std::string join(std::initializer_list<std::int64_t> numbers) {
 std::string weights_key(const ConvPass& p) {
   std::string key = join({p.groups, p.w_kh, p.w_kw, p.w_in, p.w_out, p.w_group});
   for (const Phase& q : p.phases) key += join({q.h.taps, q.h.k0, q.h.k_step, q.w.taps, q.w.k0, q.w.k_step});
+  return key;
+}
+
+std::string problem_key(const ConvPass& p, const PlanOptions& options) {
+  std::string key = "conv " + join({p.in_c, p.out_c, p.groups});
+  if (!options.any_size) key += join({p.n, p.in_h, p.in_w, p.out_h, p.out_w});
+  for (const Phase& q : p.phases)
+    for (const AxisPhase& a : {q.h, q.w}) key += " " + join({a.is, a.os, a.taps, a.tap_step, a.i0});
   return key;
 }
 

@@ -47,6 +47,8 @@ ConvPass dense_pass(PlanContext& c);
 // "1,2,3,", and where a pass's weights lie and which of them each phase reads: for keys of packs.
 std::string join(std::initializer_list<std::int64_t> numbers);
 std::string weights_key(const ConvPass& pass);
+// All that the choice of an algorithm may depend on.
+std::string problem_key(const ConvPass& pass, const PlanOptions& options);
 void set_activation(ConvPass& pass, const Attrs& attrs);
 
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
@@ -58,6 +60,13 @@ template <>
 Step plan_winograd<float>(PlanContext& c, const ConvPass& pass);
 template <>
 Step plan_winograd<double>(PlanContext& c, const ConvPass& pass);
+// The algorithms to choose from by measurement; none where there is no choice.
+template <class T>
+std::vector<std::string> candidates(const PlanContext& c, const ConvPass& pass);
+template <>
+std::vector<std::string> candidates<float>(const PlanContext& c, const ConvPass& pass);
+template <>
+std::vector<std::string> candidates<double>(const PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass);
 template <class T>

@@ -18,11 +18,14 @@ struct PhasePlan {
   std::int64_t block_in_rows, in_cols;  // copied
   std::int64_t taps_w, run, x_tap_w;    // as the kernel sees them: adjacent columns are one long run
   std::int64_t splits;                  // pieces that the channel blocks are cut into
+  bool weights_first;                   // consecutive pieces share their weights, not their input
   std::int64_t packed;                  // offset of this phase's weights
 };
 
 constexpr std::int64_t kBlockBytes = 192 << 10;  // input of a piece: stays in L2 beside the weights in use
-constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
+// Pieces wanted for the threads there may be: as many as kMostPieces while each still has kPieceFlops.
+constexpr std::int64_t kPieces = 16, kMostPieces = 64;
+constexpr double kPieceFlops = 1e6;
 
 // ceil(a / b) for any sign of a.
 std::int64_t ceil_div_any(std::int64_t a, std::int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
@@ -34,6 +37,8 @@ bool reaches_outside(const AxisPhase& a, std::int64_t in) {
 PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel_blocks, std::size_t element) {
   const AxisPhase &h = phase.h, &w = phase.w;
   PhasePlan q{};
+  const auto all_wanted = static_cast<std::int64_t>(
+      std::clamp(p.flops / static_cast<double>(p.phases.size()) / kPieceFlops, double{kPieces}, double{kMostPieces}));
   q.phase = phase;
   q.copy = h.taps > 0 && w.taps > 0 && reaches_outside(w, p.in_w);
   q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
@@ -52,20 +57,21 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   if (q.flat) {
     constexpr std::int64_t tile = 28;  // of 7 and 14
     q.block = std::max(tile, kBlockBytes / std::max<std::int64_t>(bytes_of(1), 1) / tile * tile);
-    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, kPieces), 1), tile));
+    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, all_wanted), 1), tile));
     q.blocks = ceil_div(q.pixels, q.block);
   } else {
     const double row_bytes = std::max(static_cast<double>(bytes_of(q.in_cols)) * static_cast<double>(h.is), 1.0);
     q.block = std::clamp(static_cast<std::int64_t>(kBlockBytes / row_bytes), std::int64_t{1}, q.rows);
     // A small batch is cut into rows; a copy's halo makes single rows dear.
-    const std::int64_t wanted = std::max<std::int64_t>(ceil_div(kPieces, std::max<std::int64_t>(q.images, 1)), 1);
+    const std::int64_t wanted = std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images, 1)), 1);
     q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
     q.block = std::clamp<std::int64_t>(q.block, 1, std::max<std::int64_t>(q.rows, 1));
     q.blocks = ceil_div(q.rows, q.block);
     q.block_in_rows = (q.block - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
   }
   const std::int64_t pieces = std::max<std::int64_t>(q.images * q.blocks, 1), all = channel_blocks * p.groups;
-  q.splits = std::clamp<std::int64_t>(ceil_div(kPieces, pieces), 1, all);
+  q.splits = std::clamp<std::int64_t>(ceil_div(all_wanted, pieces), 1, all);
+  q.weights_first = h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
   return q;
 }
 
@@ -118,7 +124,9 @@ class Direct {
     if (p_.fill) fill_with_bias(p_, bias, y);
     for_each_piece(pieces_, [&](std::size_t phase, std::int64_t piece, int thread) {
       const PhasePlan& q = phases_[phase];
-      run_piece(q, piece / q.splits, piece % q.splits, x, packed, bias, residual, y,
+      const std::int64_t blocks = q.images * q.blocks;
+      run_piece(q, q.weights_first ? piece % blocks : piece / q.splits,
+                q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, y,
                 reinterpret_cast<T*>(context.scratch(thread)));
     });
   }

@@ -300,7 +300,10 @@ class Costs {
 // m, or 0 where direct convolution is better.
 std::int64_t choose(const PlanContext& c, const ConvPass& p) {
   if (c.options().strict || !covers(p)) return 0;
-  const std::string wish = c.attrs().text("algorithm", "");
+  std::string wish = c.attrs().text("algorithm", "");
+  const auto& tuned = c.options().algorithms;
+  if (const auto found = wish.empty() ? tuned.find(problem_key(p, c.options())) : tuned.end(); found != tuned.end())
+    wish = found->second;
   if (!wish.empty()) return wish == "winograd F(2,3)" ? 2 : wish == "winograd F(4,3)" ? 4 : 0;
   if (p.in_c < kLeastInputs) return 0;
   const bool stable = c.stable(p.w);
@@ -335,6 +338,17 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
   step.workspace = winograd->workspace_bytes();
   step.run = [winograd, slot](const RunContext& r) { winograd->run(r.packed<float>(slot), r); };
   return step;
+}
+
+template <>
+std::vector<std::string> candidates<float>(const PlanContext& c, const ConvPass& p) {
+  if (c.options().strict || !covers(p)) return {};
+  return {"direct", "winograd F(2,3)", "winograd F(4,3)"};
+}
+
+template <>
+std::vector<std::string> candidates<double>(const PlanContext&, const ConvPass&) {
+  return {};
 }
 
 template <>

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastconv import _files
 from fastconv._progress import progress_bar
 
 DATA_VARIABLE = "FASTCONV_DATA"
@@ -36,16 +37,7 @@ class Source:
 
 def cache_folder() -> Path:
     """The user's cache for data sets, which need not exist yet."""
-    home = Path.home()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = home / "Library" / "Caches"
-    else:
-        xdg = os.environ.get("XDG_CACHE_HOME", "")
-        # The XDG specification says that a relative path is to be ignored.
-        base = Path(xdg) if os.path.isabs(xdg) else home / ".cache"
-    return base / "fastconv" / "datasets"
+    return _files.cache_folder() / "datasets"
 
 
 def environment_folders() -> list[Path]:

@@ -14,6 +14,7 @@ from fastconv.inference.lowering.tensor import CoreGraph, NeedsValue, Shape, Ten
 from fastconv.inference.memory import check_memory
 from fastconv.inference.model import ModelGraph, Node
 from fastconv.inference.simplify import simplify
+from fastconv.inference.tuning import Tuner
 
 # Results up to this size are computed while planning, so that shapes may depend on them.
 _FOLD_BYTES = 1 << 20
@@ -56,13 +57,15 @@ class Network:
     Args:
         model: what to run.
         strict: whether only algorithms with the error of direct summation are wanted.
+        tuner: chooses algorithms by measurement; None: by the cost model.
 
     Raises:
         ValueError: operators are missing (all are listed), or a constant part is invalid.
     """
 
-    def __init__(self, model: ModelGraph, strict: bool = False) -> None:
+    def __init__(self, model: ModelGraph, strict: bool = False, tuner: Tuner | None = None) -> None:
         check_operators(model)
+        self.tuner = tuner
         self.strict = strict
         # Where maps have any size, one algorithm for all: its packed weights are shared.
         self.any_size = any(
@@ -82,12 +85,12 @@ class Network:
         tensors: dict[str, Tensor] = {
             name: graph.known(array, (name,), name) for name, array in self.model.constants.items()
         }
-        inputs = []
+        inputs = {}
         for name, (shape, dtype) in shapes.items():
             if name in values:
                 continue
             tensors[name] = graph.input(name, shape, dtype)
-            inputs.append(name)
+            inputs[name] = (shape, dtype)
         tensors.update((name, graph.known(v, None, name)) for name, v in values.items())
         try:
             for node in self.model.nodes:
@@ -105,7 +108,7 @@ class Network:
     def _compile(
         self,
         graph: CoreGraph,
-        inputs: list[str],
+        inputs: dict[str, tuple[Shape, str]],
         outputs: list[Tensor],
         tensors: dict[str, Tensor],
     ) -> Plan:
@@ -117,10 +120,17 @@ class Network:
             else:
                 results.append(len(ids))
                 ids.append(tensor.at())
-        plan = _core.Plan(graph.core, ids, self.store, self.strict, self.any_size)
+
+        def make(algorithms: dict[str, str], store: object) -> object:
+            return _core.Plan(graph.core, ids, store, self.strict, self.any_size, algorithms)
+
+        if self.tuner is None:
+            plan = make({}, self.store)
+        else:
+            plan = self.tuner.plan(make, list(inputs.values()), self.store)
         check_memory(sum(plan.memory.values()))
         values = {n: Value(t.shape, t.dtype, t.value is not None) for n, t in tensors.items()}
-        return Plan(plan, inputs, results, values)
+        return Plan(plan, list(inputs), results, values)
 
 
 def check_operators(model: ModelGraph) -> None:

@@ -99,7 +99,11 @@ class Tuner:
         with _lock:  # two measurements would disturb each other
             known = load()
             plan = make(known, None)
-            open_problems = {c["problem"]: c for c in plan.choices if c["problem"] not in known}
+            open_problems = {
+                c["problem"]: c
+                for c in plan.choices
+                if known.get(c["problem"]) not in c["candidates"]
+            }
             if open_problems:
                 found = self._measure(make, known, open_problems, inputs)
                 if found:

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <new>
@@ -108,17 +109,38 @@ class PyPlan {
  public:
   PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict,
          bool any_size)
-      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size}) {}
+      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size}) {
+    for (std::size_t i = 0; i < plan_.input_types().size(); ++i) {
+      names_.push_back(py::str(plan_.input_names()[i]));
+      in_types_.push_back(numpy_dtype(plan_.input_types()[i].dtype));
+    }
+    for (const TensorType& t : plan_.output_types()) out_types_.push_back(numpy_dtype(t.dtype));
+  }
 
   // threads: 0 for num_threads().
   py::list run(const py::sequence& feeds, int threads) {
     Call call(*this, feeds);
-    {
-      py::gil_scoped_release release;
-      const PinThreads pin(threads > 0 ? threads : num_threads());
-      plan_.run(call.in, call.out);
-    }
+    run(call, threads);
     return call.results;
+  }
+
+  // The results for a dict of just the arrays that the plan reads, as they are; None for anything else.
+  py::object run_exact(const py::handle& feeds, int threads) {
+    const std::size_t n = names_.size();
+    if (!PyDict_Check(feeds.ptr()) || static_cast<std::size_t>(PyDict_Size(feeds.ptr())) != n) return py::none();
+    Call call;
+    call.keep.reserve(n);
+    call.in.reserve(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      PyObject* array = PyDict_GetItemWithError(feeds.ptr(), names_[i].ptr());
+      if (!array && PyErr_Occurred()) throw py::error_already_set();
+      if (!array || !is_exactly(array, i)) return py::none();
+      call.keep.push_back(py::reinterpret_borrow<py::array>(array));
+      call.in.push_back(call.keep.back().data());
+    }
+    call.make_results(*this);
+    run(call, threads);
+    return std::move(call.results);
   }
 
   py::list profile(const py::sequence& feeds, int threads) {
@@ -160,6 +182,7 @@ class PyPlan {
     std::vector<void*> out;
     py::list results;
 
+    Call() = default;
     Call(const PyPlan& p, const py::sequence& feeds) {
       const auto& types = p.plan_.input_types();
       if (feeds.size() != types.size())
@@ -177,15 +200,40 @@ class PyPlan {
         keep.push_back(dense(a));
         in.push_back(keep.back().data());
       }
-      for (const TensorType& t : p.plan_.output_types()) {
-        py::array a(numpy_dtype(t.dtype), t.shape);
+      make_results(p);
+    }
+
+    void make_results(const PyPlan& p) {
+      const auto& types = p.plan_.output_types();
+      results = py::list(types.size());
+      out.reserve(types.size());
+      for (std::size_t i = 0; i < types.size(); ++i) {
+        py::array a(p.out_types_[i], types[i].shape);
         out.push_back(a.mutable_data());
-        results.append(std::move(a));
+        PyList_SET_ITEM(results.ptr(), static_cast<Py_ssize_t>(i), a.release().ptr());
       }
     }
   };
 
+  void run(const Call& call, int threads) {
+    py::gil_scoped_release release;
+    const PinThreads pin(threads > 0 ? threads : num_threads());
+    plan_.run(call.in, call.out);
+  }
+
+  // Whether an object is an array (of no subclass) that input i can be read from as it lies.
+  bool is_exactly(PyObject* object, std::size_t i) const {
+    if (Py_TYPE(object) != py::detail::npy_api::get().PyArray_Type_) return false;
+    const auto* array = py::detail::array_proxy(object);
+    constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    const Shape& shape = plan_.input_types()[i].shape;
+    return array->descr == in_types_[i].ptr() && (array->flags & wanted) == wanted &&
+           array->nd == static_cast<int>(shape.size()) && std::equal(shape.begin(), shape.end(), array->dimensions);
+  }
+
   Plan plan_;
+  std::vector<py::str> names_;
+  std::vector<py::dtype> in_types_, out_types_;
 };
 
 VariablePtr make_variable(const py::array& array, const std::string& name) {
@@ -327,7 +375,8 @@ PYBIND11_MODULE(_core, m) {
   py::class_<PyPlan>(m, "Plan")
       .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool>(), py::arg("graph"),
            py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false, py::arg("any_size") = false)
-      .def("run", &PyPlan::run, py::arg("feeds"), py::arg("threads") = 0)
+      .def("run", py::overload_cast<const py::sequence&, int>(&PyPlan::run), py::arg("feeds"), py::arg("threads") = 0)
+      .def("run_exact", &PyPlan::run_exact, py::arg("feeds"), py::arg("threads") = 0)
       .def("profile", &PyPlan::profile, py::arg("feeds"), py::arg("threads") = 0)
       .def_property_readonly("memory", &PyPlan::memory);
 

@@ -244,7 +244,7 @@ VariablePtr make_variable(const py::array& array, const std::string& name) {
 }
 
 // The variable keeps the array; it may go in any thread, also when the interpreter is gone.
-VariablePtr wrap(const py::array& array, const std::string& name) {
+VariablePtr wrap(const py::array& array, const std::string& name, bool mapped) {
   TensorType type{shape_of(array), dtype_of(array)};
   constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   if ((array.flags() & wanted) != wanted)
@@ -256,7 +256,7 @@ VariablePtr wrap(const py::array& array, const std::string& name) {
     py::gil_scoped_acquire gil;
     Py_DECREF(static_cast<PyObject*>(object));
   });
-  return std::make_shared<Variable>(std::move(type), name, data, std::move(owner));
+  return std::make_shared<Variable>(std::move(type), name, data, std::move(owner), mapped);
 }
 
 py::array to_array(const Variable& v) {
@@ -322,7 +322,7 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Variable, VariablePtr>(m, "Variable")
       .def(py::init(&make_variable), py::arg("array"), py::arg("name") = "")
-      .def_static("wrap", &wrap, py::arg("array"), py::arg("name") = "")
+      .def_static("wrap", &wrap, py::arg("array"), py::arg("name") = "", py::arg("mapped") = false)
       .def_property_readonly("name", &Variable::name)
       .def_property_readonly("shape", [](const Variable& v) { return shape_tuple(v.type().shape); })
       .def_property_readonly("dtype", [](const Variable& v) { return name_of(v.type().dtype); })

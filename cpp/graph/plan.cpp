@@ -215,9 +215,9 @@ std::vector<void*> Plan::locate(const std::vector<const void*>& feeds, const std
 
 void Step::execute(const RunContext& context) const {
   // Starting and joining threads takes some microseconds, and milliseconds where other processes want the cores.
-  constexpr double kSmall = 2e6;
+  constexpr double kSmall = 2e6, kSmallWeights = 1e6;
   std::optional<PinThreads> alone;
-  if (flops > 0 && flops < kSmall) alone.emplace(1);
+  if (flops > 0 && flops < kSmall && weights < kSmallWeights) alone.emplace(1);
   run(context);
 }
 

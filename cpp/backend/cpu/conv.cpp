@@ -50,13 +50,17 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
     return first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
-                    [&] { return plan_direct<T>(c, pass); });
+                    [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
   });
 }
 
 Step plan_conv2d(PlanContext& c) { return plan_pass(c, forward_pass(c)); }
 Step plan_conv_transpose2d(PlanContext& c) { return plan_pass(c, transposed_pass(c)); }
-Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
+Step plan_dense(PlanContext& c) {
+  Step step = plan_pass(c, dense_pass(c));
+  step.weights = static_cast<double>(c.in_type(1).bytes());
+  return step;
+}
 
 Step plan_weights(PlanContext& c, const ConvGeometry& g) {
   return by_dtype(c.dtype(), [&](auto t) {

@@ -59,6 +59,8 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass);
 template <>
 Step plan_winograd<double>(PlanContext& c, const ConvPass& pass);
 template <class T>
+Step plan_narrow(PlanContext& c, const ConvPass& pass);
+template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);

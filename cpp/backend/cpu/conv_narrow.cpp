@@ -78,7 +78,7 @@ struct Narrow {
 template <class T>
 Step plan_narrow(PlanContext& c, const ConvPass& pass) {
   if (pass.groups != 1 || pass.in_c != 1 || pass.out_c > kChannels || pass.phases.size() != 1 || pass.fill ||
-      pass.residual != kNone)
+      pass.residual != kNone || !c.attrs().text("algorithm", "").empty())
     return {};
   const AxisPhase &h = pass.phases[0].h, &w = pass.phases[0].w;
   if (h.os != 1 || w.os != 1 || w.is != 1 || h.outputs == 0 || w.outputs == 0 || h.taps * w.taps < 2 || pass.n == 0 ||
@@ -89,10 +89,10 @@ Step plan_narrow(PlanContext& c, const ConvPass& pass) {
   const bool pays = c.options().any_size ? columns < width : ceil_div(w.outputs, width) * columns < w.outputs;
   if (!pays) return {};
   const auto narrow = std::make_shared<const Narrow<T>>(pass);
-  const int slot = c.pack(
-      {pass.w, static_cast<std::size_t>(num_elements({h.taps, w.taps, narrow->columns})) * sizeof(T),
-       [narrow](const void* from, void* to) { narrow->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
-       "narrow " + join({static_cast<std::int64_t>(sizeof(T)), pass.out_c}) + weights_key(pass)});
+  const int slot =
+      c.pack({pass.w, static_cast<std::size_t>(num_elements({h.taps, w.taps, narrow->columns})) * sizeof(T),
+              [narrow](const void* from, void* to) { narrow->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
+              "narrow " + join({static_cast<std::int64_t>(sizeof(T)), pass.out_c}) + weights_key(pass)});
   Step step;
   step.algorithm = "narrow";
   step.flops = pass.flops;

@@ -29,7 +29,7 @@ def check_memory(needed: int) -> None:
 
 
 class Mapping(mmap.mmap):
-    """A whole file mapped for reading; its pages may be dropped at any time and come back when read."""
+    """A whole file mapped for reading: pages may be dropped at any time and come back when read."""
 
 
 def map_file(handle: int) -> Mapping | bytes:

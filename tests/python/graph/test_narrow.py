@@ -53,7 +53,11 @@ def test_exact(c):
     x = rng.standard_normal((c["n"], c["h"], c["w"], 1)).astype(c["dtype"])
     w = rng.standard_normal((*c["kernel"], 1, c["channels"])).astype(c["dtype"])
     bias = rng.standard_normal(c["channels"]).astype(c["dtype"]) if c["bias"] else None
-    attrs = {"strides": [c["stride"], 1], "pads": list(c["pads"]), "dilations": list(c["dilations"])}
+    attrs = {
+        "strides": [c["stride"], 1],
+        "pads": list(c["pads"]),
+        "dilations": list(c["dilations"]),
+    }
     p = plan(x, w, bias, c["activation"], **attrs)
     (got,) = p.run([x])
     t, left, b, r = c["pads"]
@@ -69,6 +73,8 @@ def test_exact(c):
         want = np.maximum(want, 0)
     if c["activation"] == "silu":
         want = want / (1 + np.exp(-want))
+    (direct,) = plan(x, w, bias, c["activation"], algorithm="direct", **attrs).run([x])
+    np.testing.assert_array_equal(got, direct)
     tolerance = 2e-5 if c["dtype"] == "float32" else 1e-12
     np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance * np.sqrt(w.size))
 

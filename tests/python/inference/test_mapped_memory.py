@@ -1,4 +1,4 @@
-"""Weights of a mapped file leave the memory once they are packed, and come back where they are needed."""
+"""Weights of a mapped file leave the memory once packed, and come back where they are needed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The direct call of the latest plan gives what the checked path gives, and refuses what it refuses."""
+"""The direct call of the latest plan gives and refuses what the checked path does."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ class Sub(np.ndarray):
         lambda a: a.astype(">f4"),
         lambda a: a.tolist(),
         lambda a: a.view(Sub),
-        lambda a: np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(np.float32).reshape(a.shape),
+        lambda a: (
+            np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(np.float32).reshape(a.shape)
+        ),
     ],
     ids=["fortran", "strided", "views", "big-endian", "list", "subclass", "unaligned"],
 )

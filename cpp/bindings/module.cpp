@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <map>
@@ -109,17 +110,38 @@ class PyPlan {
  public:
   PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict,
          bool any_size, std::map<std::string, std::string> algorithms)
-      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size, std::move(algorithms)}) {}
+      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size, std::move(algorithms)}) {
+    for (std::size_t i = 0; i < plan_.input_types().size(); ++i) {
+      names_.push_back(py::str(plan_.input_names()[i]));
+      in_types_.push_back(numpy_dtype(plan_.input_types()[i].dtype));
+    }
+    for (const TensorType& t : plan_.output_types()) out_types_.push_back(numpy_dtype(t.dtype));
+  }
 
   // threads: 0 for num_threads().
   py::list run(const py::sequence& feeds, int threads) {
     Call call(*this, feeds);
-    {
-      py::gil_scoped_release release;
-      const PinThreads pin(threads > 0 ? threads : num_threads());
-      plan_.run(call.in, call.out);
-    }
+    run(call, threads);
     return call.results;
+  }
+
+  // The results for a dict of just the arrays that the plan reads, as they are; None for anything else.
+  py::object run_exact(const py::handle& feeds, int threads) {
+    const std::size_t n = names_.size();
+    if (!PyDict_Check(feeds.ptr()) || static_cast<std::size_t>(PyDict_Size(feeds.ptr())) != n) return py::none();
+    Call call;
+    call.keep.reserve(n);
+    call.in.reserve(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      PyObject* array = PyDict_GetItemWithError(feeds.ptr(), names_[i].ptr());
+      if (!array && PyErr_Occurred()) throw py::error_already_set();
+      if (!array || !is_exactly(array, i)) return py::none();
+      call.keep.push_back(py::reinterpret_borrow<py::array>(array));
+      call.in.push_back(call.keep.back().data());
+    }
+    call.make_results(*this);
+    run(call, threads);
+    return std::move(call.results);
   }
 
   py::list profile(const py::sequence& feeds, int threads) {
@@ -174,6 +196,7 @@ class PyPlan {
     std::vector<void*> out;
     py::list results;
 
+    Call() = default;
     Call(const PyPlan& p, const py::sequence& feeds) {
       const auto& types = p.plan_.input_types();
       if (feeds.size() != types.size())
@@ -191,15 +214,40 @@ class PyPlan {
         keep.push_back(dense(a));
         in.push_back(keep.back().data());
       }
-      for (const TensorType& t : p.plan_.output_types()) {
-        py::array a(numpy_dtype(t.dtype), t.shape);
+      make_results(p);
+    }
+
+    void make_results(const PyPlan& p) {
+      const auto& types = p.plan_.output_types();
+      results = py::list(types.size());
+      out.reserve(types.size());
+      for (std::size_t i = 0; i < types.size(); ++i) {
+        py::array a(p.out_types_[i], types[i].shape);
         out.push_back(a.mutable_data());
-        results.append(std::move(a));
+        PyList_SET_ITEM(results.ptr(), static_cast<Py_ssize_t>(i), a.release().ptr());
       }
     }
   };
 
+  void run(const Call& call, int threads) {
+    py::gil_scoped_release release;
+    const PinThreads pin(threads > 0 ? threads : num_threads());
+    plan_.run(call.in, call.out);
+  }
+
+  // Whether an object is an array (of no subclass) that input i can be read from as it lies.
+  bool is_exactly(PyObject* object, std::size_t i) const {
+    if (Py_TYPE(object) != py::detail::npy_api::get().PyArray_Type_) return false;
+    const auto* array = py::detail::array_proxy(object);
+    constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+    const Shape& shape = plan_.input_types()[i].shape;
+    return array->descr == in_types_[i].ptr() && (array->flags & wanted) == wanted &&
+           array->nd == static_cast<int>(shape.size()) && std::equal(shape.begin(), shape.end(), array->dimensions);
+  }
+
   Plan plan_;
+  std::vector<py::str> names_;
+  std::vector<py::dtype> in_types_, out_types_;
 };
 
 VariablePtr make_variable(const py::array& array, const std::string& name) {
@@ -210,7 +258,7 @@ VariablePtr make_variable(const py::array& array, const std::string& name) {
 }
 
 // The variable keeps the array; it may go in any thread, also when the interpreter is gone.
-VariablePtr wrap(const py::array& array, const std::string& name) {
+VariablePtr wrap(const py::array& array, const std::string& name, bool mapped) {
   TensorType type{shape_of(array), dtype_of(array)};
   constexpr int wanted = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   if ((array.flags() & wanted) != wanted)
@@ -222,7 +270,7 @@ VariablePtr wrap(const py::array& array, const std::string& name) {
     py::gil_scoped_acquire gil;
     Py_DECREF(static_cast<PyObject*>(object));
   });
-  return std::make_shared<Variable>(std::move(type), name, data, std::move(owner));
+  return std::make_shared<Variable>(std::move(type), name, data, std::move(owner), mapped);
 }
 
 py::array to_array(const Variable& v) {
@@ -288,7 +336,7 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Variable, VariablePtr>(m, "Variable")
       .def(py::init(&make_variable), py::arg("array"), py::arg("name") = "")
-      .def_static("wrap", &wrap, py::arg("array"), py::arg("name") = "")
+      .def_static("wrap", &wrap, py::arg("array"), py::arg("name") = "", py::arg("mapped") = false)
       .def_property_readonly("name", &Variable::name)
       .def_property_readonly("shape", [](const Variable& v) { return shape_tuple(v.type().shape); })
       .def_property_readonly("dtype", [](const Variable& v) { return name_of(v.type().dtype); })
@@ -343,7 +391,8 @@ PYBIND11_MODULE(_core, m) {
                     std::map<std::string, std::string>>(),
            py::arg("graph"), py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false,
            py::arg("any_size") = false, py::arg("algorithms") = std::map<std::string, std::string>())
-      .def("run", &PyPlan::run, py::arg("feeds"), py::arg("threads") = 0)
+      .def("run", py::overload_cast<const py::sequence&, int>(&PyPlan::run), py::arg("feeds"), py::arg("threads") = 0)
+      .def("run_exact", &PyPlan::run_exact, py::arg("feeds"), py::arg("threads") = 0)
       .def("profile", &PyPlan::profile, py::arg("feeds"), py::arg("threads") = 0)
       .def_property_readonly("choices", &PyPlan::choices)
       .def_property_readonly("memory", &PyPlan::memory);

@@ -1,6 +1,7 @@
 #include "core/memory.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -57,6 +58,16 @@ Buffer::~Buffer() {
   }
 #endif
   ::operator delete(data_, std::align_val_t{kAlignment});
+}
+
+void release_pages([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+  constexpr std::uintptr_t page = 4096;
+  if (bytes < 16 * page) return;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data) & ~(page - 1);
+  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes + page - 1) & ~(page - 1);
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint: its failure changes nothing
+#endif
 }
 
 struct ArenaPool::State {  // guarded by section_mutex()

@@ -23,6 +23,9 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
+// Takes the pages of a file that is mapped for reading out of this process's memory; the next read maps them again.
+void release_pages(const void* data, std::size_t bytes);
+
 // Arenas are borrowed for one run, so that many plans (one a shape) need the memory of one. A plan registers its
 // size while it lives; idle arenas larger than any living plan needs are given back.
 class ArenaPool {

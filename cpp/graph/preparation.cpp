@@ -133,6 +133,8 @@ void Preparation::add_step(const Node& node, Step step, std::vector<PackRequest>
   }
   scratch_ = std::max(scratch_, (step.scratch + kAlignment - 1) / kAlignment * kAlignment);
   workspace_ = std::max(workspace_, step.workspace);
+  for (int in : node.inputs)
+    if (in != kNone && places_[in].variable) action.read.push_back(places_[in].variable);
   action.step = std::move(step);
   action.inputs = std::move(inputs);
   actions_.push_back(std::move(action));
@@ -150,6 +152,7 @@ int Preparation::add_pack(PackRequest request) {
   Action action;
   action.outputs = {item};
   if (place.item != kNone) action.inputs = {place.item};
+  if (place.variable) action.read = {place.variable};
   action.pack = std::move(request);
   actions_.push_back(std::move(action));
   return item;
@@ -273,6 +276,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
       fresh.push_back(out);
     }
     run(action, memory);
+    for (const VariablePtr& variable : action.read) variable->release_pages();
     for (int out : action.outputs)
       if (contents[out]) lies(out, *contents[out]);
     for (int out : fresh) {

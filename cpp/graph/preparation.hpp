@@ -54,6 +54,7 @@ class Preparation {
     PackRequest pack;
     std::vector<int> packs;            // items that the step reads as its packs
     std::vector<int> inputs, outputs;  // items
+    std::vector<VariablePtr> read;     // where the step or the pack reads variables themselves
   };
   struct Memory;
 

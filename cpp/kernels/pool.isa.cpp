@@ -62,13 +62,22 @@ struct Max {
   static FASTCONV_INLINE void run(const PoolArgs<T>& a, const PoolGroup& g, Place place) {
     using VT = Vec<T>;
     VT acc[V];
-    FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[v] = VT::set(-__builtin_inff());
-    for_taps(a, g, place.at, [&](std::int64_t i, const PoolTap&, const PoolTap&) {
+    const auto take = [&](std::int64_t i) {
       FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
         const VT x = load<Masked>(a.x + i + v * VT::width, place);
         acc[v] = select(is_nan(x), x, max(x, acc[v]));  // max keeps a NaN that is its second operand
       }
-    });
+    };
+    if (a.row_count == 2 && g.last - g.first == 2) {  // the usual window; on few channels the loops would cost most
+      const std::int64_t top = a.rows[0].source * a.row_step + place.at;
+      const std::int64_t bottom = a.rows[1].source * a.row_step + place.at;
+      const std::int64_t left = a.taps[g.first].source * a.pixel, right = a.taps[g.first + 1].source * a.pixel;
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[v] = load<Masked>(a.x + top + left + v * VT::width, place);
+      take(top + right), take(bottom + left), take(bottom + right);
+    } else {
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[v] = VT::set(-__builtin_inff());
+      for_taps(a, g, place.at, [&](std::int64_t i, const PoolTap&, const PoolTap&) { take(i); });
+    }
     T* y = a.y + g.out * a.pixel + place.at;
     FASTCONV_UNROLL for (int v = 0; v < V; ++v) store<Masked>(acc[v], y + v * VT::width, place);
   }

@@ -63,6 +63,37 @@ void test_conv_row(const KernelTable<T>& table) {
 }
 
 template <class T>
+void test_conv_narrow(const KernelTable<T>& table) {
+  constexpr T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  for (int round = 0; round < 400; ++round) {
+    ConvNarrowArgs<T> a{};
+    a.channels = static_cast<int>(random_int(1, 8));
+    a.pixels = random_int(1, 70);
+    a.taps_h = random_int(0, 3), a.taps_w = random_int(1, 5);
+    a.x_tap_w = random_int(1, 3), a.x_tap_h = random_int(1, 90);
+    a.clamp = random_int(0, 1);
+    a.lo = T(-0.5), a.hi = random_int(0, 1) ? T(1) : inf;
+    const std::int64_t columns = a.channels + a.channels % 2, taps = a.taps_h * a.taps_w;
+    const std::int64_t readable = (a.pixels + table.width - 1) / table.width * table.width;
+    Guarded<T> x(readable + std::max<std::int64_t>(a.taps_h - 1, 0) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w);
+    Guarded<T> w(taps * columns), bias(a.channels), y(a.pixels * a.channels);
+    fill_random(x), fill_random(w, 0.3), fill_random(bias);
+    if (round % 5 == 0) x[random_int(0, x.size() - 1)] = nan;
+    a.x = x.data(), a.w = w.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    table.conv_narrow(a);
+    for (std::int64_t p = 0; p < a.pixels; ++p)
+      for (int c = 0; c < a.channels; ++c) {
+        double s = a.bias ? a.bias[c] : 0;
+        for (std::int64_t i = 0; i < taps; ++i)
+          s += static_cast<double>(x[p + i / a.taps_w * a.x_tap_h + i % a.taps_w * a.x_tap_w]) *
+               static_cast<double>(w[i * columns + c]);
+        if (a.clamp && !std::isnan(s)) s = std::min<double>(std::max<double>(s, a.lo), a.hi);
+        check_close(y[p * a.channels + c], s, tolerance<T>(static_cast<double>(taps)), "conv_narrow");
+      }
+  }
+}
+
+template <class T>
 void test_conv_weights(const KernelTable<T>& table) {
   for (int round = 0; round < 200; ++round) {
     ConvWeightsArgs<T> a{};
@@ -157,6 +188,7 @@ void test_depthwise_weights(const KernelTable<T>& table) {
 }
 
 FASTCONV_TEST(conv_row);
+FASTCONV_TEST(conv_narrow);
 FASTCONV_TEST(conv_weights);
 FASTCONV_TEST(depthwise_row);
 FASTCONV_TEST(depthwise_weights);

@@ -50,7 +50,7 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
     Step step = first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
-                         [&] { return plan_direct<T>(c, pass); });
+                         [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
     if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
       step.candidates = candidates<T>(c, pass);
       if (!step.candidates.empty()) step.problem = problem_key(pass, c.options());

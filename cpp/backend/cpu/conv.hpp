@@ -68,6 +68,8 @@ std::vector<std::string> candidates<float>(const PlanContext& c, const ConvPass&
 template <>
 std::vector<std::string> candidates<double>(const PlanContext& c, const ConvPass& pass);
 template <class T>
+Step plan_narrow(PlanContext& c, const ConvPass& pass);
+template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);

@@ -1,9 +1,12 @@
-"""What the machine can hold."""
+"""What the machine can hold, and files mapped into memory."""
 
 from __future__ import annotations
 
 import functools
+import mmap
 import os
+
+import numpy as np
 
 
 @functools.cache
@@ -23,3 +26,22 @@ def check_memory(needed: int) -> None:
             f"the model needs {needed / 2**30:.1f} GiB at this input shape, "
             f"the machine has {machine / 2**30:.1f} GiB"
         )
+
+
+class Mapping(mmap.mmap):
+    """A whole file mapped for reading: pages may be dropped at any time and come back when read."""
+
+
+def map_file(handle: int) -> Mapping | bytes:
+    """Return the content of an open file."""
+    if os.fstat(handle).st_size == 0:
+        return b""  # cannot be mapped
+    return Mapping(handle, 0, access=mmap.ACCESS_READ)
+
+
+def is_mapped(array: np.ndarray) -> bool:
+    """Return whether the array lies in a `Mapping`."""
+    base = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return isinstance(base, Mapping)

@@ -37,6 +37,7 @@ class Plan:
     inputs: list[str]
     outputs: list[np.ndarray | int]  # a known result, or the position among the plan's
     values: dict[str, Value]  # by the names in the model
+    complete: bool = False  # made for the inputs' shapes alone, and the core gives every output
 
     def run(self, feeds: dict[str, np.ndarray], threads: int) -> list[np.ndarray]:
         results = self.core.run([feeds[name] for name in self.inputs], threads)
@@ -103,7 +104,10 @@ class Network:
         for info in self.model.outputs:
             if info.name not in tensors:
                 raise ValueError(f"output '{info.name}' is not computed by any node")
-        return self._compile(graph, inputs, [tensors[o.name] for o in self.model.outputs], tensors)
+        outputs = [tensors[o.name] for o in self.model.outputs]
+        plan = self._compile(graph, inputs, outputs, tensors)
+        plan.complete = not values and all(isinstance(o, int) for o in plan.outputs)
+        return plan
 
     def _compile(
         self,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
-import os
 from collections.abc import Iterator
 
 import numpy as np
 
+from fastconv.inference.memory import Mapping, map_file
 from fastconv.inference.structure import checked_shape
 
 _DTYPES = {
@@ -71,12 +70,10 @@ def _pieces(header: bytes, arrays) -> Iterator:
         yield flat.astype(flat.dtype.newbyteorder("<"), copy=False).view(np.uint8).data
 
 
-def open_file(path: str) -> mmap.mmap | bytes:
+def open_file(path: str) -> Mapping | bytes:
     """Return the content of a file, mapped into memory."""
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return b""  # cannot be mapped
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return map_file(file.fileno())
 
 
 def read_header(data, where: str) -> tuple[dict, dict[str, str], int]:

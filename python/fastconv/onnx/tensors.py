@@ -7,12 +7,12 @@ The formats are those of `TensorProto` in the ONNX specification. The functions 
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import stat
 
 import numpy as np
 
+from fastconv.inference.memory import Mapping, map_file
 from fastconv.inference.structure import checked_shape
 
 # TensorProto's field and the NumPy type it holds, by NumPy's name of the element type.
@@ -70,7 +70,7 @@ class ExternalFiles:
 
     def __init__(self, folder: str | None):
         self._folder = folder
-        self._maps: dict[str, mmap.mmap | bytes] = {}
+        self._maps: dict[str, Mapping | bytes] = {}
 
     def read(self, tensor, count: int, what: str) -> memoryview:
         """Return the bytes of a tensor.
@@ -118,10 +118,7 @@ class ExternalFiles:
                 status = os.fstat(handle)
                 if not stat.S_ISREG(status.st_mode):
                     raise ValueError(f"{what}: the external file {location!r} is no regular file")
-                # An empty file cannot be mapped.
-                empty = status.st_size == 0
-                found = b"" if empty else mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
-                self._maps[path] = found
+                self._maps[path] = map_file(handle)
             finally:
                 os.close(handle)
         return self._maps[path]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastconv._runtime import core as _core
-from fastconv.inference.memory import check_memory
+from fastconv.inference.memory import check_memory, is_mapped
 
 Shape = tuple[int, ...]
 Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical position p
@@ -35,7 +35,7 @@ class Variables:
         found = self._made.get(key)
         if found is None:
             array = np.require(make(), requirements=["C", "A"])
-            found = _core.Variable.wrap(array, str(key[0]))
+            found = _core.Variable.wrap(array, str(key[0]), is_mapped(array))
             self._made[key] = found
         return found
 

@@ -105,6 +105,9 @@ class Backend {
   virtual const char* name() const = 0;
   // A step without `run` answers "unsupported".
   virtual Step plan(PlanContext& context) const = 0;
+  // Which tensors of a node, all of them channels last as it is, it would rather have channels first: `offered` says
+  // of which a transpose would go. Only for nodes that are not stable.
+  virtual ChannelsFirst channels_first(const PlanContext&, ChannelsFirst) const { return {}; }
 };
 
 }  // namespace fastconv

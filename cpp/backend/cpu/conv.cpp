@@ -118,13 +118,24 @@ void set_activation(ConvPass& pass, const Attrs& attrs) {
   pass.hi = info.function == Unary::relu ? inf : pass.parameters.b;
 }
 
-ConvPass forward_pass(PlanContext& c) {
-  const Shape& w = c.in_shape(1);
-  const ConvGeometry g = conv_geometry(c.attrs(), c.in_shape(0), w, c.out_shape());
+ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered) {
+  return {false, offered.weights && c.attrs().integer("groups", 1) == 1, false};
+}
+
+ConvPass forward_pass(const PlanContext& c) {
+  const ChannelsFirst first = c.node().channels_first;
+  const auto last = [](const Shape& s) { return Shape{s[0], s[2], s[3], s[1]}; };
+  const Shape &x = c.in_shape(0), &y = c.out_shape(), &weight = c.in_shape(1);
+  const Shape w = first.weights ? Shape{weight[2], weight[3], weight[1], weight[0]} : weight;
+  const ConvGeometry g = conv_geometry(c.attrs(), first.input ? last(x) : x, w, first.output ? last(y) : y);
   ConvPass p{};
   p.n = g.n, p.in_h = g.h, p.in_w = g.w, p.in_c = g.c, p.out_h = g.oh, p.out_w = g.ow, p.out_c = g.k;
   p.groups = g.groups;
   p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = w[3], p.w_out = 1, p.w_group = w[3] / g.groups;
+  if (first.weights) {
+    p.w_kh = w[1], p.w_kw = 1, p.w_in = w[0] * w[1], p.w_out = w[2] * p.w_in;
+    p.w_group = w[3] / g.groups * p.w_out;
+  }
   p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
                forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out();

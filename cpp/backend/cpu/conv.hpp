@@ -41,7 +41,9 @@ struct ConvPass {
   double flops = 0;
 };
 
-ConvPass forward_pass(PlanContext& c);
+ConvPass forward_pass(const PlanContext& c);
+// Which tensors of a conv2d are rather channels first.
+ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered);
 ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride that has a tap
 ConvPass dense_pass(PlanContext& c);
 // "1,2,3,", and where a pass's weights lie and which of them each phase reads: for keys of packs.

@@ -69,6 +69,10 @@ class PlanContext {
   PlanContext(const Graph& graph, const Node& node, const std::vector<bool>& stable, const PlanOptions& options,
               std::vector<PackRequest>& packs)
       : graph_(graph), node_(node), stable_(stable), options_(options), packs_(packs) {}
+  // The same for a trial, whose packs are not wanted.
+  PlanContext with(std::vector<PackRequest>& packs) const {
+    return PlanContext(graph_, node_, stable_, options_, packs);
+  }
   const Node& node() const { return node_; }
   const Attrs& attrs() const { return node_.attrs; }
   bool has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNone; }

@@ -43,8 +43,7 @@ FASTCONV_INLINE void affine(const T* x, T* y, std::int64_t n, T mean, T b, T c) 
   const V vm = V::set(mean), vb = V::set(b), vc = V::set(c);
   std::int64_t i = 0;
   for (; i + U * W <= n; i += U * W)
-    FASTCONV_UNROLL for (int u = 0; u < U; ++u)
-        fma(vb, V::load(x + i + u * W) - vm, vc).store(y + i + u * W);
+    FASTCONV_UNROLL for (int u = 0; u < U; ++u) fma(vb, V::load(x + i + u * W) - vm, vc).store(y + i + u * W);
   for (; i + W <= n; i += W) fma(vb, V::load(x + i) - vm, vc).store(y + i);
   if (i == n) return;
   const int left = static_cast<int>(n - i);

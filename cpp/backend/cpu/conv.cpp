@@ -49,8 +49,8 @@ Step first_of(Plans... plans) {
 Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
-    return first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
-                    [&] { return plan_direct<T>(c, pass); });
+    return first_of([&] { return plan_conv_planes<T>(c, pass); }, [&] { return plan_depthwise<T>(c, pass); },
+                    [&] { return plan_winograd<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
   });
 }
 
@@ -118,10 +118,6 @@ void set_activation(ConvPass& pass, const Attrs& attrs) {
   pass.hi = info.function == Unary::relu ? inf : pass.parameters.b;
 }
 
-ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered) {
-  return {false, offered.weights && c.attrs().integer("groups", 1) == 1, false};
-}
-
 ConvPass forward_pass(const PlanContext& c) {
   const ChannelsFirst first = c.node().channels_first;
   const auto last = [](const Shape& s) { return Shape{s[0], s[2], s[3], s[1]}; };
@@ -186,6 +182,38 @@ ConvPass dense_pass(PlanContext& c) {
   set_activation(p, c.attrs());
   return p;
 }
+
+template <class T>
+bool pack_channels_first(const ConvPass& p, const Phase& q, const T* w, std::int64_t channels, std::int64_t n,
+                         std::int64_t columns, T* to, std::int64_t tap_step) {
+  constexpr std::int64_t most_rows = 144, most_columns = 64;
+  const std::int64_t taps = q.h.taps * q.w.taps;
+  const auto whole = [](const AxisPhase& a) { return a.k0 == 0 && a.k_step == 1; };
+  if (p.w_kw != 1 || p.w_kh != q.w.taps || p.w_in != taps || !whole(q.h) || !whole(q.w)) return false;
+  if (taps > most_rows || columns > most_columns) return false;
+  if (channels < columns)
+    for (std::int64_t t = 0; t < taps; ++t) std::fill_n(to + t * tap_step, n * columns, T(0));
+  if (taps == 1) {
+    kernels<T>().transpose({w, to, channels, n, p.w_out, columns});
+    return true;
+  }
+  T rows[most_rows * most_columns];
+  const std::int64_t chunk = most_rows / taps;
+  for (std::int64_t first = 0; first < n; first += chunk) {
+    const std::int64_t count = std::min(chunk, n - first);
+    kernels<T>().transpose({w + first * taps, rows, channels, count * taps, p.w_out, columns});
+    const T* from = rows;
+    for (std::int64_t r = first; r < first + count; ++r)
+      for (std::int64_t t = 0; t < taps; ++t, from += columns)
+        std::copy_n(from, channels, to + t * tap_step + r * columns);
+  }
+  return true;
+}
+
+template bool pack_channels_first<float>(const ConvPass&, const Phase&, const float*, std::int64_t, std::int64_t,
+                                         std::int64_t, float*, std::int64_t);
+template bool pack_channels_first<double>(const ConvPass&, const Phase&, const double*, std::int64_t, std::int64_t,
+                                          std::int64_t, double*, std::int64_t);
 
 template <class T>
 void fill_with_bias(const ConvPass& p, const T* bias, T* y) {

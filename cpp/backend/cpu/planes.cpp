@@ -14,8 +14,7 @@ constexpr std::int64_t kBlock = 16;     // channels done together
 struct Geometry {
   std::int64_t images, channels, size;
   std::int64_t grain;  // channels of a piece
-  explicit Geometry(const Shape& x)
-      : images(x[0]), channels(x[1]), size(product(x, 2, x.size())), grain(1) {
+  explicit Geometry(const Shape& x) : images(x[0]), channels(x[1]), size(product(x, 2, x.size())), grain(1) {
     grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, images * size));
   }
 };
@@ -94,8 +93,8 @@ Step plan_planes_inference(PlanContext& c) {
       Parameters<T> p;
       for (std::int64_t i = 0; i < n; ++i) {
         p.mean[i] = run.data<T>(mean)[channel + i];
-        p.scale[i] = (weight ? weight[channel + i] : T(1)) /
-                     std::sqrt(run.data<T>(var)[channel + i] + static_cast<T>(eps));
+        p.scale[i] =
+            (weight ? weight[channel + i] : T(1)) / std::sqrt(run.data<T>(var)[channel + i] + static_cast<T>(eps));
         p.shift[i] = bias ? bias[channel + i] : T(0);
       }
       apply(g, channel, n, p, run.data<T>(x), run.data<T>(y));

@@ -71,8 +71,9 @@ std::shared_ptr<const Planes<T>> make_planes(const PoolGeometry& g, const Shape&
   const std::int64_t reads =
       static_cast<std::int64_t>(p->rows.taps.size()) * x[3] + y[2] * static_cast<std::int64_t>(p->columns.taps.size());
   // Few planes are cut into rows.
-  p->blocks = std::clamp<std::int64_t>(std::min(ceil_div(kPieces, std::max<std::int64_t>(p->planes, 1)), reads / kGrain), 1,
-                                       std::max<std::int64_t>(y[2], 1));
+  p->blocks =
+      std::clamp<std::int64_t>(std::min(ceil_div(kPieces, std::max<std::int64_t>(p->planes, 1)), reads / kGrain), 1,
+                               std::max<std::int64_t>(y[2], 1));
   p->block = ceil_div(y[2], p->blocks);
   p->blocks = ceil_div(y[2], std::max<std::int64_t>(p->block, 1));
   p->grain = std::max<std::int64_t>(1, kGrain * p->blocks / std::max<std::int64_t>(reads, 1));

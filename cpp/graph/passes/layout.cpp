@@ -11,7 +11,8 @@ const Ints kImage{0, 2, 3, 1}, kSequence{0, 2, 1}, kWeights{2, 3, 1, 0};  // to 
 
 Ints inverse(const Ints& perm) {
   Ints inverted(perm.size());
-  for (std::size_t i = 0; i < perm.size(); ++i) inverted[static_cast<std::size_t>(perm[i])] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < perm.size(); ++i)
+    inverted[static_cast<std::size_t>(perm[i])] = static_cast<std::int64_t>(i);
   return inverted;
 }
 
@@ -39,8 +40,8 @@ bool is_transpose(const Node& node, const Ints& perm) {
 const Ints* image_perm(const Graph& graph, const Node& node) {
   const std::string& op = node.op->name;
   const std::size_t rank = node.inputs.empty() ? 0 : graph.value(node.inputs[0]).type.shape.size();
-  const bool pool = op == "max_pool2d" || op == "avg_pool2d" || op == "adaptive_max_pool2d" ||
-                    op == "adaptive_avg_pool2d";
+  const bool pool =
+      op == "max_pool2d" || op == "avg_pool2d" || op == "adaptive_max_pool2d" || op == "adaptive_avg_pool2d";
   const bool norm = op == "batch_norm_inference" || op == "batch_norm_training";
   if (rank == 4 && (op == "conv2d" || pool || norm)) return &kImage;
   return rank == 3 && norm ? &kSequence : nullptr;
@@ -49,7 +50,10 @@ const Ints* image_perm(const Graph& graph, const Node& node) {
 class Layouts {
  public:
   Layouts(Graph& graph, const Outputs& outputs)
-      : graph_(graph), uses_(use_counts(graph, outputs)), changed_(changed_variables(graph)), reader_(uses_.size(), -1) {
+      : graph_(graph),
+        uses_(use_counts(graph, outputs)),
+        changed_(changed_variables(graph)),
+        reader_(uses_.size(), -1) {
     for (std::size_t i = 0; i < graph.nodes().size(); ++i)
       for (int in : graph.nodes()[i].inputs)
         if (in != kNone) reader_[static_cast<std::size_t>(in)] = static_cast<int>(i);
@@ -87,13 +91,12 @@ class Layouts {
     if (uses_[static_cast<std::size_t>(value)] != 1 || reader < 0) return -1;
     return is_transpose(graph_.nodes()[static_cast<std::size_t>(reader)], inverse(perm)) ? reader : -1;
   }
-  bool plain(int value, const Ints& perm) const {
-    return same_memory(graph_.value(value).type.shape, inverse(perm));
-  }
+  bool plain(int value, const Ints& perm) const { return same_memory(graph_.value(value).type.shape, inverse(perm)); }
 
   // What a value is before the transpose to channels last.
   int before(int value, const Ints& perm) {
-    if (from_transpose(value, perm)) return graph_.nodes()[static_cast<std::size_t>(graph_.value(value).node)].inputs[0];
+    if (from_transpose(value, perm))
+      return graph_.nodes()[static_cast<std::size_t>(graph_.value(value).node)].inputs[0];
     nodes_.push_back(view(value, perm));
     return nodes_.back().outputs[0];
   }

@@ -85,9 +85,7 @@ struct Vec<float> {
 
   // The elements of even and of odd places in a, then b.
   static void part(Vec a, Vec b, Vec& even, Vec& odd) {
-    const auto sorted = [](__m256 v) {
-      return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
-    };
+    const auto sorted = [](__m256 v) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)); };
     even.v = sorted(_mm256_shuffle_ps(a.v, b.v, 0x88));
     odd.v = sorted(_mm256_shuffle_ps(a.v, b.v, 0xdd));
   }

@@ -79,7 +79,9 @@ def cases(batch):
             found.append((title, "conv2d", shapes, arguments))
     for function, c, size, arguments in POOLS:
         title = f"{function} {' '.join(f'{k[0]}{v}' for k, v in arguments.items())},"
-        found.append((f"{title} {c} of {size}x{size}", function, [(batch, c, size, size)], arguments))
+        found.append(
+            (f"{title} {c} of {size}x{size}", function, [(batch, c, size, size)], arguments)
+        )
     for training in (False, True):
         for c, size in NORMS:
             title = f"batch_norm{' training' if training else ''}, {c} of {size}x{size}"
@@ -137,7 +139,11 @@ def work(args):
 
 def start_worker(args, engine, threads, batch, output):
     python = dict(item.split("=", 1) for item in args.python).get(engine, sys.executable)
-    environment = {**os.environ, "FASTCONV_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+    environment = {
+        **os.environ,
+        "FASTCONV_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(threads),
+    }
     command = [python, __file__, "--worker", engine, "--threads", str(threads)]
     command += ["--batch", str(batch), "--seconds", str(args.seconds), "--only", args.only]
     command += ["--output", output]
@@ -230,7 +236,7 @@ def main():
     print("\n".join(lines))
     if args.write:
         command = " ".join(["python", "bench/functional.py", *sys.argv[1:]])
-        machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+        machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
         write(args.write, ["", f"`{command}`, {machine}:", "", *lines, ""])
     return None
 

@@ -8,7 +8,7 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kGrain = 32768;  // elements of a piece
+constexpr std::int64_t kGrain = 65536;  // elements of a piece: fewer do not pay for another thread
 constexpr std::int64_t kBlock = 16;     // channels done together
 
 struct Geometry {

@@ -78,6 +78,10 @@ class PlanContext {
   PlanContext(const Graph& graph, const Node& node, const std::vector<bool>& stable, const PlanOptions& options,
               std::vector<PackRequest>& packs)
       : graph_(graph), node_(node), stable_(stable), options_(options), packs_(packs) {}
+  // The same for a trial, whose packs are not wanted.
+  PlanContext with(std::vector<PackRequest>& packs) const {
+    return PlanContext(graph_, node_, stable_, options_, packs);
+  }
   const Node& node() const { return node_; }
   const Attrs& attrs() const { return node_.attrs; }
   bool has(std::size_t i) const { return i < node_.inputs.size() && node_.inputs[i] != kNone; }
@@ -114,6 +118,9 @@ class Backend {
   virtual const char* name() const = 0;
   // A step without `run` answers "unsupported".
   virtual Step plan(PlanContext& context) const = 0;
+  // Which tensors of a node, all of them channels last as it is, it would rather have channels first: `offered` says
+  // of which a transpose would go. Only for nodes that are not stable.
+  virtual ChannelsFirst channels_first(const PlanContext&, ChannelsFirst) const { return {}; }
 };
 
 }  // namespace fastconv

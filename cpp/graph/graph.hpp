@@ -28,12 +28,18 @@ struct Value {
   bool constant = false;  // a variable that nobody can assign: passes may read its contents
 };
 
+// Which of a node's tensors lie channels first: images as NCHW instead of NHWC, weights as OIHW instead of HWIO.
+struct ChannelsFirst {
+  bool input = false, weights = false, output = false;
+};
+
 struct Node {
   const OpDef* op = nullptr;
   std::vector<int> inputs;  // value ids, kNone where omitted
   std::vector<int> outputs;
   Attrs attrs;
   std::string name;
+  ChannelsFirst channels_first;  // set by a pass
 };
 
 // Sets of dtypes that an operator takes.

@@ -22,7 +22,12 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
     input_names_.push_back(graph.value(in).name);
   }
   passes::optimize(graph, outputs);
-  const std::vector<bool> stable = passes::stable_values(graph);
+  std::vector<bool> stable = passes::stable_values(graph);
+  passes::drop_transposes(graph, outputs, [&](const Node& node, ChannelsFirst offered) {
+    std::vector<PackRequest> requests;
+    return backend.channels_first(PlanContext(graph, node, stable, options, requests), offered);
+  });
+  stable = passes::stable_values(graph);
   preparation_ = std::make_unique<Preparation>(graph, stable, std::move(store));
   std::vector<std::size_t> run_nodes;
   plan_nodes(graph, stable, backend, options, run_nodes);

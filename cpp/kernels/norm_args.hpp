@@ -26,6 +26,24 @@ struct ColumnAffineArgs {
   const T *mean, *a, *b, *c;
 };
 
+// Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2.
+template <class T>
+struct PlaneSumsArgs {
+  const T* x;
+  const T* shift;
+  std::int64_t planes, size;
+  double *first, *second;
+};
+
+// y = b[plane] * (x - mean[plane]) + c[plane]
+template <class T>
+struct PlaneAffineArgs {
+  const T* x;
+  T* y;
+  std::int64_t planes, size;
+  const T *mean, *b, *c;
+};
+
 // y[r][i] = (x[r][i] - mean[r]) * inv_std[r] * gamma[i] + beta[i], inv_std = 1 / sqrt(variance + epsilon) of the row.
 template <class T>
 struct RowNormArgs {

@@ -40,6 +40,28 @@ struct PoolArgs {
   T* wide_winners;
 };
 
+// Pooling of planes (channels first): rows are combined into the buffer, then its columns.
+template <class T>
+struct PoolPlanesArgs {
+  bool maximum;  // else sums, divided by row_extents[row] * column_extents[column]
+  const T* x;
+  T* y;
+  std::int64_t planes, x_plane, y_plane;
+  std::int64_t in_w, out_h, out_w;
+  const std::int32_t* row_first;  // out_h + 1: each row's taps
+  const PoolTap* rows;
+  const T *row_extents, *column_extents;
+  // Columns: taps k < taps of column o lie at o * stride + k * step - left, inside or not; stride is 1 or 2. With
+  // column_first they are listed instead, all inside.
+  std::int64_t stride, step, taps, left;
+  const std::int32_t* column_first;
+  const PoolTap* columns;
+  // `line` elements for a row with what lies beside it, then, for a stride of 2, twice line / 2 for its halves. line:
+  // even, at least four vectors more than the taps reach.
+  T* buffer;
+  std::int64_t line;
+};
+
 // y[i] = factor[i] * x[i]^exponent (factor may be null, y may be x or factor). Whole exponents keep the sign, others
 // give NaN for negative x. With `zero_to_zero`, 0 where x is 0.
 template <class T>

@@ -171,6 +171,62 @@ void test_power(const KernelTable<T>& table) {
     }
 }
 
+template <class T>
+void test_pool_planes(const KernelTable<T>& table) {
+  for (int trial = 0; trial < 300; ++trial) {
+    const bool maximum = random_int(0, 1), listed = random_int(0, 2) == 0;
+    const std::int64_t planes = random_int(1, 3), in_h = random_int(1, 6), in_w = random_int(1, 70);
+    const std::int64_t out_h = random_int(1, 3), stride = random_int(1, 2), step = random_int(1, 3);
+    const std::int64_t taps = random_int(1, 4), left = random_int(0, 3);
+    const std::int64_t out_w = random_int(1, (in_w + left) / stride + 1);
+    std::vector<PoolTap> rows, columns;
+    std::vector<std::int32_t> row_first{0}, column_first{0};
+    for (std::int64_t h = 0; h < out_h; ++h) {
+      for (std::int64_t r = random_int(0, in_h); r < in_h; ++r) rows.push_back({static_cast<std::int32_t>(r), 0, 1});
+      row_first.push_back(static_cast<std::int32_t>(rows.size()));
+    }
+    for (std::int64_t o = 0; o < out_w; ++o) {
+      for (std::int64_t k = 0; k < taps; ++k) {
+        const std::int64_t at = o * stride + k * step - left;
+        if (at >= 0 && at < in_w) columns.push_back({static_cast<std::int32_t>(at), 0, 1});
+      }
+      column_first.push_back(static_cast<std::int32_t>(columns.size()));
+    }
+    Guarded<T> x(planes * in_h * in_w), y(planes * out_h * out_w), row_extents(out_h), column_extents(out_w);
+    fill_random(x);
+    if (maximum) x[random_int(0, x.size() - 1)] = std::numeric_limits<T>::quiet_NaN();
+    for (std::int64_t i = 0; i < out_h; ++i) row_extents[i] = static_cast<T>(i + 2);
+    for (std::int64_t i = 0; i < out_w; ++i) column_extents[i] = static_cast<T>(i % 5 + 1);
+    const std::int64_t reach = std::max(left + in_w, (out_w - 1) * stride + (taps - 1) * step + 1);
+    const std::int64_t line = (reach + 2) / 2 * 2 + 4 * table.width;
+    Guarded<T> buffer(2 * line);
+    PoolPlanesArgs<T> a{};
+    a.maximum = maximum;
+    a.x = x.data(), a.y = y.data();
+    a.planes = planes, a.x_plane = in_h * in_w, a.y_plane = out_h * out_w;
+    a.in_w = in_w, a.out_h = out_h, a.out_w = out_w;
+    a.row_first = row_first.data(), a.rows = rows.data();
+    a.row_extents = row_extents.data(), a.column_extents = column_extents.data();
+    a.stride = stride, a.step = step, a.taps = taps, a.left = left;
+    if (listed) a.column_first = column_first.data(), a.columns = columns.data();
+    a.buffer = buffer.data(), a.line = line;
+    table.pool_planes(a);
+    for (std::int64_t i = 0; i < y.size(); ++i) {
+      const std::int64_t p = i / a.y_plane, h = i % a.y_plane / out_w, o = i % out_w;
+      double best = -std::numeric_limits<double>::infinity(), sum = 0;
+      for (std::int32_t r = row_first[h]; r < row_first[h + 1]; ++r)
+        for (std::int32_t c = column_first[o]; c < column_first[o + 1]; ++c) {
+          const auto v = static_cast<double>(x[p * a.x_plane + rows[r].source * in_w + columns[c].source]);
+          sum += v;
+          if (v > best || std::isnan(v)) best = v;
+        }
+      sum /= static_cast<double>(row_extents[h]) * static_cast<double>(column_extents[o]);
+      check_close(y[i], maximum ? best : sum, tolerance<T>(24), "pool_planes, width " + std::to_string(in_w));
+    }
+  }
+}
+
+FASTCONV_TEST(pool_planes);
 FASTCONV_TEST(pool_sum);
 FASTCONV_TEST(pool_max);
 FASTCONV_TEST(pool_max_backward);

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "backend/cpu/columns.hpp"
+#include "backend/cpu/planes.hpp"
 
 namespace fastconv::cpu {
 namespace {
@@ -13,6 +14,7 @@ using namespace columns;
 Step plan_inference(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
+    if (c.node().channels_first.input) return plan_planes_inference<T>(c);
     const Layout l(c.in_shape(0));
     Step step;
     step.algorithm = algorithm(l);
@@ -49,6 +51,7 @@ void update_running(const Layout& l, const RunContext& run, int mean_id, int var
 Step plan_training(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
+    if (c.node().channels_first.input) return plan_planes_training<T>(c);
     const Layout l(c.in_shape(0));
     Step step;
     step.algorithm = algorithm(l);

@@ -49,11 +49,15 @@ Step first_of(Plans... plans) {
 Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
-    Step step = first_of([&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
-                         [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
+    Step step = first_of([&] { return plan_conv_planes<T>(c, pass); }, [&] { return plan_depthwise<T>(c, pass); },
+                         [&] { return plan_winograd<T>(c, pass); }, [&] { return plan_narrow<T>(c, pass); },
+                         [&] { return plan_direct<T>(c, pass); });
     if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
-      step.candidates = candidates<T>(c, pass);
-      if (!step.candidates.empty()) step.problem = problem_key(pass, c.options());
+      std::vector<std::string> names = candidates<T>(c, pass);
+      if (std::count(names.begin(), names.end(), step.algorithm)) {
+        step.problem = problem_key(pass, c.options());
+        step.candidates = std::move(names);
+      }
     }
     return step;
   });
@@ -131,13 +135,20 @@ void set_activation(ConvPass& pass, const Attrs& attrs) {
   pass.hi = info.function == Unary::relu ? inf : pass.parameters.b;
 }
 
-ConvPass forward_pass(PlanContext& c) {
-  const Shape& w = c.in_shape(1);
-  const ConvGeometry g = conv_geometry(c.attrs(), c.in_shape(0), w, c.out_shape());
+ConvPass forward_pass(const PlanContext& c) {
+  const ChannelsFirst first = c.node().channels_first;
+  const auto last = [](const Shape& s) { return Shape{s[0], s[2], s[3], s[1]}; };
+  const Shape &x = c.in_shape(0), &y = c.out_shape(), &weight = c.in_shape(1);
+  const Shape w = first.weights ? Shape{weight[2], weight[3], weight[1], weight[0]} : weight;
+  const ConvGeometry g = conv_geometry(c.attrs(), first.input ? last(x) : x, w, first.output ? last(y) : y);
   ConvPass p{};
   p.n = g.n, p.in_h = g.h, p.in_w = g.w, p.in_c = g.c, p.out_h = g.oh, p.out_w = g.ow, p.out_c = g.k;
   p.groups = g.groups;
   p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = w[3], p.w_out = 1, p.w_group = w[3] / g.groups;
+  if (first.weights) {
+    p.w_kh = w[1], p.w_kw = 1, p.w_in = w[0] * w[1], p.w_out = w[2] * p.w_in;
+    p.w_group = w[3] / g.groups * p.w_out;
+  }
   p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
                forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out();
@@ -188,6 +199,38 @@ ConvPass dense_pass(PlanContext& c) {
   set_activation(p, c.attrs());
   return p;
 }
+
+template <class T>
+bool pack_channels_first(const ConvPass& p, const Phase& q, const T* w, std::int64_t channels, std::int64_t n,
+                         std::int64_t columns, T* to, std::int64_t tap_step) {
+  constexpr std::int64_t most_rows = 144, most_columns = 64;
+  const std::int64_t taps = q.h.taps * q.w.taps;
+  const auto whole = [](const AxisPhase& a) { return a.k0 == 0 && a.k_step == 1; };
+  if (p.w_kw != 1 || p.w_kh != q.w.taps || p.w_in != taps || !whole(q.h) || !whole(q.w)) return false;
+  if (taps > most_rows || columns > most_columns) return false;
+  if (channels < columns)
+    for (std::int64_t t = 0; t < taps; ++t) std::fill_n(to + t * tap_step, n * columns, T(0));
+  if (taps == 1) {
+    kernels<T>().transpose({w, to, channels, n, p.w_out, columns});
+    return true;
+  }
+  T rows[most_rows * most_columns];
+  const std::int64_t chunk = most_rows / taps;
+  for (std::int64_t first = 0; first < n; first += chunk) {
+    const std::int64_t count = std::min(chunk, n - first);
+    kernels<T>().transpose({w + first * taps, rows, channels, count * taps, p.w_out, columns});
+    const T* from = rows;
+    for (std::int64_t r = first; r < first + count; ++r)
+      for (std::int64_t t = 0; t < taps; ++t, from += columns)
+        std::copy_n(from, channels, to + t * tap_step + r * columns);
+  }
+  return true;
+}
+
+template bool pack_channels_first<float>(const ConvPass&, const Phase&, const float*, std::int64_t, std::int64_t,
+                                         std::int64_t, float*, std::int64_t);
+template bool pack_channels_first<double>(const ConvPass&, const Phase&, const double*, std::int64_t, std::int64_t,
+                                          std::int64_t, double*, std::int64_t);
 
 template <class T>
 void fill_with_bias(const ConvPass& p, const T* bias, T* y) {

@@ -41,7 +41,9 @@ struct ConvPass {
   double flops = 0;
 };
 
-ConvPass forward_pass(PlanContext& c);
+ConvPass forward_pass(const PlanContext& c);
+// Which tensors of a conv2d are rather channels first.
+ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered);
 ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride that has a tap
 ConvPass dense_pass(PlanContext& c);
 // "1,2,3,", and where a pass's weights lie and which of them each phase reads: for keys of packs.
@@ -52,6 +54,8 @@ std::string problem_key(const ConvPass& pass, const PlanOptions& options);
 void set_activation(ConvPass& pass, const Attrs& attrs);
 
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
+template <class T>
+Step plan_conv_planes(const PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& pass);
 template <class T>
@@ -91,6 +95,12 @@ struct ChannelBlock {
   std::int64_t packed;  // offset in vectors of all blocks before
 };
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
+
+// Packs a block of weights that lie channels first (OIHW): to[tap * tap_step + r * columns + channel] for n input
+// channels r; zeros where there are fewer channels than columns. False where the weights lie otherwise.
+template <class T>
+bool pack_channels_first(const ConvPass& p, const Phase& phase, const T* w, std::int64_t channels, std::int64_t n,
+                         std::int64_t columns, T* to, std::int64_t tap_step);
 
 // y = activation(bias) for every pixel.
 template <class T>

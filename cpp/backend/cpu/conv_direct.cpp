@@ -140,6 +140,7 @@ class Direct {
 
   void pack_block(const PhasePlan& q, const ChannelBlock& b, const T* w, T* to) const {
     const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+    if (pack_channels_first(p_, q.phase, w, b.channels, in_, columns, to, in_ * columns)) return;
     for (std::int64_t i = 0; i < q.phase.h.taps; ++i)
       for (std::int64_t j = 0; j < q.phase.w.taps; ++j) {
         const T* from =

@@ -122,6 +122,7 @@ class Winograd {
   // to[tap][input channel][column], in the order in which the taps read the input.
   void gather(const float* w, std::int64_t n, std::int64_t channels, std::int64_t columns, float* to) const {
     const Phase& q = p_.phases[0];
+    if (pack_channels_first(p_, q, w, channels, n, columns, to, n * columns)) return;
     for (std::int64_t i = 0; i < 3; ++i)
       for (std::int64_t j = 0; j < 3; ++j, to += n * columns) {
         const float* from = w + (q.h.k0 + i * q.h.k_step) * p_.w_kh + (q.w.k0 + j * q.w.k_step) * p_.w_kw;

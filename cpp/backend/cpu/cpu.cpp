@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "backend/cpu/conv.hpp"
+
 namespace fastconv::cpu {
 namespace {
 
@@ -16,6 +18,14 @@ class Cpu final : public Backend {
   Step plan(PlanContext& context) const override {
     const auto it = functions().find(context.node().op->name);
     return it == functions().end() ? Step{} : it->second(context);
+  }
+  ChannelsFirst channels_first(const PlanContext& context, ChannelsFirst offered) const override {
+    if (context.node().op->name == "conv2d") return conv_channels_first(context, offered);
+    // Pooling and batch normalization, whose vectors then run along the planes' rows.
+    const Shape& x = context.in_shape(0);
+    const bool wide = product(x, 1, x.size() - 1) >= 16;
+    const bool both = offered.input && offered.output && wide;
+    return {both, false, both};
   }
 };
 

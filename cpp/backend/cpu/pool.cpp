@@ -4,19 +4,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/cpu/pool.hpp"
 
 namespace fastconv::cpu {
-namespace {
-
-// For every row (or column) of the output, the rows of the source that it reads.
-struct TapLists {
-  std::vector<std::int32_t> first;  // one more than there are lists
-  std::vector<PoolTap> taps;
-  std::vector<double> extents;
-  std::int64_t size() const { return static_cast<std::int64_t>(extents.size()); }
-  std::int64_t count(std::int64_t i) const { return first[i + 1] - first[i]; }
-};
 
 TapLists forward_taps(const PoolAxis& axis) {
   TapLists lists;
@@ -29,6 +19,8 @@ TapLists forward_taps(const PoolAxis& axis) {
   lists.first.push_back(static_cast<std::int32_t>(lists.taps.size()));
   return lists;
 }
+
+namespace {
 
 // For every row of the input, the rows of the output whose windows hold it.
 TapLists backward_taps(const PoolAxis& axis) {
@@ -191,6 +183,7 @@ void set_winners(PoolArgs<T>& args, void* winners, std::int64_t taps) {
 Step plan_max(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
+    if (c.node().channels_first.input) return plan_pool_planes<T>(c, PoolKind::max);
     const auto s = forward_sweep(geometry(PoolKind::max, c, c.in_shape(0)), c);
     Step step;
     step.algorithm = s->separable ? "separable" : "direct";
@@ -274,6 +267,7 @@ Step plan_max_backward(PlanContext& c) {
 Step plan_average(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
+    if (c.node().channels_first.input) return plan_pool_planes<T>(c, PoolKind::average);
     const auto s = forward_sweep(geometry(PoolKind::average, c, c.in_shape(0)), c);
     Step step;
     step.algorithm = s->separable ? "separable" : "direct";

@@ -1,6 +1,7 @@
 // Rewrites of a graph before it is planned. Each keeps the values in `outputs` (it may rename them there)
 // and every change of a variable. What a gradient reads has more than one reader, so that no pass takes it away.
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -21,6 +22,11 @@ void fuse_activations(Graph& graph, const Outputs& outputs);  // into convolutio
 
 // All of them, in order.
 void optimize(Graph& graph, Outputs& outputs);
+
+// After them: nodes that the backend runs as well on channels first lose the transposes around them. `wish` is asked
+// with the node and with what could be so.
+using LayoutWish = std::function<ChannelsFirst(const Node&, ChannelsFirst offered)>;
+void drop_transposes(Graph& graph, const Outputs& outputs, const LayoutWish& wish);
 
 // Values that are the same in every run until a variable is assigned: variables that no node changes, and what is
 // computed from them alone.

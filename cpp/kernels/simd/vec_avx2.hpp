@@ -83,6 +83,12 @@ struct Vec<float> {
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
   }
 
+  // The elements of even and of odd places in a, then b.
+  static void part(Vec a, Vec b, Vec& even, Vec& odd) {
+    const auto sorted = [](__m256 v) { return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)); };
+    even.v = sorted(_mm256_shuffle_ps(a.v, b.v, 0x88));
+    odd.v = sorted(_mm256_shuffle_ps(a.v, b.v, 0xdd));
+  }
   // Element j of r[i] and element i of r[j] change places.
   static void transpose(Vec (&r)[8]) {
     __m256 a[8], b[8];
@@ -189,6 +195,10 @@ struct Vec<double> {
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
   }
 
+  static void part(Vec a, Vec b, Vec& even, Vec& odd) {
+    even.v = _mm256_permute4x64_pd(_mm256_unpacklo_pd(a.v, b.v), 0xd8);
+    odd.v = _mm256_permute4x64_pd(_mm256_unpackhi_pd(a.v, b.v), 0xd8);
+  }
   static void transpose(Vec (&r)[4]) {
     const __m256d a0 = _mm256_unpacklo_pd(r[0].v, r[1].v), a1 = _mm256_unpackhi_pd(r[0].v, r[1].v);
     const __m256d a2 = _mm256_unpacklo_pd(r[2].v, r[3].v), a3 = _mm256_unpackhi_pd(r[2].v, r[3].v);

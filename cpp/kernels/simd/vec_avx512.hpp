@@ -59,6 +59,12 @@ struct Vec<float> {
   }
   friend float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 
+  // The elements of even and of odd places in a, then b.
+  static void part(Vec a, Vec b, Vec& even, Vec& odd) {
+    const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    even.v = _mm512_permutex2var_ps(a.v, e, b.v);
+    odd.v = _mm512_permutex2var_ps(a.v, _mm512_add_epi32(e, _mm512_set1_epi32(1)), b.v);
+  }
   // Element j of r[i] and element i of r[j] change places.
   static void transpose(Vec (&r)[16]) {
     __m512 a[16], b[16];
@@ -146,6 +152,11 @@ struct Vec<double> {
   }
   friend double sum(Vec a) { return _mm512_reduce_add_pd(a.v); }
 
+  static void part(Vec a, Vec b, Vec& even, Vec& odd) {
+    const __m512i e = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    even.v = _mm512_permutex2var_pd(a.v, e, b.v);
+    odd.v = _mm512_permutex2var_pd(a.v, _mm512_add_epi64(e, _mm512_set1_epi64(1)), b.v);
+  }
   static void transpose(Vec (&r)[8]) {
     __m512d a[8];
     for (int i = 0; i < 8; i += 2) {

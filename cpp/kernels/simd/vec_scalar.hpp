@@ -186,6 +186,12 @@ struct Vec {
     return s;
   }
 
+  // The elements of even and of odd places in a, then b.
+  static void part(Vec a, Vec b, Vec& even, Vec& odd) {
+    const auto at = [&](int i) { return i < width ? a.v[i] : b.v[i - width]; };
+    even = each([&](int i) { return at(2 * i); });
+    odd = each([&](int i) { return at(2 * i + 1); });
+  }
   // Element j of r[i] and element i of r[j] change places.
   static void transpose(Vec (&r)[width]) {
     Vec t[width];

@@ -13,6 +13,9 @@ from ._plans import Network, Runner, nchw_shape, run
 # An operator of the core and its attributes but the window's place.
 Kind = tuple[str, tuple[tuple[str, Any], ...]]
 
+_MAX_WINDOWS = 256
+_windows: dict[tuple, tuple] = {}
+
 
 def max_pool2d(
     input: np.ndarray,
@@ -198,14 +201,23 @@ def adaptive_max_pool2d_backward(
 def _window(
     fn: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
 ) -> tuple:
+    # Checking costs more than pooling a small image: what was good before is good again.
+    usual = type(kernel_size) is type(padding) is type(dilation) is int and ceil_mode is False
+    usual = usual and (stride is None or type(stride) is int)
+    key = (kernel_size, stride, padding, dilation) if usual else None
+    if usual and (known := _windows.get(key)):
+        return known
     kernel = arg.integers(kernel_size, 2, fn, "kernel_size", 1)
-    return (
+    window = (
         kernel,
         kernel if stride is None else arg.integers(stride, 2, fn, "stride", 1),
         arg.padding(padding, 2, fn),
         arg.integers(dilation, 2, fn, "dilation", 1),
         arg.flag(ceil_mode, fn, "ceil_mode"),
     )
+    if usual and len(_windows) < _MAX_WINDOWS:
+        _windows[key] = window
+    return window
 
 
 def _avg_kind(fn: str, count_include_pad: Any, divisor_override: Any) -> Kind:

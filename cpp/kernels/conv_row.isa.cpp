@@ -7,12 +7,20 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
+constexpr int kChannels = 4;  // a turn of the innermost loop; more gain nothing and cost instruction cache
+
+// What a tile fetches into L2 meanwhile: `lines` cache lines a turn.
+struct Fetch {
+  const char* from;
+  int lines;
+};
+
 template <class T, int P, int V>
-FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
+FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y, Fetch fetch) {
   using VT = Vec<T>;
   constexpr int W = VT::width;
   constexpr int B = (P + 2) / 3;  // one base address for three pixels: base, base + step, base + 2 * step
-  constexpr int U = 4;            // more channels a turn than four gain nothing and cost instruction cache
+  constexpr int U = kChannels;
   const int tail = a.channels - (V - 1) * W;
 
   VT acc[P][V];
@@ -30,6 +38,7 @@ FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
       FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] = x + th * a.x_tap_h + tw * a.x_tap_w + 3 * i * step;
       std::int64_t r = run;
       for (; r >= U; r -= U) {
+        for (int i = 0; i < fetch.lines; ++i, fetch.from += 64) FASTCONV_PREFETCH(fetch.from);
         FASTCONV_UNROLL for (int c = 0; c < U; ++c) {
           VT wv[V];
           FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + (c * V + v) * W);
@@ -80,9 +89,9 @@ FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
 }
 
 template <class T, int V, int P>
-FASTCONV_INLINE void choose(int pixels, const ConvRowArgs<T>& a, const T* x, T* y) {
-  if (pixels == P) return tile<T, P, V>(a, x, y);
-  if constexpr (P > 1) choose<T, V, P - 1>(pixels, a, x, y);
+FASTCONV_INLINE void choose(int pixels, const ConvRowArgs<T>& a, const T* x, T* y, Fetch fetch) {
+  if (pixels == P) return tile<T, P, V>(a, x, y, fetch);
+  if constexpr (P > 1) choose<T, V, P - 1>(pixels, a, x, y, fetch);
 }
 
 // Cuts the row into tiles of nearly equal width: 11 pixels are 6 + 5, not 7 + 4.
@@ -90,9 +99,13 @@ template <class T, int V>
 void row(const ConvRowArgs<T>& a) {
   constexpr int most = tile_pixels<T, V>();
   const std::int64_t tiles = (a.pixels + most - 1) / most;
+  const std::int64_t turns = a.taps_h * a.taps_w * (a.run / kChannels);  // of a tile
+  Fetch fetch{reinterpret_cast<const char*>(a.next), 0};
+  if (a.next && turns > 0) fetch.lines = static_cast<int>((a.next_lines + tiles * turns - 1) / (tiles * turns));
   for (std::int64_t i = 0, p = 0; i < tiles; ++i) {
     const auto n = static_cast<int>((a.pixels - p + tiles - i - 1) / (tiles - i));
-    choose<T, V, most>(n, a, a.x + p * a.x_pixel, a.y + p * a.y_pixel);
+    choose<T, V, most>(n, a, a.x + p * a.x_pixel, a.y + p * a.y_pixel, fetch);
+    fetch.from += 64 * fetch.lines * turns;
     p += n;
   }
 }

@@ -81,6 +81,12 @@ struct ChannelBlock {
 };
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
 
+// Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much.
+inline std::int64_t fetched_lines(std::int64_t elements, std::size_t element) {
+  const std::int64_t bytes = elements * static_cast<std::int64_t>(element);
+  return bytes <= caches().l2 / 4 ? bytes / 64 : 0;
+}
+
 // y = activation(bias) for every pixel.
 template <class T>
 void fill_with_bias(const ConvPass& pass, const T* bias, T* y);

@@ -81,10 +81,10 @@ struct ChannelBlock {
 };
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
 
-// Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much.
-inline std::int64_t fetched_lines(std::int64_t elements, std::size_t element) {
-  const std::int64_t bytes = elements * static_cast<std::int64_t>(element);
-  return bytes <= caches().l2 / 4 ? bytes / 64 : 0;
+// Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much
+// or where all the layer's weights stay there anyway.
+inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_bytes) {
+  return next_bytes <= caches().l2 / 4 && all_bytes > caches().l2 / 4 ? next_bytes / 64 : 0;
 }
 
 // y = activation(bias) for every pixel.

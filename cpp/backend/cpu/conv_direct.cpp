@@ -202,7 +202,8 @@ class Direct {
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
       const T* weights = block_weights(q, packed, i);
       const T* next = block_weights(q, packed, (i + 1) % all);
-      const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width, sizeof(T));
+      const auto element = static_cast<std::int64_t>(sizeof(T));
+      const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
@@ -219,7 +220,7 @@ class Direct {
         if (!q.flat && a.taps_h > 0) a.x += (top + begin * h.tap_step - in_first) * in_row;
         a.y = y + out + r * y_row;
         if (residual) a.residual = residual + out + r * y_row;
-        a.next = next + lines * r / rows * 64 / static_cast<std::int64_t>(sizeof(T));
+        a.next = next + lines * r / rows * 64 / element;
         a.next_lines = lines * (r + 1) / rows - lines * r / rows;
         table_.conv_row(a);
       }

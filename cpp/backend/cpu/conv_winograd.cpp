@@ -64,8 +64,9 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t groups, std::int64_
   const std::int64_t most =
       s.shared ? std::min(kSharedTiles, ceil_div(s.tiles * groups, kSharedPieces))
                : std::min(caches().l2 * 3 / 4 / (tile_bytes + product_bytes), ceil_div(s.tiles, kPieces));
-  s.block = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
-  s.block = std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, s.block)), tile_pixels), s.tiles);
+  const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
+  s.block =
+      most >= s.tiles ? s.tiles : std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, whole)), tile_pixels), s.tiles);
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
   s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));

@@ -22,6 +22,8 @@ struct ConvRowArgs {
   std::int64_t pixels;
   bool clamp;  // y = min(max(y, lo), hi); NaN stays NaN
   T lo, hi;
+  const T* next;            // weights that a later call reads, to be fetched into L2 meanwhile, or null
+  std::int64_t next_lines;  // cache lines of 64 bytes there; a few more are fetched
 };
 
 // One row of output pixels of a convolution of one input channel with stride 1, at most 8 output channels:

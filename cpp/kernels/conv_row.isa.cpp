@@ -7,94 +7,110 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
+constexpr int kChannels = 4;  // a turn of the innermost loop; more gain nothing and cost instruction cache
+
+// What a tile fetches into L2 meanwhile: `lines` cache lines a turn.
+struct Fetch {
+  const char* from;
+  int lines;
+};
+
+// `count` tiles side by side: a call each would cost as much as a short reduction.
 template <class T, int P, int V>
-FASTCONV_NOINLINE void tile(const ConvRowArgs<T>& a, const T* x, T* y) {
+FASTCONV_NOINLINE void tiles(const ConvRowArgs<T>& a, const T* x, T* y, std::int64_t count, Fetch& fetch) {
   using VT = Vec<T>;
   constexpr int W = VT::width;
   constexpr int B = (P + 2) / 3;  // one base address for three pixels: base, base + step, base + 2 * step
-  constexpr int U = 4;            // more channels a turn than four gain nothing and cost instruction cache
+  constexpr int U = kChannels;
   const int tail = a.channels - (V - 1) * W;
 
-  VT acc[P][V];
-  FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
-    VT b = VT::zero();
-    if (a.bias) b = v + 1 < V || tail == W ? VT::load(a.bias + v * W) : VT::load(a.bias + v * W, tail);
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p][v] = b;
-  }
+  const char* from = fetch.from;
+  for (; count > 0; --count, x += P * a.x_pixel, y += P * a.y_pixel) {
+    VT acc[P][V];
+    FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
+      VT b = VT::zero();
+      if (a.bias) b = v + 1 < V || tail == W ? VT::load(a.bias + v * W) : VT::load(a.bias + v * W, tail);
+      FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p][v] = b;
+    }
 
-  const std::int64_t step = a.x_pixel, run = a.run;
-  const T* w = a.w;
-  for (std::int64_t th = 0; th < a.taps_h; ++th) {
-    for (std::int64_t tw = 0; tw < a.taps_w; ++tw) {
-      const T* base[B];
-      FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] = x + th * a.x_tap_h + tw * a.x_tap_w + 3 * i * step;
-      std::int64_t r = run;
-      for (; r >= U; r -= U) {
-        FASTCONV_UNROLL for (int c = 0; c < U; ++c) {
+    const std::int64_t step = a.x_pixel, run = a.run;
+    const T* w = a.w;
+    for (std::int64_t th = 0; th < a.taps_h; ++th) {
+      for (std::int64_t tw = 0; tw < a.taps_w; ++tw) {
+        const T* base[B];
+        FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] = x + th * a.x_tap_h + tw * a.x_tap_w + 3 * i * step;
+        std::int64_t r = run;
+        for (; r >= U; r -= U) {
+          for (int i = 0; i < fetch.lines; ++i, from += 64) FASTCONV_PREFETCH(from);
+          FASTCONV_UNROLL for (int c = 0; c < U; ++c) {
+            VT wv[V];
+            FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + (c * V + v) * W);
+            FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+              const auto b = VT::broadcast(base[p / 3] + (p % 3) * step + c);
+              FASTCONV_UNROLL for (int v = 0; v < V; ++v) VT::accumulate(acc[p][v], wv[v], b);
+            }
+          }
+          w += U * V * W;
+          FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] += U;
+        }
+        for (; r > 0; --r) {
           VT wv[V];
-          FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + (c * V + v) * W);
+          FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + v * W);
           FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
-            const auto b = VT::broadcast(base[p / 3] + (p % 3) * step + c);
+            const auto b = VT::broadcast(base[p / 3] + (p % 3) * step);
             FASTCONV_UNROLL for (int v = 0; v < V; ++v) VT::accumulate(acc[p][v], wv[v], b);
           }
+          w += V * W;
+          FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] += 1;
         }
-        w += U * V * W;
-        FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] += U;
-      }
-      for (; r > 0; --r) {
-        VT wv[V];
-        FASTCONV_UNROLL for (int v = 0; v < V; ++v) wv[v] = VT::load(w + v * W);
-        FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
-          const auto b = VT::broadcast(base[p / 3] + (p % 3) * step);
-          FASTCONV_UNROLL for (int v = 0; v < V; ++v) VT::accumulate(acc[p][v], wv[v], b);
-        }
-        w += V * W;
-        FASTCONV_UNROLL for (int i = 0; i < B; ++i) base[i] += 1;
       }
     }
-  }
 
-  if (a.residual) {
-    const T* from = a.residual + (y - a.y);
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
-      FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
-        const T* f = from + p * a.y_pixel + v * W;
-        acc[p][v] = acc[p][v] + (v + 1 < V || tail == W ? VT::load(f) : VT::load(f, tail));
+    if (a.residual) {
+      const T* from = a.residual + (y - a.y);
+      FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+        FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
+          const T* f = from + p * a.y_pixel + v * W;
+          acc[p][v] = acc[p][v] + (v + 1 < V || tail == W ? VT::load(f) : VT::load(f, tail));
+        }
+      }
+    }
+    if (a.clamp) {
+      const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
+      FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v] =
+          min(hi, max(lo, acc[p][v]));
+    }
+    if (tail == W) {
+      FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v].store(
+          y + p * a.y_pixel + v * W);
+    } else {
+      FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+        FASTCONV_UNROLL for (int v = 0; v + 1 < V; ++v) acc[p][v].store(y + p * a.y_pixel + v * W);
+        acc[p][V - 1].store(y + p * a.y_pixel + (V - 1) * W, tail);
       }
     }
   }
-  if (a.clamp) {
-    const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v] =
-        min(hi, max(lo, acc[p][v]));
-  }
-  if (tail == W) {
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[p][v].store(
-        y + p * a.y_pixel + v * W);
-  } else {
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
-      FASTCONV_UNROLL for (int v = 0; v + 1 < V; ++v) acc[p][v].store(y + p * a.y_pixel + v * W);
-      acc[p][V - 1].store(y + p * a.y_pixel + (V - 1) * W, tail);
-    }
-  }
+  fetch.from = from;
 }
 
 template <class T, int V, int P>
-FASTCONV_INLINE void choose(int pixels, const ConvRowArgs<T>& a, const T* x, T* y) {
-  if (pixels == P) return tile<T, P, V>(a, x, y);
-  if constexpr (P > 1) choose<T, V, P - 1>(pixels, a, x, y);
+FASTCONV_INLINE void choose(std::int64_t pixels, const ConvRowArgs<T>& a, const T* x, T* y, std::int64_t count,
+                            Fetch& fetch) {
+  if (pixels == P) return tiles<T, P, V>(a, x, y, count, fetch);
+  if constexpr (P > 1) choose<T, V, P - 1>(pixels, a, x, y, count, fetch);
 }
 
 // Cuts the row into tiles of nearly equal width: 11 pixels are 6 + 5, not 7 + 4.
 template <class T, int V>
 void row(const ConvRowArgs<T>& a) {
   constexpr int most = tile_pixels<T, V>();
-  const std::int64_t tiles = (a.pixels + most - 1) / most;
-  for (std::int64_t i = 0, p = 0; i < tiles; ++i) {
-    const auto n = static_cast<int>((a.pixels - p + tiles - i - 1) / (tiles - i));
-    choose<T, V, most>(n, a, a.x + p * a.x_pixel, a.y + p * a.y_pixel);
-    p += n;
-  }
+  if (a.pixels <= 0) return;
+  const std::int64_t n = (a.pixels + most - 1) / most, width = a.pixels / n, wider = a.pixels % n;
+  const std::int64_t turns = n * a.taps_h * a.taps_w * (a.run / kChannels), split = wider * (width + 1);
+  Fetch fetch{reinterpret_cast<const char*>(a.next), 0};
+  if (a.next && turns > 0) fetch.lines = static_cast<int>((a.next_lines + turns - 1) / turns);
+  if (wider) choose<T, V, most>(width + 1, a, a.x, a.y, wider, fetch);
+  choose<T, V, most>(width, a, a.x + split * a.x_pixel, a.y + split * a.y_pixel, n - wider, fetch);
 }
 
 }  // namespace

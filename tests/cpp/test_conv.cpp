@@ -29,6 +29,8 @@ void test_conv_row(const KernelTable<T>& table) {
     if (add) a.residual = add == 1 ? residual.data() : y.data();
     for (std::int64_t p = 0; add == 2 && p < a.pixels; ++p)
       for (int c = 0; c < a.channels; ++c) y[p * a.y_pixel + c] = residual[p * a.y_pixel + c];
+    Guarded<T> next(random_int(1, 40));  // what is fetched is never read, whatever lies behind it
+    if (random_int(0, 1)) a.next = next.data(), a.next_lines = random_int(0, 999);
     table.conv_row(a);
     for (std::int64_t p = 0; p < a.pixels; ++p)
       for (int c = 0; c < a.y_pixel; ++c) {

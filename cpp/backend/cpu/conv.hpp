@@ -101,6 +101,11 @@ std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int m
 template <class T>
 bool pack_channels_first(const ConvPass& p, const Phase& phase, const T* w, std::int64_t channels, std::int64_t n,
                          std::int64_t columns, T* to, std::int64_t tap_step);
+// Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much
+// or where all the layer's weights stay there anyway.
+inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_bytes) {
+  return next_bytes <= caches().l2 / 4 && all_bytes > caches().l2 / 4 ? next_bytes / 64 : 0;
+}
 
 // y = activation(bias) for every pixel.
 template <class T>

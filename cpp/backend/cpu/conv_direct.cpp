@@ -209,7 +209,10 @@ class Direct {
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
-      const T* weights = packed + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_;
+      const T* weights = block_weights(q, packed, i);
+      const T* next = block_weights(q, packed, (i + 1) % all);
+      const auto element = static_cast<std::int64_t>(sizeof(T));
+      const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
@@ -226,6 +229,8 @@ class Direct {
         if (!q.flat && a.taps_h > 0) a.x += (top + begin * h.tap_step - in_first) * in_row;
         a.y = y + out + r * y_row;
         if (residual) a.residual = residual + out + r * y_row;
+        a.next = next + lines * r / rows * 64 / element;
+        a.next_lines = lines * (r + 1) / rows - lines * r / rows;
         table_.conv_row(a);
       }
     }
@@ -234,6 +239,13 @@ class Direct {
       T* written = y + y_first + begin;
       for (std::int64_t r = 0; r < rows; ++r) activate(p_, written + r * y_row, a.pixels, a.y_pixel, n);
     }
+  }
+
+  // The weights of block i of all groups' blocks.
+  const T* block_weights(const PhasePlan& q, const T* packed, std::int64_t i) const {
+    const auto n = static_cast<std::int64_t>(blocks_.size());
+    return packed + q.packed + i / n * group_packed(q) +
+           blocks_[static_cast<std::size_t>(i % n)].packed * table_.width * taps(q) * in_;
   }
 
   // The first channel of block i of all groups' blocks.

@@ -8,15 +8,36 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kInputBytes = 300 << 10;  // of a block's transformed input: stays in L2 beside the weights
-constexpr std::int64_t kLeastTiles = 8;          // of a block, for the weights that it reads
-constexpr std::int64_t kSharedBytes = 5 << 18;   // of the whole transformed input, to make it once for all pieces
-constexpr std::int64_t kSharedTiles = 16;        // of a block then
-constexpr std::int64_t kLeastChannels = 128;     // of a piece's output, where each transforms its input
-constexpr std::int64_t kPieces = 16;             // wanted at least, for the threads there may be
-constexpr std::int64_t kLeastInputs = 8;         // channels: a product of fewer is mostly loads and stores
-constexpr std::int64_t kUsualSize = 28;          // of maps, where the choice is made for any size
-constexpr std::int64_t kLine = 16;               // floats
+constexpr std::int64_t kSharedBytes = 4 << 20;  // of the whole transformed input, to make it once for all pieces
+constexpr std::int64_t kSharedTiles = 56;       // of a block then
+constexpr std::int64_t kSharedPieces = 8;       // wanted at least then
+constexpr std::int64_t kLeastChannels = 128;    // of a piece's output, where each transforms its input
+constexpr std::int64_t kPieces = 16;            // wanted at least, for the threads there may be
+constexpr std::int64_t kLeastInputs = 8;        // channels: a product of fewer is mostly loads and stores
+constexpr std::int64_t kUsualSize = 28;         // of maps, where the choice is made for any size
+constexpr std::int64_t kFloat = sizeof(float);
+constexpr std::int64_t kLine = 16;          // floats
+constexpr std::int64_t kGroupColumns = 64;  // output channels whose products are made before their transform
+
+// Some channel blocks, whose products of one plane follow one another while the plane's input is in L1.
+struct Group {
+  std::int64_t first, count;  // blocks
+  std::int64_t channel, channels, columns;
+  std::int64_t packed;  // offset in vectors of all groups before
+};
+
+std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int width) {
+  std::vector<Group> groups;
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const ChannelBlock& b = blocks[i];
+    const std::int64_t columns = std::int64_t{b.vectors} * width;
+    if (groups.empty() || groups.back().columns + columns > kGroupColumns)
+      groups.push_back({static_cast<std::int64_t>(i), 0, b.channel, 0, 0, b.packed});
+    Group& g = groups.back();
+    ++g.count, g.channels += b.channels, g.columns += columns;
+  }
+  return groups;
+}
 
 struct Size {
   std::int64_t m, alpha, planes;
@@ -27,7 +48,7 @@ struct Size {
   std::int64_t v_tile, v_plane;          // distances in the transformed input
 };
 
-Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
+Size size_of(const ConvPass& p, std::int64_t m, std::int64_t groups, std::int64_t tile_pixels) {
   Size s{};
   s.m = m, s.alpha = m + 2, s.planes = s.alpha * s.alpha;
   s.tiles_h = ceil_div(p.out_h, m), s.tiles_w = ceil_div(p.out_w, m);
@@ -35,14 +56,20 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t channel_blocks) {
   // Tiles whole KBs apart would fall into the same sets of L1, planes whole pages apart into the same of all caches.
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
-  const std::int64_t tile_bytes = s.planes * s.v_tile * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t tile_bytes = s.planes * s.v_tile * kFloat;
   s.shared = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes) <= kSharedBytes;
+  const std::int64_t product_bytes = s.planes * kGroupColumns * kFloat;
+  // A block's input and a group's products stay in L2. Whole register tiles: those of fewer pixels read the weights
+  // more often.
   const std::int64_t most =
-      s.shared ? kSharedTiles : std::max(kLeastTiles, std::min(kInputBytes / tile_bytes, ceil_div(s.tiles, kPieces)));
-  s.block = ceil_div(s.tiles, ceil_div(s.tiles, most));
+      s.shared ? std::min(kSharedTiles, ceil_div(s.tiles * groups, kSharedPieces))
+               : std::min(caches().l2 * 3 / 4 / (tile_bytes + product_bytes), ceil_div(s.tiles, kPieces));
+  const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
+  s.block =
+      most >= s.tiles ? s.tiles : std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, whole)), tile_pixels), s.tiles);
   s.blocks = ceil_div(s.tiles, s.block);
-  const std::int64_t finest = s.shared ? channel_blocks : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
-  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, channel_blocks));
+  const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
+  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
   const auto odd_lines = [](std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; };
   s.v_plane = odd_lines((s.shared ? s.tiles : s.block) * s.v_tile);
   return s;
@@ -54,8 +81,9 @@ class Winograd {
       : p_(pass),
         table_(kernels<float>()),
         blocks_(channel_blocks(pass.out_c, table_.width, table_.tile_vectors)),
-        s_(size_of(pass, m, static_cast<std::int64_t>(blocks_.size()))) {
-    columns_ = std::int64_t{blocks_.front().vectors} * table_.width;
+        groups_(group_blocks(blocks_, table_.width)),
+        s_(size_of(pass, m, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
+    for (const Group& g : groups_) columns_ = std::max(columns_, g.columns);
     s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
   }
 
@@ -74,11 +102,13 @@ class Winograd {
     return "winograd " + join({s_.m, table_.width, table_.tile_vectors, p_.in_c, p_.out_c}) + weights_key(p_);
   }
 
-  // [channel block][plane][input channel][vectors]
+  // [group][plane][block][input channel][vectors]
   void pack(const float* w, float* to) const {
     const std::int64_t chunks = ceil_div(p_.in_c, kChunk);
     parallel_for(static_cast<std::int64_t>(blocks_.size()) * chunks, [&](std::int64_t piece, int) {
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece / chunks)];
+      const Group& g =
+          *std::find_if(groups_.rbegin(), groups_.rend(), [&](const Group& g) { return g.packed <= b.packed; });
       const std::int64_t first = piece % chunks * kChunk, n = std::min(kChunk, p_.in_c - first);
       const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
       alignas(64) float kernels[9 * kChunk * kMostColumns];
@@ -86,8 +116,8 @@ class Winograd {
       WinogradWeightsArgs<float> a{};
       a.m = static_cast<int>(s_.m);
       a.w = kernels, a.w_tap = n * columns, a.run = n * columns;
-      a.u = to + b.packed * table_.width * s_.planes * p_.in_c + first * columns;
-      a.u_plane = p_.in_c * columns;
+      a.u = to + (g.packed * s_.planes + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
+      a.u_plane = p_.in_c * g.columns;
       table_.winograd_weights(a);
     });
   }
@@ -174,25 +204,31 @@ class Winograd {
     }
   }
 
-  void multiply(const ChannelBlock& b, std::int64_t n, const float* v, const float* packed, float* s) const {
-    const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+  void multiply(const Group& g, std::int64_t n, const float* v, const float* packed, float* s) const {
     ConvRowArgs<float> a{};
     a.x_pixel = s_.v_tile;
     a.taps_h = a.taps_w = 1;
     a.run = p_.in_c;
-    a.vectors = b.vectors, a.channels = static_cast<int>(columns);
-    a.y_pixel = columns;
+    a.y_pixel = g.columns;
     a.pixels = n;
-    const float* u = packed + b.packed * table_.width * s_.planes * p_.in_c;
+    a.w = packed + g.packed * table_.width * s_.planes * p_.in_c;
     for (std::int64_t plane = 0; plane < s_.planes; ++plane) {
       a.x = v + plane * s_.v_plane;
-      a.w = u + plane * p_.in_c * columns;
       a.y = s + plane * s_plane_;
-      table_.conv_row(a);
+      for (std::int64_t i = g.first; i < g.first + g.count; ++i) {
+        const ChannelBlock& b = blocks_[static_cast<std::size_t>(i)];
+        const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+        a.vectors = b.vectors, a.channels = static_cast<int>(columns);
+        a.next = a.w + p_.in_c * columns,
+        a.next_lines = fetched_lines(p_.in_c * columns * kFloat, static_cast<std::int64_t>(packed_bytes()));
+        table_.conv_row(a);
+        a.y += columns;
+        a.w += p_.in_c * columns;
+      }
     }
   }
 
-  void transform_output(const ChannelBlock& b, std::int64_t first, std::int64_t n, const float* s, const float* bias,
+  void transform_output(const Group& b, std::int64_t first, std::int64_t n, const float* s, const float* bias,
                         const float* residual, float* y) const {
     WinogradOutputArgs<float> a{};
     a.m = static_cast<int>(s_.m);
@@ -207,7 +243,7 @@ class Winograd {
       const std::int64_t at = output_of(t) + b.channel;
       a.rows = static_cast<int>(std::min(s_.m, p_.out_h - t.row));
       a.columns = static_cast<int>(std::min(s_.m, p_.out_w - t.col));
-      a.s = s + i * b.vectors * table_.width;
+      a.s = s + i * b.columns;
       a.y = y + at;
       a.residual = residual ? residual + at : nullptr;
       a.next = i + 1 < n && t.col + 2 * s_.m <= p_.out_w ? a.y + s_.m * p_.out_c : nullptr;
@@ -219,16 +255,16 @@ class Winograd {
 
   void run_piece(std::int64_t first, std::int64_t n, std::int64_t split, const float* v, const float* packed,
                  const float* bias, const float* residual, float* y, float* s) const {
-    const auto groups = static_cast<std::int64_t>(blocks_.size());
+    const auto groups = static_cast<std::int64_t>(groups_.size());
     const std::int64_t from = groups * split / s_.splits, to = groups * (split + 1) / s_.splits;
     for (std::int64_t g = from; g < to; ++g) {
-      const ChannelBlock& b = blocks_[static_cast<std::size_t>(g)];
-      multiply(b, n, v, packed, s);
-      transform_output(b, first, n, s, bias, residual, y);
+      const Group& group = groups_[static_cast<std::size_t>(g)];
+      multiply(group, n, v, packed, s);
+      transform_output(group, first, n, s, bias, residual, y);
     }
     if (!p_.activate || from == to) return;
-    const ChannelBlock& last = blocks_[static_cast<std::size_t>(to - 1)];
-    const std::int64_t channel = blocks_[static_cast<std::size_t>(from)].channel;
+    const Group& last = groups_[static_cast<std::size_t>(to - 1)];
+    const std::int64_t channel = groups_[static_cast<std::size_t>(from)].channel;
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
       for (std::int64_t r = 0; r < std::min(s_.m, p_.out_h - t.row); ++r)
@@ -240,8 +276,9 @@ class Winograd {
   ConvPass p_;
   const KernelTable<float>& table_;
   std::vector<ChannelBlock> blocks_;
+  std::vector<Group> groups_;
   Size s_;
-  std::int64_t columns_, s_plane_;  // of the widest channel block; between planes of products
+  std::int64_t columns_ = 0, s_plane_;  // of the widest group; between planes of products
 };
 
 bool covers(const ConvPass& p) {
@@ -272,8 +309,9 @@ class Costs {
   }
 
   double winograd(std::int64_t m) const {
-    const auto blocks = static_cast<std::int64_t>(channel_blocks(p_.out_c, width_, table_.tile_vectors).size());
-    const Size s = size_of(p_, m, blocks);
+    const auto channels = channel_blocks(p_.out_c, width_, table_.tile_vectors);
+    const auto blocks = static_cast<std::int64_t>(channels.size());
+    const Size s = size_of(p_, m, static_cast<std::int64_t>(group_blocks(channels, width_).size()), table_.tile_pixels);
     const double in = m == 2 ? 60 : 220, out = m == 2 ? 60 : 140, weight = m == 2 ? 40 : 100, call = 100;
     const double planes = real(s.planes), tiles = real(s.tiles), bytes = planes * 4 * pairs();
     const double inputs = s.shared ? 1 : real(s.splits);
@@ -284,7 +322,8 @@ class Costs {
     double traffic = bytes / memory_;
     if (repeated > 0) traffic += real(s.blocks - 1) * bytes / repeated;
     const double packing = packed_once_ ? 0 : weight * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
-    return transforms + std::max(products, traffic) + packing;
+    const double held = packed_once_ ? price_ * (bytes - 9 * 4 * pairs()) : 0;  // more memory than direct's
+    return transforms + std::max(products, traffic) + packing + held;
   }
 
  private:
@@ -296,6 +335,9 @@ class Costs {
   const KernelTable<float>& table_ = kernels<float>();
   int width_ = table_.width;
   double memory_ = 0.3, l3_ = 1.3;  // bytes in that time
+  // What a byte of packed weights must save: 42 ps. So 256 at 14x14 gets F(2,3), which is a fifth slower than F(4,3)
+  // there and takes 2.25 times less: ResNet-50's packs are 26 MB smaller for 1 % of its time.
+  double price_ = 2.5;
 };
 
 // m, or 0 where direct convolution is better.

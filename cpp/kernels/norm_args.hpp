@@ -16,7 +16,7 @@ struct ColumnSumsArgs {
   T* buffer;  // 2 * columns
 };
 
-// y = b * (x - mean) + c, or, when dy is given, a * dy + b * (x - mean) + c.
+// y = b * (x - mean) + c, or, when dy is given, a * dy + b * (x - mean) + c. Rows of x may lie apart.
 template <class T>
 struct ColumnAffineArgs {
   const T* x;
@@ -24,6 +24,9 @@ struct ColumnAffineArgs {
   T* y;
   std::int64_t rows, columns;
   const T *mean, *a, *b, *c;
+  std::int64_t x_gap = 0;  // elements between the end of a row of x and the next
+  bool clamp = false;  // without dy: y = min(max(y, lo), hi); NaN stays NaN
+  T lo = 0, hi = 0;
 };
 
 // y[r][i] = (x[r][i] - mean[r]) * inv_std[r] * gamma[i] + beta[i], inv_std = 1 / sqrt(variance + epsilon) of the row.

@@ -108,8 +108,8 @@ class Placer {
   const Graph& graph_;
   const std::vector<bool>& stable_;
   const Backend& backend_;
-  std::vector<Slot> slots_;   // by value: the one place in a concat's output that is its own
-  std::vector<bool> dense_;   // by value: something reads it as one run of memory
+  std::vector<Slot> slots_;  // by value: the one place in a concat's output that is its own
+  std::vector<bool> dense_;  // by value: something reads it as one run of memory
   Placement p_;
 };
 

@@ -25,7 +25,7 @@ struct ColumnAffineArgs {
   std::int64_t rows, columns;
   const T *mean, *a, *b, *c;
   std::int64_t x_gap = 0;  // elements between the end of a row of x and the next
-  bool clamp = false;  // without dy: y = min(max(y, lo), hi); NaN stays NaN
+  bool clamp = false;      // without dy: y = min(max(y, lo), hi); NaN stays NaN
   T lo = 0, hi = 0;
 };
 

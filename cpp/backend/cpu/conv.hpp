@@ -40,8 +40,8 @@ struct ConvPass : Activation {
   std::int64_t n, in_h, in_w, in_c, out_h, out_w, out_c, groups;
   std::int64_t w_kh, w_kw, w_in, w_out, w_group;
   std::vector<Phase> phases;
-  bool fill = false;  // some outputs have no tap: all get the bias first
-  int x, w, bias, y;  // values; bias may be kNone
+  bool fill = false;     // some outputs have no tap: all get the bias first
+  int x, w, bias, y;     // values; bias may be kNone
   std::int64_t y_pixel;  // elements from one pixel of y to the next: out_c, or more without a residual
   int residual = kNone;
   double flops = 0;

@@ -231,8 +231,8 @@ class Winograd {
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
       for (std::int64_t r = 0; r < std::min(s_.m, p_.out_h - t.row); ++r)
-        activate(p_, y + output_of(t) + r * p_.out_w * p_.y_pixel + channel, std::min(s_.m, p_.out_w - t.col), p_.y_pixel,
-                 last.channel + last.channels - channel);
+        activate(p_, y + output_of(t) + r * p_.out_w * p_.y_pixel + channel, std::min(s_.m, p_.out_w - t.col),
+                 p_.y_pixel, last.channel + last.channels - channel);
     }
   }
 

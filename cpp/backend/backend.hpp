@@ -72,15 +72,22 @@ struct PlanOptions {
   std::map<std::string, std::string> algorithms = {};  // by problem, instead of the cost model's choice
 };
 
+// Values that lie in the rows (runs along the last axis) of another value, a concat's output.
+struct Placement {
+  std::vector<int> root;                    // by value: which; kNone: it has memory of its own
+  std::vector<std::int64_t> offset;         // by value: elements into the root's rows
+  std::vector<std::vector<bool>> in_place;  // by concat's output: for each input whether it lies there already
+};
+
 // What a backend sees of the node that it plans.
 class PlanContext {
  public:
   PlanContext(const Graph& graph, const Node& node, const std::vector<bool>& stable, const PlanOptions& options,
-              std::vector<PackRequest>& packs)
-      : graph_(graph), node_(node), stable_(stable), options_(options), packs_(packs) {}
+              std::vector<PackRequest>& packs, const Placement* placement = nullptr)
+      : graph_(graph), node_(node), stable_(stable), options_(options), packs_(packs), placement_(placement) {}
   // The same for a trial, whose packs are not wanted.
   PlanContext with(std::vector<PackRequest>& packs) const {
-    return PlanContext(graph_, node_, stable_, options_, packs);
+    return PlanContext(graph_, node_, stable_, options_, packs, placement_);
   }
   const Node& node() const { return node_; }
   const Attrs& attrs() const { return node_.attrs; }
@@ -96,6 +103,18 @@ class PlanContext {
   VariablePtr variable(std::size_t i) const { return graph_.value(node_.inputs[i]).variable; }
   // Whether the value only depends on variables that the plan does not change, so that it is packed once.
   bool stable(int value) const { return stable_[value]; }
+  // Elements from one row of the value (a run along its last axis) to the next: the row's length, or more where
+  // Backend::reads_rows or writes_rows has said so.
+  std::int64_t row(int value) const {
+    const int root = placement_ ? placement_->root[static_cast<std::size_t>(value)] : kNone;
+    return graph_.value(root == kNone ? value : root).type.shape.back();
+  }
+  // Whether input i of a concat lies in its output already.
+  bool in_place(std::size_t i) const {
+    if (!placement_) return false;
+    const std::vector<bool>& inputs = placement_->in_place[static_cast<std::size_t>(out())];
+    return i < inputs.size() && inputs[i];
+  }
   // Only algorithms with the error of direct summation are wanted.
   const PlanOptions& options() const { return options_; }
   // Returns the slot for RunContext::packed.
@@ -110,6 +129,7 @@ class PlanContext {
   const std::vector<bool>& stable_;
   const PlanOptions& options_;
   std::vector<PackRequest>& packs_;
+  const Placement* placement_;
 };
 
 class Backend {
@@ -121,6 +141,9 @@ class Backend {
   // Which tensors of a node, all of them channels last as it is, it would rather have channels first: `offered` says
   // of which a transpose would go. Only for nodes that are not stable.
   virtual ChannelsFirst channels_first(const PlanContext&, ChannelsFirst) const { return {}; }
+  // Whether the node's step asks PlanContext::row how an input lies, or its output.
+  virtual bool reads_rows(const Node&, std::size_t) const { return false; }
+  virtual bool writes_rows(const Node&) const { return false; }
 };
 
 }  // namespace fastconv

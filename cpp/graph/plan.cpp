@@ -9,6 +9,7 @@
 
 #include "core/parallel.hpp"
 #include "graph/passes/passes.hpp"
+#include "graph/placement.hpp"
 #include "kernels/simd/float_state.hpp"
 
 namespace fastconv {
@@ -30,13 +31,14 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
   stable = passes::stable_values(graph);
   preparation_ = std::make_unique<Preparation>(graph, stable, std::move(store));
   std::vector<std::size_t> run_nodes;
-  plan_nodes(graph, stable, backend, options, run_nodes);
+  const Placement placement = place_concats(graph, outputs, stable, backend);
+  plan_nodes(graph, stable, backend, options, placement, run_nodes);
   for (int out : outputs)
     if (stable[out]) preparation_->keep_value(out);
   locations_.resize(graph.values().size());
   for (std::size_t i = 0; i < graph.inputs().size(); ++i) locations_[graph.inputs()[i]] = {Place::feed, i};
   place_stable(graph, stable);
-  assign_memory(graph, outputs, run_nodes);
+  assign_memory(graph, outputs, placement, run_nodes);
   for (const PlannedStep& s : steps_) seconds_ += s.step.run ? s.step.seconds() : 0;
   pool_bytes_ = arena_bytes_ + scratch_bytes_ * static_cast<std::size_t>(num_threads());
   ArenaPool::instance().register_size(pool_bytes_);
@@ -46,11 +48,11 @@ Plan::~Plan() { ArenaPool::instance().unregister_size(pool_bytes_); }
 
 // Asks the backend for the steps: those of stable nodes go to the preparation.
 void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
-                      const PlanOptions& options, std::vector<std::size_t>& run_nodes) {
+                      const PlanOptions& options, const Placement& placement, std::vector<std::size_t>& run_nodes) {
   for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
     const Node& node = graph.nodes()[n];
     std::vector<PackRequest> requests;
-    PlanContext context(graph, node, stable, options, requests);
+    PlanContext context(graph, node, stable, options, requests, &placement);
     PlannedStep planned;
     planned.step = backend.plan(context);
     for (const auto* values : {&node.inputs, &node.outputs})
@@ -115,14 +117,14 @@ void Plan::place_stable(const Graph& graph, const std::vector<bool>& stable) {
   }
 }
 
-// Gives every value that a run computes a place: an output's memory, another value's (views, in-place operators),
-// or an offset of the arena.
-void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
+// Gives every value that a run computes a place: an output's memory, another value's (views, in-place operators,
+// parts of a concat), or an offset of the arena.
+void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs, const Placement& placement,
                          const std::vector<std::size_t>& run_nodes) {
   const std::size_t n = graph.values().size();
   const int end = static_cast<int>(run_nodes.size());
   std::vector<int> root(n), first(n, -1), last(n, -1);
-  for (std::size_t v = 0; v < n; ++v) root[v] = static_cast<int>(v);
+  for (std::size_t v = 0; v < n; ++v) root[v] = placement.root[v] == kNone ? static_cast<int>(v) : placement.root[v];
   const std::vector<bool> changed = passes::changed_variables(graph);
   for (int s = 0; s < end; ++s) {
     const Node& node = graph.nodes()[run_nodes[s]];
@@ -151,7 +153,7 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
     const Node& node = graph.nodes()[run_nodes[s]];
     if (node.outputs.empty() || node.op->view) continue;
     const int out = node.outputs[0];
-    if (locations_[out].place != Place::none) continue;
+    if (locations_[out].place != Place::none || root[out] != out) continue;
     for (int i : node.op->inplace) {
       if (i >= static_cast<int>(node.inputs.size()) || node.inputs[i] == kNone) continue;
       const int from = root[node.inputs[i]];
@@ -196,7 +198,10 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs,
   for (std::size_t v = 0; v < n; ++v)
     if (buffer_of[v] >= 0) locations_[v] = {Place::arena, buffers[buffer_of[v]].offset};
   for (std::size_t v = 0; v < n; ++v)
-    if (locations_[v].place == Place::none) locations_[v] = locations_[root[v]];
+    if (locations_[v].place == Place::none) {
+      locations_[v] = locations_[root[v]];
+      locations_[v].shift = static_cast<std::size_t>(placement.offset[v]) * size_of(graph.values()[v].type.dtype);
+    }
 
   // Nothing to do for views: their memory is their input's.
   for (int s = 0; s < end; ++s)
@@ -210,9 +215,9 @@ std::vector<void*> Plan::locate(const std::vector<const void*>& feeds, const std
     const Location& l = locations_[v];
     switch (l.place) {
       case Place::none: break;
-      case Place::arena: values[v] = arena + l.offset; break;
+      case Place::arena: values[v] = arena + l.offset + l.shift; break;
       case Place::feed: values[v] = const_cast<void*>(feeds[l.offset]); break;
-      case Place::output: values[v] = outputs[l.offset]; break;
+      case Place::output: values[v] = static_cast<std::byte*>(outputs[l.offset]) + l.shift; break;
       case Place::variable: values[v] = variables_[l.offset]->data(); break;
       case Place::prepared:  // null where only the preparation reads it
         if (prepared.contents[l.offset]) values[v] = prepared.contents[l.offset]->data();

@@ -68,16 +68,18 @@ class Plan {
   struct Location {
     Place place = Place::none;
     std::size_t offset = 0;  // arena offset, or index of the feed, output, variable or prepared item
+    std::size_t shift = 0;   // bytes from there
   };
 
   void execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::vector<double>* seconds);
   void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
-                  const PlanOptions& options, std::vector<std::size_t>& run_nodes);
+                  const PlanOptions& options, const Placement& placement, std::vector<std::size_t>& run_nodes);
   void place_stable(const Graph& graph, const std::vector<bool>& stable);
   void run_step(const PlannedStep& step, RunContext& context, std::byte* arena) const;
   std::vector<void*> locate(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::byte* arena,
                             const PackStore::Snapshot& prepared) const;
-  void assign_memory(const Graph& graph, const std::vector<int>& outputs, const std::vector<std::size_t>& run_nodes);
+  void assign_memory(const Graph& graph, const std::vector<int>& outputs, const Placement& placement,
+                     const std::vector<std::size_t>& run_nodes);
 
   std::unique_ptr<Preparation> preparation_;
   std::vector<PlannedStep> steps_;

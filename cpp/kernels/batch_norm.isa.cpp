@@ -83,7 +83,7 @@ FASTCONV_NOINLINE void sums(const ColumnSumsArgs<T>& a) {
   }
 }
 
-template <bool Gradient, int V, bool Masked, class T>
+template <bool Gradient, bool Clamp, int V, bool Masked, class T>
 FASTCONV_INLINE void affine_tile(const ColumnAffineArgs<T>& p, std::int64_t row, std::int64_t rows, std::int64_t column,
                                  int n) {
   using VT = Vec<T>;
@@ -94,26 +94,28 @@ FASTCONV_INLINE void affine_tile(const ColumnAffineArgs<T>& p, std::int64_t row,
     b[v] = get<T, V, Masked>(p.b + column, v, n);
     c[v] = get<T, V, Masked>(p.c + column, v, n);
   }
-  std::int64_t i = row * p.columns + column;
-  for (std::int64_t r = 0; r < rows; ++r, i += p.columns) {
+  const VT lo = VT::set(p.lo), hi = VT::set(p.hi);
+  std::int64_t i = row * p.columns + column, from = i + row * p.x_gap;
+  for (std::int64_t r = 0; r < rows; ++r, i += p.columns, from += p.columns + p.x_gap) {
     FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
-      const VT d = get<T, V, Masked>(p.x + i, v, n) - mean[v];
+      const VT d = get<T, V, Masked>(p.x + from, v, n) - mean[v];
       VT y = fma(b[v], d, c[v]);
       if constexpr (Gradient) y = fma(a[v], get<T, V, Masked>(p.dy + i, v, n), y);
+      if constexpr (Clamp) y = min(hi, max(lo, y));
       put<T, V, Masked>(y, p.y + i, v, n);
     }
   }
 }
 
-template <bool Gradient, class T>
+template <bool Gradient, bool Clamp, class T>
 FASTCONV_NOINLINE void affine(const ColumnAffineArgs<T>& a) {
   const std::int64_t step = tile_rows<T>(a.columns);
   for (std::int64_t row = 0; row < a.rows; row += step) {
     const std::int64_t rows = a.rows - row < step ? a.rows - row : step;
     for_columns<T>(
-        a.columns, [&](std::int64_t c) { affine_tile<Gradient, 4, false>(a, row, rows, c, 0); },
-        [&](std::int64_t c) { affine_tile<Gradient, 1, false>(a, row, rows, c, 0); },
-        [&](std::int64_t c, int n) { affine_tile<Gradient, 1, true>(a, row, rows, c, n); });
+        a.columns, [&](std::int64_t c) { affine_tile<Gradient, Clamp, 4, false>(a, row, rows, c, 0); },
+        [&](std::int64_t c) { affine_tile<Gradient, Clamp, 1, false>(a, row, rows, c, 0); },
+        [&](std::int64_t c, int n) { affine_tile<Gradient, Clamp, 1, true>(a, row, rows, c, n); });
   }
 }
 
@@ -126,7 +128,7 @@ void column_sums(const ColumnSumsArgs<T>& a) {
 
 template <class T>
 void column_affine(const ColumnAffineArgs<T>& a) {
-  a.dy ? affine<true>(a) : affine<false>(a);
+  a.dy ? affine<true, false>(a) : a.clamp ? affine<false, true>(a) : affine<false, false>(a);
 }
 
 template void column_sums<float>(const ColumnSumsArgs<float>&);

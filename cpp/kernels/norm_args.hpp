@@ -16,7 +16,7 @@ struct ColumnSumsArgs {
   T* buffer;  // 2 * columns
 };
 
-// y = b * (x - mean) + c, or, when dy is given, a * dy + b * (x - mean) + c.
+// y = b * (x - mean) + c, or, when dy is given, a * dy + b * (x - mean) + c. Rows of x may lie apart.
 template <class T>
 struct ColumnAffineArgs {
   const T* x;
@@ -24,6 +24,9 @@ struct ColumnAffineArgs {
   T* y;
   std::int64_t rows, columns;
   const T *mean, *a, *b, *c;
+  std::int64_t x_gap = 0;  // elements between the end of a row of x and the next
+  bool clamp = false;      // without dy: y = min(max(y, lo), hi); NaN stays NaN
+  T lo = 0, hi = 0;
 };
 
 // Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2.

@@ -110,8 +110,8 @@ FASTCONV_FUNCTION(silu) {
 
 FASTCONV_FUNCTION(hard_swish) {
   FASTCONV_PARAMETERS;
-  const V three = V::set(3), six = V::set(6);
-  V forward(V x) const { return x * min(six, max(zero, x + three)) / six; }
+  const V three = V::set(3), sixth = V::set(T(1.0 / 6));
+  V forward(V x) const { return x * min(one, max(zero, (x + three) * sixth)); }
   V backward(V dy, V x) const {
     const V inside = dy * (x / three + half);
     return select(less_equal(x, zero - three), zero, select(less(x, three), inside, dy));

@@ -37,17 +37,21 @@ template <class T>
 void test_column_affine(const KernelTable<T>& table) {
   for (std::int64_t columns : {1, 3, 16, 31, 64, 70, 1030})
     for (std::int64_t rows : {1, 5, 33})
-      for (bool gradient : {false, true}) {
-        Guarded<T> x(rows * columns), dy(rows * columns), y(rows * columns), mean(columns), a(columns), b(columns),
-            c(columns);
+      for (int kind : {0, 1, 2}) {  // 2: clamped, the rows of x apart
+        const bool gradient = kind == 1, clamp = kind == 2;
+        const std::int64_t gap = clamp ? 7 : 0;
+        Guarded<T> x(rows * columns + (rows - 1) * gap), dy(rows * columns), y(rows * columns), mean(columns),
+            a(columns), b(columns), c(columns);
         for (Guarded<T>* p : {&x, &dy, &mean, &a, &b, &c}) fill_random(*p);
         table.column_affine({x.data(), gradient ? dy.data() : nullptr, y.data(), rows, columns, mean.data(), a.data(),
-                             b.data(), c.data()});
+                             b.data(), c.data(), gap, clamp, T(-0.25), T(0.5)});
         for (std::int64_t i = 0; i < y.size(); ++i) {
           const std::int64_t j = i % columns;
-          double expected = (static_cast<double>(x[i]) - static_cast<double>(mean[j])) * static_cast<double>(b[j]) +
+          double expected = (static_cast<double>(x[i + i / columns * gap]) - static_cast<double>(mean[j])) *
+                                static_cast<double>(b[j]) +
                             static_cast<double>(c[j]);
           if (gradient) expected += static_cast<double>(a[j]) * static_cast<double>(dy[i]);
+          if (clamp) expected = std::min(std::max(expected, -0.25), 0.5);
           check_close(y[i], expected, tolerance<T>(4), "column_affine");
         }
       }

@@ -1,9 +1,11 @@
 // Batch normalization: statistics in a fixed number of chunks of rows, then one pass over the elements.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "backend/cpu/columns.hpp"
+#include "backend/cpu/conv.hpp"
 #include "backend/cpu/planes.hpp"
 
 namespace fastconv::cpu {
@@ -11,26 +13,44 @@ namespace {
 
 using namespace columns;
 
+// 1 / sqrt(var + eps), once where var is known before the run.
+template <class T>
+int pack_inverse_deviation(PlanContext& c, std::int64_t channels, double eps) {
+  std::int64_t bits = 0;
+  std::memcpy(&bits, &eps, sizeof bits);
+  return c.pack({c.in(4), static_cast<std::size_t>(channels) * sizeof(T),
+                 [=](const void* from, void* to) {
+                   for (std::int64_t i = 0; i < channels; ++i)
+                     static_cast<T*>(to)[i] = T(1) / std::sqrt(static_cast<const T*>(from)[i] + static_cast<T>(eps));
+                 },
+                 "inverse deviation " + join({static_cast<std::int64_t>(sizeof(T)), channels, bits})});
+}
+
 Step plan_inference(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
     if (c.node().channels_first.input) return plan_planes_inference<T>(c);
-    const Layout l(c.in_shape(0));
+    const Layout l(c.in_shape(0), c.row(c.in(0)));
+    Activation activation;
+    set_activation(activation, c.attrs());
+    const int slot = pack_inverse_deviation<T>(c, l.channels, c.attrs().real("eps", 1e-5));
     Step step;
     step.algorithm = algorithm(l);
     step.workspace = static_cast<std::size_t>(3 * l.columns) * sizeof(T);
-    step.run = [l, eps = c.attrs().real("eps", 1e-5), x = c.in(0), gamma = c.in(1), beta = c.in(2), mean = c.in(3),
-                var = c.in(4), y = c.out()](const RunContext& run) {
+    step.run = [l, activation, slot, x = c.in(0), gamma = c.in(1), beta = c.in(2), mean = c.in(3),
+                y = c.out()](const RunContext& run) {
       const T *g = optional<T>(run, gamma), *b = optional<T>(run, beta);
       T* m = reinterpret_cast<T*>(run.workspace());
       T *scale = m + l.columns, *shift = scale + l.columns;
       for (std::int64_t i = 0; i < l.channels; ++i) {
         m[i] = run.data<T>(mean)[i];
-        scale[i] = at_or(g, i, T(1)) / std::sqrt(run.data<T>(var)[i] + static_cast<T>(eps));
+        scale[i] = at_or(g, i, T(1)) * run.packed<T>(slot)[i];
         shift[i] = at_or(b, i, T(0));
       }
       for (T* p : {m, scale, shift}) repeat(p, l);
-      affine<T>(l, {run.data<T>(x), nullptr, run.data<T>(y), 0, 0, m, nullptr, scale, shift});
+      ColumnAffineArgs<T> a{run.data<T>(x), nullptr, run.data<T>(y), 0, 0, m, nullptr, scale, shift};
+      a.clamp = activation.clamp, a.lo = static_cast<T>(activation.lo), a.hi = static_cast<T>(activation.hi);
+      affine<T>(l, a, [&](T* written, std::int64_t n) { activate(activation, written, 1, n, n); });
     };
     return step;
   });
@@ -182,7 +202,7 @@ Step plan_inference_backward(PlanContext& c) {
   });
 }
 
-const RegisterCpu inference{"batch_norm_inference", plan_inference};
+const RegisterCpu inference{"batch_norm_inference", plan_inference, kReadsFirst};
 const RegisterCpu training{"batch_norm_training", plan_training};
 const RegisterCpu training_backward{"batch_norm_training_backward", plan_training_backward};
 const RegisterCpu inference_backward{"batch_norm_inference_backward", plan_inference_backward};

@@ -13,16 +13,19 @@ constexpr std::int64_t kGrain = 32768;  // elements of a piece
 // x as a matrix whose rows hold `fold` pixels: few channels would leave vectors half empty.
 struct Layout {
   std::int64_t pixels, channels, fold, columns;
+  std::int64_t x_row;               // elements from one row of x to the next
   std::int64_t rows, rest;          // `rest` elements after the last whole row
   std::int64_t chunk_rows, chunks;  // of the sums
   std::int64_t piece_rows, pieces;  // of elementwise passes
 
-  explicit Layout(const Shape& x) {
+  // Pixels of x may lie `x_pixel` elements apart; all else is dense.
+  explicit Layout(const Shape& x, std::int64_t x_pixel) {
     channels = x.back();
     pixels = product(x, 0, x.size() - 1);
-    fold = channels ? std::max<std::int64_t>(1, 64 / channels) : 1;
+    fold = channels && x_pixel == channels ? std::max<std::int64_t>(1, 64 / channels) : 1;
     fold = std::min(fold, std::max<std::int64_t>(1, pixels));
     columns = fold * channels;
+    x_row = fold * x_pixel;
     rows = pixels / fold;
     rest = pixels % fold * channels;
     const std::int64_t most = 64, row_grain = ceil_div(kGrain, std::max<std::int64_t>(1, columns));
@@ -32,6 +35,7 @@ struct Layout {
     piece_rows = row_grain;
     pieces = std::max<std::int64_t>(1, ceil_div(rows, piece_rows));
   }
+  explicit Layout(const Shape& x) : Layout(x, x.back()) {}
 };
 
 template <class T>
@@ -47,17 +51,25 @@ void for_rows(const Layout& l, std::int64_t piece, std::int64_t piece_rows, std:
   if (piece + 1 == pieces && l.rest) fn(l.rows * l.columns, 1, l.rest);
 }
 
-template <class T>
-void affine(const Layout& l, ColumnAffineArgs<T> args) {
+// Calls done(y, n) for the elements of y that a piece has written.
+template <class T, class Done>
+void affine(const Layout& l, ColumnAffineArgs<T> args, Done done) {
   parallel_for(l.pieces, [&](std::int64_t piece, int) {
     for_rows(l, piece, l.piece_rows, l.pieces, [&](std::int64_t at, std::int64_t rows, std::int64_t columns) {
       ColumnAffineArgs<T> a = args;
-      a.x += at, a.y += at;
+      a.x += at + at / std::max<std::int64_t>(1, l.columns) * (l.x_row - l.columns), a.y += at;
+      a.x_gap = l.x_row - l.columns;
       if (a.dy) a.dy += at;
       a.rows = rows, a.columns = columns;
       kernels<T>().column_affine(a);
+      done(a.y, rows * columns);
     });
   });
+}
+
+template <class T>
+void affine(const Layout& l, const ColumnAffineArgs<T>& args) {
+  affine<T>(l, args, [](T*, std::int64_t) {});
 }
 
 // Memory of a thread while it sums a chunk.

@@ -94,10 +94,10 @@ Step plan_dense_weights(PlanContext& c) {
   return plan_weights(c, g);
 }
 
-const RegisterCpu conv2d{"conv2d", plan_conv2d};
-const RegisterCpu conv_transpose2d{"conv_transpose2d", plan_conv_transpose2d};
+const RegisterCpu conv2d{"conv2d", plan_conv2d, kWrites};
+const RegisterCpu conv_transpose2d{"conv_transpose2d", plan_conv_transpose2d, kWrites};
 const RegisterCpu conv_weights{"conv2d_backward_weights", plan_conv_weights};
-const RegisterCpu dense{"dense", plan_dense};
+const RegisterCpu dense{"dense", plan_dense, kWrites};
 const RegisterCpu dense_weights{"dense_backward_weights", plan_dense_weights};
 
 }  // namespace
@@ -122,17 +122,17 @@ std::string problem_key(const ConvPass& p, const PlanOptions& options) {
   return key;
 }
 
-void set_activation(ConvPass& pass, const Attrs& attrs) {
+void set_activation(Activation& a, const Attrs& attrs) {
   constexpr double inf = std::numeric_limits<double>::infinity();
   const std::string activation = attrs.text("activation", "");
   if (activation.empty()) return;
   const UnaryInfo& info = *find_unary(activation);  // inference has seen to that
-  pass.parameters = unary_parameters(info, attrs);
-  pass.function = info.function;
-  pass.clamp = info.function == Unary::relu || info.function == Unary::clip;
-  pass.activate = !pass.clamp;
-  pass.lo = info.function == Unary::relu ? 0 : pass.parameters.a;
-  pass.hi = info.function == Unary::relu ? inf : pass.parameters.b;
+  a.parameters = unary_parameters(info, attrs);
+  a.function = info.function;
+  a.clamp = info.function == Unary::relu || info.function == Unary::clip;
+  a.activate = !a.clamp;
+  a.lo = info.function == Unary::relu ? 0 : a.parameters.a;
+  a.hi = info.function == Unary::relu ? inf : a.parameters.b;
 }
 
 ConvPass forward_pass(const PlanContext& c) {
@@ -151,7 +151,7 @@ ConvPass forward_pass(const PlanContext& c) {
   }
   p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
                forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out();
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out(), p.y_pixel = c.row(p.y);
   p.flops = g.flops();
   set_activation(p, c.attrs());
   return p;
@@ -179,7 +179,7 @@ ConvPass transposed_pass(PlanContext& c) {
   const auto columns = with_taps(g.w, g.kw, g.stride_w, g.left, g.dilation_w);
   for (const AxisPhase& h : with_taps(g.h, g.kh, g.stride_h, g.top, g.dilation_h))
     for (const AxisPhase& w : columns) p.phases.push_back({h, w});
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out(), p.y_pixel = c.row(p.y);
   p.flops = g.flops();
   set_activation(p, c.attrs());
   return p;
@@ -194,7 +194,7 @@ ConvPass dense_pass(PlanContext& c) {
   p.in_w = p.out_w = rows, p.in_c = in, p.out_c = out, p.groups = 1;
   p.w_in = transposed ? 1 : out, p.w_out = transposed ? in : 1;
   p.phases = {{forward_axis(1, 1, 1, 0, 1), forward_axis(rows, 1, 1, 0, 1)}};
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out();
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out(), p.y_pixel = c.row(p.y);
   p.flops = 2.0 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
   set_activation(p, c.attrs());
   return p;
@@ -239,9 +239,9 @@ void fill_with_bias(const ConvPass& p, const T* bias, T* y) {
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t c = 0; c < p.out_c; ++c) {
         const T b = bias ? bias[c] : T(0);
-        y[i * p.out_c + c] = p.clamp ? std::min(std::max(b, static_cast<T>(p.lo)), static_cast<T>(p.hi)) : b;
+        y[i * p.y_pixel + c] = p.clamp ? std::min(std::max(b, static_cast<T>(p.lo)), static_cast<T>(p.hi)) : b;
       }
-    activate(p, y + begin * p.out_c, end - begin, p.out_c, p.out_c);
+    activate(p, y + begin * p.y_pixel, end - begin, p.y_pixel, p.out_c);
   });
 }
 

@@ -24,20 +24,26 @@ struct Phase {
   AxisPhase h, w;
 };
 
-// A pass over x -> y in channels last. Weights lie at kh * w_kh + kw * w_kw + in * w_in + out * w_out +
-// group * w_group, in and out counted inside their group.
-struct ConvPass {
-  std::int64_t n, in_h, in_w, in_c, out_h, out_w, out_c, groups;
-  std::int64_t w_kh, w_kw, w_in, w_out, w_group;
-  std::vector<Phase> phases;
-  bool fill = false;  // some outputs have no tap: all get the bias first
-  int x, w, bias, y;  // values; bias may be kNone
-  int residual = kNone;
-  bool clamp = false;  // the activation in registers
+// What an "activation" attribute asks for.
+struct Activation {
+  bool clamp = false;  // in registers
   double lo = 0, hi = 0;
   bool activate = false;  // any other: on what a piece has written, while it is in the cache
   Unary function{};
   UnaryParameters parameters;
+};
+void set_activation(Activation& activation, const Attrs& attrs);
+
+// A pass over x -> y in channels last. Weights lie at kh * w_kh + kw * w_kw + in * w_in + out * w_out +
+// group * w_group, in and out counted inside their group.
+struct ConvPass : Activation {
+  std::int64_t n, in_h, in_w, in_c, out_h, out_w, out_c, groups;
+  std::int64_t w_kh, w_kw, w_in, w_out, w_group;
+  std::vector<Phase> phases;
+  bool fill = false;     // some outputs have no tap: all get the bias first
+  int x, w, bias, y;     // values; bias may be kNone
+  std::int64_t y_pixel;  // elements from one pixel of y to the next: out_c, or more without a residual
+  int residual = kNone;
   double flops = 0;
 };
 
@@ -51,7 +57,6 @@ std::string join(std::initializer_list<std::int64_t> numbers);
 std::string weights_key(const ConvPass& pass);
 // All that the choice of an algorithm may depend on.
 std::string problem_key(const ConvPass& pass, const PlanOptions& options);
-void set_activation(ConvPass& pass, const Attrs& attrs);
 
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
 template <class T>
@@ -82,7 +87,7 @@ Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
 
 // The activation that is not a clamp, on `rows` runs of n elements.
 template <class T>
-void activate(const ConvPass& p, T* y, std::int64_t rows, std::int64_t row, std::int64_t n) {
+void activate(const Activation& p, T* y, std::int64_t rows, std::int64_t row, std::int64_t n) {
   if (!p.activate) return;
   if (row == n) n *= rows, rows = 1;
   for (std::int64_t r = 0; r < rows; ++r, y += row) kernels<T>().unary({p.function, p.parameters, y, y, n});

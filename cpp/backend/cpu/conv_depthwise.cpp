@@ -87,12 +87,12 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
       a.taps_h = h.taps, a.taps_w = w.taps;
       a.w = r.packed<T>(slot) + offset[i], a.w_tap = channels;
       a.bias = bias;
-      a.y_pixel = w.os * channels;
+      a.y_pixel = w.os * p.y_pixel;
       a.pixels = w.outputs, a.channels = channels;
       a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
       for (std::int64_t row = 0; row < n; ++row) {
         a.x = in + row * h.is * in_row;
-        a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * channels;
+        a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * p.y_pixel;
         if (residual) a.residual = residual + (a.y - y);
         table.depthwise_row(a);
         activate(p, a.y, a.pixels, a.y_pixel, channels);

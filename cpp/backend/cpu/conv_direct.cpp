@@ -194,7 +194,7 @@ class Direct {
     a.x_tap_w = q.x_tap_w;
     a.taps_w = q.taps_w;
     a.run = q.run;
-    a.y_pixel = w.os * p_.out_c;
+    a.y_pixel = w.os * p_.y_pixel;
     a.pixels = q.flat ? std::min(q.block, q.pixels - first) : q.pixels;
     a.clamp = p_.clamp;
     a.lo = static_cast<T>(p_.lo), a.hi = static_cast<T>(p_.hi);
@@ -203,9 +203,9 @@ class Direct {
     const std::int64_t taps_h = q.taps_w ? h.taps : 0;
     const std::int64_t from = all * split / q.splits, to = all * (split + 1) / q.splits;
     // Where the piece's pixels begin.
-    const std::int64_t y_row = h.os * p_.out_w * p_.out_c;
+    const std::int64_t y_row = h.os * p_.out_w * p_.y_pixel;
     const std::int64_t y_first =
-        q.flat ? first * p_.out_c : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.out_c;
+        q.flat ? first * p_.y_pixel : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.y_pixel;
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];

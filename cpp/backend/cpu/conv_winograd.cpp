@@ -235,7 +235,7 @@ class Winograd {
     a.s_plane = s_plane_;
     a.channels = b.channels;
     a.bias = bias ? bias + b.channel : nullptr;
-    a.y_row = p_.out_w * p_.out_c, a.y_pixel = p_.out_c;
+    a.y_row = p_.out_w * p_.y_pixel, a.y_pixel = p_.y_pixel;
     a.clamp = p_.clamp;
     a.lo = static_cast<float>(p_.lo), a.hi = static_cast<float>(p_.hi);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -246,12 +246,12 @@ class Winograd {
       a.s = s + i * b.columns;
       a.y = y + at;
       a.residual = residual ? residual + at : nullptr;
-      a.next = i + 1 < n && t.col + 2 * s_.m <= p_.out_w ? a.y + s_.m * p_.out_c : nullptr;
+      a.next = i + 1 < n && t.col + 2 * s_.m <= p_.out_w ? a.y + s_.m * p_.y_pixel : nullptr;
       table_.winograd_output(a);
     }
   }
 
-  std::int64_t output_of(const Tile& t) const { return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.out_c; }
+  std::int64_t output_of(const Tile& t) const { return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.y_pixel; }
 
   void run_piece(std::int64_t first, std::int64_t n, std::int64_t split, const float* v, const float* packed,
                  const float* bias, const float* residual, float* y, float* s) const {
@@ -268,8 +268,8 @@ class Winograd {
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
       for (std::int64_t r = 0; r < std::min(s_.m, p_.out_h - t.row); ++r)
-        activate(p_, y + output_of(t) + r * p_.out_w * p_.out_c + channel, std::min(s_.m, p_.out_w - t.col), p_.out_c,
-                 last.channel + last.channels - channel);
+        activate(p_, y + output_of(t) + r * p_.out_w * p_.y_pixel + channel, std::min(s_.m, p_.out_w - t.col),
+                 p_.y_pixel, last.channel + last.channels - channel);
     }
   }
 

@@ -7,9 +7,20 @@
 namespace fastconv::cpu {
 namespace {
 
-std::map<std::string, PlanFunction>& functions() {
-  static auto* map = new std::map<std::string, PlanFunction>;
+struct Function {
+  PlanFunction plan;
+  unsigned rows;
+};
+
+std::map<std::string, Function>& functions() {
+  static auto* map = new std::map<std::string, Function>;
   return *map;
+}
+
+unsigned rows_of(const Node& node) {
+  if (node.channels_first.input || node.channels_first.output) return kDense;
+  const auto it = functions().find(node.op->name);
+  return it == functions().end() ? kDense : it->second.rows;
 }
 
 class Cpu final : public Backend {
@@ -17,21 +28,26 @@ class Cpu final : public Backend {
   const char* name() const override { return "cpu"; }
   Step plan(PlanContext& context) const override {
     const auto it = functions().find(context.node().op->name);
-    return it == functions().end() ? Step{} : it->second(context);
+    return it == functions().end() ? Step{} : it->second.plan(context);
   }
   ChannelsFirst channels_first(const PlanContext& context, ChannelsFirst offered) const override {
     if (context.node().op->name == "conv2d") return conv_channels_first(context, offered);
     // Pooling and batch normalization, whose vectors then run along the planes' rows.
     const Shape& x = context.in_shape(0);
     const bool wide = product(x, 1, x.size() - 1) >= 16;
-    const bool both = offered.input && offered.output && wide;
+    const bool both = offered.input && offered.output && wide && context.attrs().text("activation", "").empty();
     return {both, false, both};
   }
+  bool reads_rows(const Node& node, std::size_t input) const override {
+    const unsigned rows = rows_of(node);
+    return rows & kReadsAll || (rows & kReadsFirst && input == 0);
+  }
+  bool writes_rows(const Node& node) const override { return rows_of(node) & kWrites; }
 };
 
 }  // namespace
 
-RegisterCpu::RegisterCpu(const char* op, PlanFunction plan) { functions().emplace(op, plan); }
+RegisterCpu::RegisterCpu(const char* op, PlanFunction plan, unsigned rows) { functions()[op] = {plan, rows}; }
 
 const Backend& backend() {
   static const Cpu cpu;

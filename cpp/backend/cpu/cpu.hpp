@@ -11,9 +11,12 @@ const Backend& backend();
 
 using PlanFunction = Step (*)(PlanContext&);
 
+// Which of an operator's tensors may have rows further apart than they are long (PlanContext::row).
+enum Rows : unsigned { kDense = 0, kReadsFirst = 1, kReadsAll = 2, kWrites = 4 };
+
 // `static const RegisterCpu relu{"relu", plan_relu};`
 struct RegisterCpu {
-  RegisterCpu(const char* op, PlanFunction plan);
+  RegisterCpu(const char* op, PlanFunction plan, unsigned rows = kDense);
 };
 
 // Calls fn with a value of the element type: float or double.

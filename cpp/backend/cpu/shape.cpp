@@ -55,39 +55,44 @@ Step plan_concat(PlanContext& context) {
   struct Part {
     int value;
     std::size_t bytes, offset;
+    std::size_t row;  // bytes from one run of it to the next
   };
   const Shape& shape = context.out_shape();
   const std::size_t axis = normal_axis(context.attrs(), shape.size()), element = size_of(context.dtype());
   const auto inner = static_cast<std::size_t>(product(shape, axis + 1, shape.size())) * element;
   const std::int64_t outer = product(shape, 0, axis);
-  const std::size_t row = static_cast<std::size_t>(shape[axis]) * inner;
+  const int out = context.out();
+  // Rows that lie apart have the last axis for theirs.
+  const auto distance = [&](int value, std::size_t length) {
+    return axis + 1 == shape.size() ? static_cast<std::size_t>(context.row(value)) * element : length;
+  };
+  const std::size_t length = static_cast<std::size_t>(shape[axis]) * inner, row = distance(out, length);
   std::vector<Part> parts;
   std::size_t offset = 0;
   for (std::size_t i = 0; i < context.inputs(); ++i) {
     const std::size_t bytes = static_cast<std::size_t>(context.in_shape(i)[axis]) * inner;
-    if (bytes) parts.push_back({context.in(i), bytes, offset});
+    if (bytes && !context.in_place(i)) parts.push_back({context.in(i), bytes, offset, distance(context.in(i), bytes)});
     offset += bytes;
   }
-  const int out = context.out();
   Step step;
-  step.algorithm = "copy";
+  step.algorithm = parts.empty() && length ? "in place" : "copy";
   step.run = [=](const RunContext& run) {
     std::byte* to = run.data<std::byte>(out);
-    if (row >= kGrain) {
-      for (const Part& p : parts) copy_rows(to + p.offset, row, run.data<std::byte>(p.value), p.bytes, outer, p.bytes);
+    if (length >= kGrain || parts.size() == 1) {
+      for (const Part& p : parts) copy_rows(to + p.offset, row, run.data<std::byte>(p.value), p.row, outer, p.bytes);
       return;
     }
     // Short rows: all parts of a row in turn, so that the output is written in order.
-    const auto grain = static_cast<std::int64_t>(std::max<std::size_t>(1, kGrain / std::max<std::size_t>(row, 1)));
-    parallel_range(row ? outer : 0, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    const auto grain = static_cast<std::int64_t>(std::max<std::size_t>(1, kGrain / std::max<std::size_t>(length, 1)));
+    parallel_range(length && !parts.empty() ? outer : 0, grain, [&](std::int64_t begin, std::int64_t end, int) {
       for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r)
         for (const Part& p : parts)
-          std::memcpy(to + r * row + p.offset, run.data<std::byte>(p.value) + r * p.bytes, p.bytes);
+          std::memcpy(to + r * row + p.offset, run.data<std::byte>(p.value) + r * p.row, p.bytes);
     });
   };
   return step;
 }
-const RegisterCpu concat_step{"concat", plan_concat};
+const RegisterCpu concat_step{"concat", plan_concat, kReadsAll | kWrites};
 
 Step plan_slice(PlanContext& context) {
   const Shape &from = context.in_shape(0), &to = context.out_shape();

@@ -1,4 +1,4 @@
-// Passes that give a convolution or dense layer what follows it to do: additions and activations.
+// Passes that give a convolution, dense layer or batch normalization what follows it to do: additions and activations.
 #include <algorithm>
 #include <utility>
 
@@ -53,7 +53,8 @@ void fuse_activations(Graph& graph, const Outputs& outputs) {
     const int in = act.inputs[0], out = act.outputs[0], source = graph.value(in).node;
     if (source == kNone || uses[in] != 1 || graph.value(in).type.dtype != graph.value(out).type.dtype) continue;
     Node& layer = graph.mutable_nodes()[static_cast<std::size_t>(source)];
-    if (!is_layer(layer) || layer.attrs.text("activation", "") != "") continue;
+    if (!(is_layer(layer) || layer.op->name == "batch_norm_inference") || layer.attrs.text("activation", "") != "")
+      continue;
     layer.attrs.set("activation", act.op->name);
     // The layer may have some without meaning to it.
     for (const char* key : {info->attributes[0], info->attributes[1], "approximate", "reads_input"})

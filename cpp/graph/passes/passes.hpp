@@ -18,7 +18,7 @@ void match_activations(Graph& graph, const Outputs& outputs);  // silu, hard_swi
 void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
 void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
 void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it
-void fuse_activations(Graph& graph, const Outputs& outputs);  // into convolution and dense
+void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers and batch-norm
 
 // All of them, in order.
 void optimize(Graph& graph, Outputs& outputs);

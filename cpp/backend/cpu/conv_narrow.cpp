@@ -78,7 +78,7 @@ struct Narrow {
 template <class T>
 Step plan_narrow(PlanContext& c, const ConvPass& pass) {
   if (pass.groups != 1 || pass.in_c != 1 || pass.out_c > kChannels || pass.phases.size() != 1 || pass.fill ||
-      pass.residual != kNone || !c.attrs().text("algorithm", "").empty())
+      pass.residual != kNone || pass.y_pixel != pass.out_c || !c.attrs().text("algorithm", "").empty())
     return {};
   const AxisPhase &h = pass.phases[0].h, &w = pass.phases[0].w;
   if (h.os != 1 || w.os != 1 || w.is != 1 || h.outputs == 0 || w.outputs == 0 || h.taps * w.taps < 2 || pass.n == 0 ||

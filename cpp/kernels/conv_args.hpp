@@ -57,19 +57,24 @@ struct ConvWeightsArgs {
   std::int64_t dw_row;
 };
 
-// One row of output pixels, all channels: y[p][c] = bias[c] + sum of x[...][c] * w[tap][c].
+// Rows x pixels of output, `channels` of them: y[r][p][c] = bias[c] + sum over taps of x[...][c] * w[tap][c].
+// Output (r, p) reads input row row + r * stride_h + th * step_h and column col + p * stride_w + tw * step_w, zeros
+// where the input has none.
 template <class T>
-struct DepthwiseRowArgs {
-  const T* x;
-  std::int64_t x_pixel, x_tap_h, x_tap_w;
+struct DepthwiseArgs {
+  const T* x;  // input row 0, column 0
+  std::int64_t x_row, x_pixel;
+  std::int64_t in_h, in_w;
+  std::int64_t row, col;
+  std::int64_t stride_h, stride_w, step_h, step_w;
   std::int64_t taps_h, taps_w;
   const T* w;  // [taps_h * taps_w][w_tap]
   std::int64_t w_tap;
   const T* bias;
-  const T* residual;
+  const T* residual;  // added before the clamp; lies as y does (may be y itself), or null
   T* y;
-  std::int64_t y_pixel;
-  std::int64_t pixels;
+  std::int64_t y_row, y_pixel;
+  std::int64_t rows, pixels;
   std::int64_t channels;
   bool clamp;
   T lo, hi;

@@ -5,45 +5,189 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// P pixels of one vector of channels; n < width in the last one.
-template <class T, int P, bool whole>
-FASTCONV_NOINLINE void pixels(const DepthwiseRowArgs<T>& a, const T* x, T* y, std::int64_t c, int n) {
+// Whole vectors of channels, or the last n < width of them.
+template <class T, bool whole>
+struct Channels {
   using VT = Vec<T>;
-  const auto load = [n](const T* p) { return whole ? VT::load(p) : VT::load(p, n); };
-  VT acc[P];
-  const VT bias = a.bias ? load(a.bias + c) : VT::zero();
-  FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = bias;
-  const T* w = a.w + c;
-  for (std::int64_t th = 0; th < a.taps_h; ++th) {
-    const T* xt = x + th * a.x_tap_h;
-    for (std::int64_t tw = 0; tw < a.taps_w; ++tw, w += a.w_tap, xt += a.x_tap_w) {
-      const VT wv = load(w);
-      FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = fma(load(xt + p * a.x_pixel), wv, acc[p]);
+  int vectors, n;
+  FASTCONV_INLINE std::int64_t count() const { return !whole || VT::width * sizeof(T) >= 64 ? 1 : vectors; }
+  FASTCONV_INLINE VT load(const T* p) const { return whole ? VT::load(p) : VT::load(p, n); }
+  FASTCONV_INLINE VT load_once(const T* p) const { return whole ? VT::load_once(p) : VT::load_once(p, n); }
+  FASTCONV_INLINE void store(VT v, T* p) const {
+    if constexpr (whole)
+      v.store(p);
+    else
+      v.store(p, n);
+  }
+};
+
+// Taps [begin, end) of those at first, first + step, ... lie in [0, in).
+struct Taps {
+  std::int64_t begin, end;
+};
+FASTCONV_INLINE Taps taps_inside(std::int64_t first, std::int64_t step, std::int64_t taps, std::int64_t in) {
+  if (first >= 0 && first + (taps - 1) * step < in) return {0, taps};
+  std::int64_t begin = 0, end = taps;
+  while (begin < end && first + begin * step < 0) ++begin;
+  while (end > begin && first + (end - 1) * step >= in) --end;
+  return {begin, end};
+}
+
+// What a sum starts with and what comes after it: copies, since a store might change the arguments for all GCC knows.
+template <class T, bool whole>
+struct Epilogue {
+  using VT = Vec<T>;
+  FASTCONV_INLINE Epilogue(const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c)
+      : v(v),
+        bias(a.bias ? a.bias + c : nullptr),
+        residual(a.residual ? a.residual + c : nullptr),
+        y(a.y + c),
+        pixel(a.y_pixel),
+        lo(VT::set(a.lo)),
+        hi(VT::set(a.hi)),
+        clamp(a.clamp) {}
+  template <int P>
+  FASTCONV_INLINE void start(VT (&acc)[P], std::int64_t channel) const {
+    const VT b = bias ? v.load(bias + channel) : VT::zero();
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = b;
+  }
+  template <int P>
+  FASTCONV_INLINE void finish(VT (&acc)[P], std::int64_t at) const {
+    if (residual) {
+      const T* from = residual + at;
+      FASTCONV_UNROLL for (int p = 0; p < P; ++p, from += pixel) acc[p] = acc[p] + v.load(from);
+    }
+    if (clamp) FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = min(hi, max(lo, acc[p]));
+    T* to = y + at;
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p, to += pixel) v.store(acc[p], to);
+  }
+  Channels<T, whole> v;
+  const T *bias, *residual;
+  T* y;
+  std::int64_t pixel;
+  VT lo, hi;
+  bool clamp;
+};
+
+// P pixels from pixel p0 in every row, K adjacent taps, stride S, of the vectors from channel c. An input vector is
+// loaded once for all outputs of a row that read it; K weights and P sums stay in registers. `edge`: some columns may
+// lie outside.
+template <class T, int K, int S, int P, bool edge, bool whole>
+FASTCONV_NOINLINE void strip(const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c, std::int64_t p0) {
+  using VT = Vec<T>;
+  constexpr int J = (P - 1) * S + K;
+  const Epilogue<T, whole> epilogue(a, v, c);
+  const std::int64_t col = a.col + p0 * S, step = a.x_pixel, row = a.step_h * a.x_row, tap = a.w_tap;
+  const std::int64_t rows = a.rows, step_h = a.step_h, taps_h = a.taps_h, in_h = a.in_h, stride_h = a.stride_h;
+  const std::int64_t channels = v.count() * VT::width, x_next = stride_h * a.x_row, y_next = a.y_row;
+  unsigned inside = 0;
+  if constexpr (edge)
+    for (int j = 0; j < J; ++j) inside |= (col + j >= 0 && col + j < a.in_w ? 1u : 0u) << j;
+  std::int64_t top = a.row, at = p0 * a.y_pixel;
+  const T *x_top = a.x + top * a.x_row + col * step + c, *weights = a.w + c;
+  for (std::int64_t r = 0; r < rows; ++r, top += stride_h, at += y_next, x_top += x_next) {
+    const Taps t = taps_inside(top, step_h, taps_h, in_h);
+    const T *x0 = x_top + t.begin * row, *w0 = weights + t.begin * K * tap;
+    for (std::int64_t o = 0; o < channels; o += VT::width) {
+      VT acc[P];
+      epilogue.start(acc, o);
+      const T *w = w0 + o, *x = x0 + o;
+      for (std::int64_t th = t.end - t.begin; th > 0; --th, w += K * tap, x += row) {
+        VT wv[K];
+        FASTCONV_UNROLL for (int k = 0; k < K; ++k) wv[k] = v.load_once(w + k * tap);
+        const T* base = x;
+        FASTCONV_UNROLL for (int j = 0; j < J; ++j) {
+          if (j && j % 3 == 0) base += 3 * step;
+          if (edge && !(inside >> j & 1u)) continue;
+          const VT in = v.load_once(base + j % 3 * step);
+          FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
+            const int k = j - p * S;
+            if (k >= 0 && k < K) acc[p] = fma(in, wv[k], acc[p]);
+          }
+        }
+      }
+      epilogue.finish(acc, at + o);
     }
   }
-  if (a.residual) {
-    const T* from = a.residual + (y - a.y);
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = acc[p] + load(from + p * a.y_pixel);
+}
+
+// The same for any taps; all columns of taps [begin, end) lie inside.
+template <class T, int P, bool whole>
+FASTCONV_NOINLINE void any_strip(const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c, std::int64_t p0,
+                                 Taps columns) {
+  using VT = Vec<T>;
+  const std::int64_t step = a.stride_w * a.x_pixel, tap = a.step_w * a.x_pixel;
+  const std::int64_t first = (a.col + p0 * a.stride_w) * a.x_pixel + columns.begin * tap + c;
+  const Epilogue<T, whole> epilogue(a, v, c);
+  for (std::int64_t r = 0; r < a.rows; ++r) {
+    const std::int64_t top = a.row + r * a.stride_h;
+    const Taps t = taps_inside(top, a.step_h, a.taps_h, a.in_h);
+    for (std::int64_t o = 0; o < v.count() * VT::width; o += VT::width) {
+      VT acc[P];
+      epilogue.start(acc, o);
+      for (std::int64_t th = t.begin; th < t.end; ++th) {
+        const T* w = a.w + (th * a.taps_w + columns.begin) * a.w_tap + c + o;
+        const T* x = a.x + (top + th * a.step_h) * a.x_row + first + o;
+        for (std::int64_t tw = columns.begin; tw < columns.end; ++tw, w += a.w_tap, x += tap) {
+          const VT wv = v.load(w);
+          FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = fma(v.load(x + p * step), wv, acc[p]);
+        }
+      }
+      epilogue.finish(acc, r * a.y_row + p0 * a.y_pixel + o);
+    }
   }
-  if (a.clamp) {
-    const VT lo = VT::set(a.lo), hi = VT::set(a.hi);
-    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p] = min(hi, max(lo, acc[p]));
-  }
-  FASTCONV_UNROLL for (int p = 0; p < P; ++p) {
-    if constexpr (whole)
-      acc[p].store(y + p * a.y_pixel);
-    else
-      acc[p].store(y + p * a.y_pixel, n);
+}
+
+template <class T, int K, int S, int P, bool whole>
+FASTCONV_INLINE void choose(int pixels, bool edge, const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c,
+                            std::int64_t p0) {
+  // The few vectors of a tail are no reason for more code.
+  if (pixels == P && (edge || !whole)) return strip<T, K, S, P, true>(a, v, c, p0);
+  if constexpr (whole)
+    if (pixels == P) return strip<T, K, S, P, false>(a, v, c, p0);
+  if constexpr (P > 1) choose<T, K, S, P - 1>(pixels, edge, a, v, c, p0);
+}
+
+// Strips of nearly equal width.
+template <class T, int K, int S, bool whole>
+void strips(const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c) {
+  constexpr int most = sizeof(T) == 4 ? 8 : 4;
+  const std::int64_t count = (a.pixels + most - 1) / most;
+  for (std::int64_t i = 0, p = 0; i < count; ++i) {
+    const auto n = static_cast<int>((a.pixels - p + count - i - 1) / (count - i));
+    const std::int64_t first = a.col + p * S, last = a.col + (p + n - 1) * S + K - 1;
+    choose<T, K, S, most>(n, first < 0 || last >= a.in_w, a, v, c, p);
+    p += n;
   }
 }
 
 template <class T, bool whole>
-void channel_vector(const DepthwiseRowArgs<T>& a, std::int64_t c, int n) {
-  constexpr int P = 8;
-  std::int64_t p = 0;
-  for (; p + P <= a.pixels; p += P) pixels<T, P, whole>(a, a.x + p * a.x_pixel + c, a.y + p * a.y_pixel + c, c, n);
-  for (; p + 4 <= a.pixels; p += 4) pixels<T, 4, whole>(a, a.x + p * a.x_pixel + c, a.y + p * a.y_pixel + c, c, n);
-  for (; p < a.pixels; ++p) pixels<T, 1, whole>(a, a.x + p * a.x_pixel + c, a.y + p * a.y_pixel + c, c, n);
+void any_strips(const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c) {
+  const auto columns = [&a](std::int64_t p) { return taps_inside(a.col + p * a.stride_w, a.step_w, a.taps_w, a.in_w); };
+  for (std::int64_t p = 0; p < a.pixels;) {
+    std::int64_t n = 0;  // pixels that have all taps
+    while (n < 8 && p + n < a.pixels && columns(p + n).end - columns(p + n).begin == a.taps_w) ++n;
+    if (n == 8)
+      any_strip<T, 8>(a, v, c, p, {0, a.taps_w});
+    else if (n >= 4)
+      any_strip<T, 4>(a, v, c, p, {0, a.taps_w}), n = 4;
+    else
+      any_strip<T, 1>(a, v, c, p, columns(p)), n = 1;
+    p += n;
+  }
+}
+
+template <class T, bool whole>
+void vectors(const DepthwiseArgs<T>& a, Channels<T, whole> v, std::int64_t c) {
+  if (a.step_w == 1 && a.taps_w == 3) {
+    if (a.stride_w == 1) return strips<T, 3, 1>(a, v, c);
+    if (a.stride_w == 2) return strips<T, 3, 2>(a, v, c);
+  }
+  if (a.step_w == 1 && a.taps_w == 5) {
+    if (a.stride_w == 1) return strips<T, 5, 1>(a, v, c);
+    if (a.stride_w == 2) return strips<T, 5, 2>(a, v, c);
+  }
+  any_strips(a, v, c);
 }
 
 // K kernel columns of one kernel row, summed over pixels.
@@ -85,11 +229,17 @@ void taps(const DepthwiseWeightsArgs<T>& a, std::int64_t c, int n) {
 }  // namespace
 
 template <class T>
-void depthwise_row(const DepthwiseRowArgs<T>& a) {
+void depthwise(const DepthwiseArgs<T>& a) {
   constexpr int W = Vec<T>::width;
+  constexpr int line = 64 / (W * static_cast<int>(sizeof(T)));  // vectors of a cache line, used while it is in L1
   std::int64_t c = 0;
-  for (; c + W <= a.channels; c += W) channel_vector<T, true>(a, c, W);
-  if (c < a.channels) channel_vector<T, false>(a, c, static_cast<int>(a.channels - c));
+  while (c + W <= a.channels) {
+    const std::int64_t left = (a.channels - c) / W;
+    const int n = left < line ? static_cast<int>(left) : line;
+    vectors(a, Channels<T, true>{n, W}, c);
+    c += n * W;
+  }
+  if (c < a.channels) vectors(a, Channels<T, false>{1, static_cast<int>(a.channels - c)}, c);
 }
 
 template <class T>
@@ -100,8 +250,8 @@ void depthwise_weights(const DepthwiseWeightsArgs<T>& a) {
   if (c < a.channels) taps<T, false>(a, c, static_cast<int>(a.channels - c));
 }
 
-template void depthwise_row<float>(const DepthwiseRowArgs<float>&);
-template void depthwise_row<double>(const DepthwiseRowArgs<double>&);
+template void depthwise<float>(const DepthwiseArgs<float>&);
+template void depthwise<double>(const DepthwiseArgs<double>&);
 template void depthwise_weights<float>(const DepthwiseWeightsArgs<float>&);
 template void depthwise_weights<double>(const DepthwiseWeightsArgs<double>&);
 

@@ -131,32 +131,53 @@ void test_conv_weights(const KernelTable<T>& table) {
 }
 
 template <class T>
-void test_depthwise_row(const KernelTable<T>& table) {
-  for (int round = 0; round < 300; ++round) {
-    DepthwiseRowArgs<T> a{};
-    a.channels = random_int(1, 3 * table.width + 1), a.pixels = random_int(1, 21);
-    a.taps_h = random_int(1, 5), a.taps_w = random_int(1, 5);
-    a.x_pixel = a.channels * random_int(1, 2), a.x_tap_w = a.channels * random_int(1, 2), a.x_tap_h = 11 * a.channels;
-    a.w_tap = a.channels + random_int(0, 2), a.y_pixel = a.channels * random_int(1, 2);
+void test_depthwise(const KernelTable<T>& table) {
+  for (int round = 0; round < 1500; ++round) {
+    DepthwiseArgs<T> a{};
+    a.channels = random_int(1, 5 * table.width + 1), a.rows = random_int(1, 6), a.pixels = random_int(1, 21);
+    a.taps_h = random_int(1, 5), a.taps_w = random_int(0, 1) ? 3 + 2 * random_int(0, 1) : random_int(1, 7);
+    a.stride_h = random_int(1, 3), a.stride_w = random_int(0, 3) ? random_int(1, 2) : 3;
+    a.step_h = random_int(1, 2), a.step_w = random_int(0, 3) ? 1 : random_int(2, 3);
+    // The window moves over the input's edges, far outside too.
+    a.row = random_int(-4, 2), a.col = random_int(-6, 2);
+    const std::int64_t down = a.row + (a.rows - 1) * a.stride_h + (a.taps_h - 1) * a.step_h;
+    const std::int64_t right = a.col + (a.pixels - 1) * a.stride_w + (a.taps_w - 1) * a.step_w;
+    a.in_h = std::max<std::int64_t>(1, down + 1 + random_int(-4, 1));
+    a.in_w = std::max<std::int64_t>(1, right + 1 + random_int(-6, 1));
+    a.x_pixel = a.channels + random_int(0, 3), a.x_row = a.in_w * a.x_pixel + random_int(0, 3);
+    a.w_tap = a.channels + random_int(0, 2);
+    a.y_pixel = a.channels * random_int(1, 2), a.y_row = a.pixels * a.y_pixel + random_int(0, 3);
     a.clamp = random_int(0, 1), a.lo = 0, a.hi = 6;
-    Guarded<T> x((a.pixels - 1) * a.x_pixel + (a.taps_h - 1) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w + a.channels);
+    Guarded<T> x((a.in_h - 1) * a.x_row + (a.in_w - 1) * a.x_pixel + a.channels);
     Guarded<T> w((a.taps_h * a.taps_w - 1) * a.w_tap + a.channels), bias(a.channels);
-    Guarded<T> y((a.pixels - 1) * a.y_pixel + a.channels), residual(y.size());
+    Guarded<T> y((a.rows - 1) * a.y_row + (a.pixels - 1) * a.y_pixel + a.channels), residual(y.size());
     fill_random(x), fill_random(w), fill_random(bias), fill_random(residual);
+    const std::int64_t add = random_int(0, 2);  // no residual, one beside y, y itself
+    for (std::int64_t i = 0; i < y.size(); ++i) y[i] = add == 2 ? residual[i] : T(777);
     a.x = x.data(), a.w = w.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
-    a.residual = random_int(0, 1) ? residual.data() : nullptr;
-    table.depthwise_row(a);
-    for (std::int64_t p = 0; p < a.pixels; ++p)
-      for (std::int64_t c = 0; c < a.channels; ++c) {
-        double s = a.bias ? a.bias[c] : 0;
-        for (std::int64_t th = 0; th < a.taps_h; ++th)
-          for (std::int64_t tw = 0; tw < a.taps_w; ++tw)
-            s += static_cast<double>(x[p * a.x_pixel + th * a.x_tap_h + tw * a.x_tap_w + c]) *
-                 static_cast<double>(w[(th * a.taps_w + tw) * a.w_tap + c]);
-        if (a.residual) s += static_cast<double>(residual[p * a.y_pixel + c]);
-        if (a.clamp) s = std::min(std::max(s, 0.0), 6.0);
-        check_close(y[p * a.y_pixel + c], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w)), "depthwise_row");
-      }
+    if (add) a.residual = add == 1 ? residual.data() : y.data();
+    table.depthwise(a);
+    std::vector<bool> written(static_cast<std::size_t>(y.size()));
+    for (std::int64_t r = 0; r < a.rows; ++r)
+      for (std::int64_t p = 0; p < a.pixels; ++p)
+        for (std::int64_t c = 0; c < a.channels; ++c) {
+          double s = a.bias ? a.bias[c] : 0;
+          for (std::int64_t th = 0; th < a.taps_h; ++th)
+            for (std::int64_t tw = 0; tw < a.taps_w; ++tw) {
+              const std::int64_t h = a.row + r * a.stride_h + th * a.step_h, v = a.col + p * a.stride_w + tw * a.step_w;
+              if (h < 0 || h >= a.in_h || v < 0 || v >= a.in_w) continue;
+              s += static_cast<double>(x[h * a.x_row + v * a.x_pixel + c]) *
+                   static_cast<double>(w[(th * a.taps_w + tw) * a.w_tap + c]);
+            }
+          const std::int64_t at = r * a.y_row + p * a.y_pixel + c;
+          written[static_cast<std::size_t>(at)] = true;
+          if (add) s += static_cast<double>(residual[at]);
+          if (a.clamp) s = std::min(std::max(s, 0.0), 6.0);
+          check_close(y[at], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w)), "depthwise");
+        }
+    for (std::int64_t i = 0; i < y.size(); ++i)
+      if (!written[static_cast<std::size_t>(i)])
+        check(y[i] == (add == 2 ? residual[i] : T(777)), "depthwise wrote between pixels");
   }
 }
 
@@ -192,7 +213,7 @@ void test_depthwise_weights(const KernelTable<T>& table) {
 FASTCONV_TEST(conv_row);
 FASTCONV_TEST(conv_narrow);
 FASTCONV_TEST(conv_weights);
-FASTCONV_TEST(depthwise_row);
+FASTCONV_TEST(depthwise);
 FASTCONV_TEST(depthwise_weights);
 
 }  // namespace fastconv::test

@@ -20,6 +20,43 @@ std::int64_t reach(const AxisPhase& a, std::int64_t outputs) {
   return (outputs - 1) * a.is + (a.taps - 1) * a.tap_step + 1;
 }
 
+template <class T>
+DepthwiseArgs<T> depthwise_args(const ConvPass& p, const Phase& q) {
+  DepthwiseArgs<T> a{};
+  a.x_row = p.in_w * p.in_c, a.x_pixel = p.in_c;
+  a.in_h = p.in_h, a.in_w = p.in_w;
+  a.row = q.h.i0, a.col = q.w.i0;
+  a.stride_h = q.h.is, a.stride_w = q.w.is;
+  a.step_h = q.h.tap_step, a.step_w = q.w.tap_step;
+  a.taps_h = q.h.taps, a.taps_w = q.w.taps;
+  a.w_tap = p.out_c;
+  a.y_row = q.h.os * p.out_w * p.y_pixel, a.y_pixel = q.w.os * p.y_pixel;
+  a.pixels = q.w.outputs;
+  a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
+  return a;
+}
+
+// How a phase is cut: rows first, since they are long, then channels in whole cache lines.
+struct Cut {
+  std::int64_t rows, row_blocks, channels, channel_blocks;
+};
+
+Cut cut_phase(const Phase& q, std::int64_t images, std::int64_t channels, std::size_t element) {
+  constexpr double kPieceFlops = 1e5;  // a microsecond
+  constexpr std::int64_t kRows = 7;    // fewer pay for their halo
+  const double flops = 2.0 * static_cast<double>(num_elements({q.h.outputs, q.w.outputs, channels})) *
+                       static_cast<double>(q.h.taps * q.w.taps);
+  const auto wanted = std::clamp(static_cast<std::int64_t>(flops / kPieceFlops), std::int64_t{1},
+                                 ceil_div(kPieces, std::max<std::int64_t>(images, 1)));
+  Cut c;
+  c.rows = std::clamp(ceil_div(q.h.outputs, wanted), std::min(kRows, q.h.outputs), q.h.outputs);
+  c.row_blocks = ceil_div(q.h.outputs, c.rows);
+  const auto line = static_cast<std::int64_t>(64 / element);
+  c.channels = round_up(ceil_div(channels, ceil_div(wanted, c.row_blocks)), line);
+  c.channel_blocks = ceil_div(channels, c.channels);
+  return c;
+}
+
 }  // namespace
 
 template <class T>
@@ -31,18 +68,24 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
   const KernelTable<T>& table = kernels<T>();
 
   // Weights as [tap][channel] in the phase's order of taps.
-  std::vector<std::int64_t> offset(p.phases.size(), 0);
+  std::vector<std::int64_t> offset(p.phases.size(), 0), pieces(p.phases.size());
+  std::vector<Cut> cuts;
   std::int64_t packed = 0, scratch = 0;
-  std::vector<std::int64_t> rows(p.phases.size()), pieces(p.phases.size());
   for (std::size_t i = 0; i < p.phases.size(); ++i) {
     const Phase& q = p.phases[i];
     offset[i] = packed;
     packed += q.h.taps * q.w.taps * channels;
-    const std::int64_t cols = reach(q.w, q.w.outputs);
-    rows[i] =
-        rows_of_block(q.h.outputs, static_cast<double>(cols * channels) * static_cast<double>(q.h.is) * sizeof(T), p.n);
-    pieces[i] = p.n * ceil_div(q.h.outputs, rows[i]);
-    scratch = std::max(scratch, num_elements({reach(q.h, rows[i]), cols, channels}));
+    Cut cut = cut_phase(q, p.n, channels, sizeof(T));
+    if (repeat > 1) {  // the input's channels are copied as often as they are used
+      const std::int64_t cols = reach(q.w, q.w.outputs);
+      cut.channels = channels, cut.channel_blocks = 1;
+      cut.rows = rows_of_block(q.h.outputs,
+                               static_cast<double>(cols * channels) * static_cast<double>(q.h.is) * sizeof(T), p.n);
+      cut.row_blocks = ceil_div(q.h.outputs, cut.rows);
+      scratch = std::max(scratch, num_elements({reach(q.h, cut.rows), cols, channels}));
+    }
+    cuts.push_back(cut);
+    pieces[i] = p.n * cut.row_blocks * cut.channel_blocks;
   }
   const int slot = c.pack(
       {p.w, static_cast<std::size_t>(packed) * sizeof(T),
@@ -66,37 +109,29 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     const T* residual = p.residual == kNone ? nullptr : r.data<const T>(p.residual);
     if (p.fill) fill_with_bias(p, bias, y);
     for_each_piece(pieces, [&](std::size_t i, std::int64_t piece, int thread) {
-      const AxisPhase h = p.phases[i].h, w = p.phases[i].w;
-      const std::int64_t blocks = ceil_div(h.outputs, rows[i]), cols = reach(w, w.outputs);
-      const bool copy =
-          repeat > 1 || h.i0 < 0 || w.i0 < 0 || h.i0 + reach(h, h.outputs) > p.in_h || w.i0 + cols > p.in_w;
-      const std::int64_t image = piece / blocks, first = piece % blocks * rows[i];
-      const std::int64_t n = std::min(rows[i], h.outputs - first);
-      const T* plane = x + image * p.in_h * p.in_w * p.in_c;
-      const T* in = plane + ((h.i0 + first * h.is) * p.in_w + w.i0) * p.in_c;
-      std::int64_t in_row = p.in_w * p.in_c;
-      if (copy) {
+      const AxisPhase &h = p.phases[i].h, &w = p.phases[i].w;
+      const Cut& cut = cuts[i];
+      const std::int64_t channel = piece % cut.channel_blocks * cut.channels;
+      piece /= cut.channel_blocks;
+      const std::int64_t image = piece / cut.row_blocks, first = piece % cut.row_blocks * cut.rows;
+      DepthwiseArgs<T> a = depthwise_args<T>(p, p.phases[i]);
+      a.x = x + image * p.in_h * p.in_w * p.in_c + channel;
+      a.rows = std::min(cut.rows, h.outputs - first);
+      a.row += first * h.is;
+      if (repeat > 1) {
         T* to = reinterpret_cast<T*>(r.scratch(thread));
-        copy_padded(plane, p.in_h, p.in_w, p.in_c, h.i0 + first * h.is, reach(h, n), w.i0, cols, repeat, to);
-        in = to;
-        in_row = cols * channels;
+        const std::int64_t rows = reach(h, a.rows), cols = reach(w, w.outputs);
+        copy_padded(a.x, p.in_h, p.in_w, p.in_c, a.row, rows, a.col, cols, repeat, to);
+        a.x = to, a.x_row = cols * channels, a.x_pixel = channels;
+        a.in_h = rows, a.in_w = cols, a.row = a.col = 0;
       }
-      DepthwiseRowArgs<T> a{};
-      a.x_pixel = w.is * channels;
-      a.x_tap_h = h.tap_step * in_row, a.x_tap_w = w.tap_step * channels;
-      a.taps_h = h.taps, a.taps_w = w.taps;
-      a.w = r.packed<T>(slot) + offset[i], a.w_tap = channels;
-      a.bias = bias;
-      a.y_pixel = w.os * p.y_pixel;
-      a.pixels = w.outputs, a.channels = channels;
-      a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
-      for (std::int64_t row = 0; row < n; ++row) {
-        a.x = in + row * h.is * in_row;
-        a.y = y + ((image * p.out_h + h.o0 + (first + row) * h.os) * p.out_w + w.o0) * p.y_pixel;
-        if (residual) a.residual = residual + (a.y - y);
-        table.depthwise_row(a);
-        activate(p, a.y, a.pixels, a.y_pixel, channels);
-      }
+      a.w = r.packed<T>(slot) + offset[i] + channel;
+      a.channels = std::min(cut.channels, channels - channel);
+      if (bias) a.bias = bias + channel;
+      a.y = y + ((image * p.out_h + h.o0 + first * h.os) * p.out_w + w.o0) * p.y_pixel + channel;
+      if (residual) a.residual = residual + (a.y - y);
+      table.depthwise(a);
+      for (std::int64_t row = 0; row < a.rows; ++row) activate(p, a.y + row * a.y_row, a.pixels, a.y_pixel, a.channels);
     });
   };
   return step;

@@ -31,6 +31,15 @@ struct Vec<float> {
   friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }  // a * b + c
+  // Stays in a register: folded into each FMA that reads it, it would be loaded again.
+  static Vec load_once(const float* p) { return in_register(load(p)); }
+  static Vec load_once(const float* p, int n) { return in_register(load(p, n)); }
+  static Vec in_register(Vec a) {
+#if defined(__GNUC__)
+    asm("" : "+x"(a.v));
+#endif
+    return a;
+  }
   // The second operand when either is NaN.
   friend Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
   friend Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
@@ -145,6 +154,15 @@ struct Vec<double> {
   friend Vec operator*(Vec a, Vec b) { return {_mm256_mul_pd(a.v, b.v)}; }
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_pd(a.v, b.v)}; }
   friend Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+  // Stays in a register: folded into each FMA that reads it, it would be loaded again.
+  static Vec load_once(const double* p) { return in_register(load(p)); }
+  static Vec load_once(const double* p, int n) { return in_register(load(p, n)); }
+  static Vec in_register(Vec a) {
+#if defined(__GNUC__)
+    asm("" : "+x"(a.v));
+#endif
+    return a;
+  }
   friend Vec max(Vec a, Vec b) { return {_mm256_max_pd(a.v, b.v)}; }
   friend Vec min(Vec a, Vec b) { return {_mm256_min_pd(a.v, b.v)}; }
   friend Vec sqrt(Vec a) { return {_mm256_sqrt_pd(a.v)}; }

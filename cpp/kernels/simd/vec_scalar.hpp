@@ -48,6 +48,8 @@ struct Vec {
   static Vec load(const T* p, int n) {
     return each([&](int i) { return i < n ? p[i] : T(0); });
   }
+  static Vec load_once(const T* p) { return load(p); }
+  static Vec load_once(const T* p, int n) { return load(p, n); }
   void store(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
   void store(T* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];

@@ -20,7 +20,7 @@ namespace fastconv {
 namespace {
 // From here pages are the system's, and go back to it at once; malloc keeps up to 64 MiB of what is freed.
 constexpr std::size_t kMapThreshold = std::size_t{1} << 17;
-constexpr std::size_t kHugeThreshold = std::size_t{1} << 22;
+constexpr std::size_t kHugeThreshold = std::size_t{1} << 21;
 
 std::size_t map_size(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
 }  // namespace

@@ -248,6 +248,25 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
   for (std::size_t i = 0; i < items_.size(); ++i)
     if (contents[i]) lies(static_cast<int>(i), *contents[i]);
 
+  // What leads to the packs lies in the same few buffers in turn: fresh pages cost more than the work on them.
+  std::vector<std::shared_ptr<Buffer>> idle;
+  const auto recycle = [&](int item) {
+    if (contents[item] && contents[item].use_count() == 1) idle.push_back(contents[item]);
+    contents[item].reset();
+  };
+  const auto fresh_buffer = [&](const Item& item) {
+    const auto fits = [&](const auto& buffer) { return buffer->size() >= item.bytes; };
+    const auto found = item.keep ? idle.end() : std::find_if(idle.begin(), idle.end(), fits);
+    std::shared_ptr<Buffer> buffer;
+    if (found != idle.end()) {
+      buffer = std::move(*found);
+      idle.erase(found);
+    } else {
+      if (!item.keep && !idle.empty()) idle.pop_back();  // too small
+      buffer = std::make_shared<Buffer>(item.bytes);
+    }
+    return buffer;
+  };
   for (std::size_t a = 0; a < actions_.size(); ++a) {
     if (!run_action[a]) continue;
     const Action& action = actions_[a];
@@ -271,7 +290,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
           contents[out] = std::move(old);
         }
       }
-      if (!contents[out]) contents[out] = std::make_shared<Buffer>(item.bytes);
+      if (!contents[out]) contents[out] = fresh_buffer(item);
       lies(out, *contents[out]);
       fresh.push_back(out);
     }
@@ -284,11 +303,11 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
         Section section(section_mutex());
         store_->put(*items_[out].entry, contents[out], versions[out]);
       } else if (readers[out] == 0) {
-        contents[out].reset();
+        recycle(out);
       }
     }
     for (int in : action.inputs)
-      if (--readers[in] == 0 && !items_[in].keep) contents[in].reset();
+      if (--readers[in] == 0 && !items_[in].keep) recycle(in);
   }
 }
 

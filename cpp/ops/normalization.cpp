@@ -1,4 +1,5 @@
 // Batch, layer, group and local response normalization. The channel is the last axis.
+#include "ops/elementwise.hpp"
 #include "ops/shapes.hpp"
 
 namespace fastconv {
@@ -22,6 +23,7 @@ void check_eps(const InferContext& c) {
 std::vector<TensorType> infer_inference(const InferContext& c) {
   c.expect_same_dtype();
   check_eps(c);
+  check_activation(c);
   const Shape per_channel{channels(c)};
   expect_channels(c, 1, "gamma");
   expect_channels(c, 2, "beta");
@@ -112,6 +114,8 @@ void training_gradient(GradContext& c) {
 }
 
 void inference_gradient(GradContext& c) {
+  if (c.node.attrs.text("activation", "") != "")
+    throw Error("batch_norm_inference: add the activation as a node of its own to differentiate; the plan fuses it");
   const auto grads = c.add_all("batch_norm_inference_backward", {c.in(0), c.in(1), c.in(3), c.in(4), c.grad()},
                                {{"eps", c.node.attrs.real("eps", 1e-5)}});
   for (std::size_t i = 0; i < 5; ++i)

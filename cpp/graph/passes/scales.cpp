@@ -75,7 +75,8 @@ class Folder {
     const std::string& op = node.op->name;
     if (op == "scale" || op == "neg") return node.inputs[0];
     if (op == "batch_norm_inference")
-      return std::all_of(node.inputs.begin() + 1, node.inputs.end(), [&](int in) { return is_stable(in); })
+      return node.attrs.text("activation", "") == "" &&
+                     std::all_of(node.inputs.begin() + 1, node.inputs.end(), [&](int in) { return is_stable(in); })
                  ? node.inputs[0]
                  : kNone;
     if (op != "mul" && op != "add" && op != "sub" && op != "div") return kNone;
@@ -94,7 +95,7 @@ class Folder {
     if (at == kNone) return nullptr;
     Node& node = result_[static_cast<std::size_t>(at)];
     const bool norm = node.op->name == "batch_norm_inference";
-    if (!norm && (!is_layer(node) || node.attrs.text("activation", "") != "")) return nullptr;
+    if (!(norm || is_layer(node)) || node.attrs.text("activation", "") != "") return nullptr;
     if (!norm && node.inputs.size() > 3 && node.inputs[3] != kNone) return nullptr;
     if (!is_stable(node.inputs[1]) || (node.inputs.size() > 2 && !is_stable(node.inputs[2]))) return nullptr;
     // It moves to the place of what is folded into it, past changes of what it reads.

@@ -41,6 +41,25 @@ def test_a_dense_block_is_one_buffer(channels, growth, act, dtype):
     assert act not in ops(plan, net.data)
 
 
+def test_an_activation_of_a_norm_stays_between_what_could_be_folded():
+    net = Net(1, 4, 4, 3)
+    x = net.conv(net.x, 5)
+    vectors = [net.constant(np.abs(net.arrays(5)) + 0.5) for _ in range(4)]
+    attrs = {"eps": 1e-3, "activation": "relu"}
+
+    def exact(x, gamma, beta, mean, var):
+        return np.maximum((x - mean) / np.sqrt(var + 1e-3) * gamma + beta, 0)
+
+    y = net.op(exact, "batch_norm_inference", [x, *vectors], attrs)
+    plan = net.check(net.norm(net.binary("mul", y, net.constant(-2.0))), fewer=False)
+    norm = "batch_norm_inference"
+    assert ops(plan, net.data) == ["conv2d", norm, "mul", norm]
+    with pytest.raises(ValueError, match='activation is "swoosh"'):
+        net.graph.add("batch_norm_inference", [x, *vectors], {**attrs, "activation": "swoosh"})
+    with pytest.raises(ValueError, match="a node of its own"):
+        net.graph.gradients([y], [None], [net.x])
+
+
 def test_what_cannot_be_written_in_place_is_copied_once():
     net = Net(1, 6, 6, 8)
     plan = net.check(dense_block(net, net.activation(net.x, "tanh"), 3, 8))

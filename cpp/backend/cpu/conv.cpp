@@ -55,6 +55,21 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
 }
 
 Step plan_conv2d(PlanContext& c) { return plan_pass(c, forward_pass(c)); }
+
+// Two passes; the first one's output is no value.
+Step plan_conv2d_depthwise(PlanContext& c) {
+  const Shape& x = c.in_shape(0);
+  ConvGeometry g;
+  g.n = x[0], g.h = g.oh = x[1], g.w = g.ow = x[2], g.c = x[3], g.k = c.out_shape()[3], g.kh = g.kw = 1;
+  ConvPass expand = forward_pass(g);
+  expand.x = c.in(0), expand.w = c.in(1), expand.bias = c.in(2);
+  set_activation(expand, expansion_attrs(c.attrs()));
+  ConvPass depthwise = forward_pass(conv_geometry(c.attrs(), {g.n, g.h, g.w, g.k}, c.in_shape(3), c.out_shape()));
+  depthwise.w = c.in(3), depthwise.bias = c.in(4), depthwise.y = c.out();
+  set_activation(depthwise, c.attrs());
+  return by_dtype(c.dtype(), [&](auto t) { return plan_expanded_depthwise<decltype(t)>(c, expand, depthwise); });
+}
+
 Step plan_conv_transpose2d(PlanContext& c) { return plan_pass(c, transposed_pass(c)); }
 Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
 
@@ -86,6 +101,7 @@ Step plan_dense_weights(PlanContext& c) {
 }
 
 const RegisterCpu conv2d{"conv2d", plan_conv2d};
+const RegisterCpu conv2d_depthwise{"conv2d_depthwise", plan_conv2d_depthwise};
 const RegisterCpu conv_transpose2d{"conv_transpose2d", plan_conv_transpose2d};
 const RegisterCpu conv_weights{"conv2d_backward_weights", plan_conv_weights};
 const RegisterCpu dense{"dense", plan_dense};
@@ -118,17 +134,22 @@ void set_activation(ConvPass& pass, const Attrs& attrs) {
   pass.hi = info.function == Unary::relu ? inf : pass.parameters.b;
 }
 
-ConvPass forward_pass(PlanContext& c) {
-  const Shape& w = c.in_shape(1);
-  const ConvGeometry g = conv_geometry(c.attrs(), c.in_shape(0), w, c.out_shape());
+ConvPass forward_pass(const ConvGeometry& g) {
+  const std::int64_t in = g.c / g.groups;
   ConvPass p{};
   p.n = g.n, p.in_h = g.h, p.in_w = g.w, p.in_c = g.c, p.out_h = g.oh, p.out_w = g.ow, p.out_c = g.k;
   p.groups = g.groups;
-  p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = w[3], p.w_out = 1, p.w_group = w[3] / g.groups;
+  p.w_kh = g.kw * in * g.k, p.w_kw = in * g.k, p.w_in = g.k, p.w_out = 1, p.w_group = g.k / g.groups;
   p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
                forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out();
   p.flops = g.flops();
+  p.x = p.w = p.bias = p.y = kNone;
+  return p;
+}
+
+ConvPass forward_pass(PlanContext& c) {
+  ConvPass p = forward_pass(conv_geometry(c.attrs(), c.in_shape(0), c.in_shape(1), c.out_shape()));
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out();
   set_activation(p, c.attrs());
   return p;
 }

@@ -41,6 +41,7 @@ struct Step {
   std::function<void(const RunContext&)> run;
   std::string algorithm;
   double flops = 0;           // multiply and add counted as two
+  double work = 0;            // what it costs, in flops of a dense layer, where that is more than `flops`
   std::size_t scratch = 0;    // bytes for each thread
   std::size_t workspace = 0;  // bytes for the step
 

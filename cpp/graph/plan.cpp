@@ -217,7 +217,7 @@ void Step::execute(const RunContext& context) const {
   // Starting and joining threads takes some microseconds, and milliseconds where other processes want the cores.
   constexpr double kSmall = 2e6;
   std::optional<PinThreads> alone;
-  if (flops > 0 && flops < kSmall) alone.emplace(1);
+  if (flops > 0 && std::max(flops, work) < kSmall) alone.emplace(1);
   run(context);
 }
 

@@ -8,8 +8,8 @@
 namespace fastconv::passes {
 namespace {
 
-// Bytes of an image between the two from which on it pays: what the second would not find in its core's cache.
-constexpr std::size_t kLarge = 768 << 10;
+// Bytes of an image between the two from which on it pays (docs/adr/0006-depthwise.md).
+constexpr std::size_t kLarge = 128 << 10;
 
 bool plain(const Node& node) {
   return node.op->name == "conv2d" && !node.attrs.has("algorithm") && !node.attrs.has("output_size") &&

@@ -13,7 +13,9 @@ HERE = pathlib.Path(__file__).parent
 OTHERS = [isa for isa in core.config()["isas_supported"] if isa != core.config()["isa"]]
 
 
-@pytest.mark.parametrize("file", ["test_fusion.py", "test_operators.py", "test_winograd.py"])
+@pytest.mark.parametrize(
+    "file", ["test_depthwise.py", "test_fusion.py", "test_operators.py", "test_winograd.py"]
+)
 @pytest.mark.parametrize("isa", OTHERS)
 def test_graphs(isa, file):
     # Not this run's xdist settings, and no pytest options meant for this run.

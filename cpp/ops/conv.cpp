@@ -87,6 +87,30 @@ std::vector<TensorType> infer_conv2d(const InferContext& c) {
   return {{y, c.type(0).dtype}};
 }
 
+// A 1x1 convolution with its activation, and the depthwise convolution that alone reads it. Plans make it of two nodes.
+std::vector<TensorType> infer_conv2d_depthwise(const InferContext& c) {
+  c.expect_same_dtype();
+  c.expect_rank(0, 4, "input");
+  c.expect_rank(1, 4, "first weight");
+  c.expect_rank(3, 4, "second weight");
+  const Shape &x = c.shape(0), &first = c.shape(1), &w = c.shape(3);
+  const Spatial s = spatial(c);
+  check_weight(c, first, 1, false);
+  check_weight(c, w, s.groups, false);
+  const std::int64_t channels = first[3];
+  c.expect_shape(1, {1, 1, x[3], channels}, "first weight");
+  check_bias(c, 2, channels);
+  if (s.groups != channels || w[2] != 1 || w[3] != channels)
+    c.fail("second weight has shape " + to_string(w) + " and groups " + std::to_string(s.groups) +
+           ", expected those of a depthwise convolution of " + std::to_string(channels) + " channels");
+  check_bias(c, 4, channels);
+  const std::int64_t oh = conv_size(c, x[1], w[0], s.strides[0], s.pads[0], s.pads[2], s.dilations[0]);
+  const std::int64_t ow = conv_size(c, x[2], w[1], s.strides[1], s.pads[1], s.pads[3], s.dilations[1]);
+  check_activation(c);
+  check_activation(c, expansion_attrs(c.attrs()));
+  return {{{x[0], oh, ow, channels}, c.type(0).dtype}};
+}
+
 std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
   c.expect_same_dtype();
   c.expect_rank(0, 4, "input");
@@ -173,12 +197,21 @@ void grad_backward_weights(GradContext& c) {
 }
 
 const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {3}, false}, 4};
+const RegisterOp conv2d_depthwise{{"conv2d_depthwise", infer_conv2d_depthwise, {}, {}, {}, false}, 5};
 const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false},
                                   3};
 const RegisterOp backward_weights{
     {"conv2d_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}, 2};
 
 }  // namespace
+
+Attrs expansion_attrs(const Attrs& attrs) {
+  const std::string prefix = "expand_";
+  Attrs own;
+  for (const auto& [key, value] : attrs.items())
+    if (key.compare(0, prefix.size(), prefix) == 0) own.set(key.substr(prefix.size()), value);
+  return own;
+}
 
 ConvGeometry conv_geometry(const Attrs& attrs, const Shape& x, const Shape& w, const Shape& y) {
   ConvGeometry g;

@@ -22,4 +22,7 @@ struct ConvGeometry {
 // x, w and y are the shapes of the forward convolution's input, HWIO weight and output.
 ConvGeometry conv_geometry(const Attrs& attrs, const Shape& x, const Shape& w, const Shape& y);
 
+// The attributes of conv2d_depthwise's first convolution: those that begin with "expand_", without that.
+Attrs expansion_attrs(const Attrs& attrs);
+
 }  // namespace fastconv

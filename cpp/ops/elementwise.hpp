@@ -20,7 +20,8 @@ const UnaryInfo* find_unary(const std::string& name);  // null when there is non
 // Throws Error for attributes without meaning.
 UnaryParameters unary_parameters(const UnaryInfo& info, const Attrs& attrs);
 // Refuses an attribute "activation" that names no function of one input, and attributes that it cannot take.
-void check_activation(const InferContext& context);
+void check_activation(const InferContext& context, const Attrs& attrs);
+inline void check_activation(const InferContext& context) { check_activation(context, context.attrs()); }
 // Those of `attrs` that the function knows.
 Attrs own_attributes(const UnaryInfo& info, const Attrs& attrs);
 // Whether the derivative can be had from the output, so that the function may be fused into what makes its input.

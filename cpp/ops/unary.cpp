@@ -120,12 +120,12 @@ Attrs own_attributes(const UnaryInfo& info, const Attrs& attrs) {
   return own;
 }
 
-void check_activation(const InferContext& c) {
-  const std::string name = c.attrs().text("activation", "");
+void check_activation(const InferContext& c, const Attrs& attrs) {
+  const std::string name = attrs.text("activation", "");
   if (name.empty()) return;
   const UnaryInfo* info = find_unary(name);
   if (!info) c.fail("activation is \"" + name + "\", expected the name of an elementwise operator of one input");
-  unary_parameters(*info, c.attrs());
+  unary_parameters(*info, attrs);
 }
 
 UnaryParameters unary_parameters(const UnaryInfo& info, const Attrs& attrs) {

@@ -64,6 +64,21 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
 }
 
 Step plan_conv2d(PlanContext& c) { return plan_pass(c, forward_pass(c)); }
+
+// Two passes; the first one's output is no value.
+Step plan_conv2d_depthwise(PlanContext& c) {
+  const Shape& x = c.in_shape(0);
+  ConvGeometry g;
+  g.n = x[0], g.h = g.oh = x[1], g.w = g.ow = x[2], g.c = x[3], g.k = c.out_shape()[3], g.kh = g.kw = 1;
+  ConvPass expand = forward_pass(g);
+  expand.x = c.in(0), expand.w = c.in(1), expand.bias = c.in(2);
+  set_activation(expand, expansion_attrs(c.attrs()));
+  ConvPass depthwise = forward_pass(conv_geometry(c.attrs(), {g.n, g.h, g.w, g.k}, c.in_shape(3), c.out_shape()));
+  depthwise.w = c.in(3), depthwise.bias = c.in(4), depthwise.y = c.out(), depthwise.y_pixel = c.row(c.out());
+  set_activation(depthwise, c.attrs());
+  return by_dtype(c.dtype(), [&](auto t) { return plan_expanded_depthwise<decltype(t)>(c, expand, depthwise); });
+}
+
 Step plan_conv_transpose2d(PlanContext& c) { return plan_pass(c, transposed_pass(c)); }
 Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
 
@@ -95,6 +110,7 @@ Step plan_dense_weights(PlanContext& c) {
 }
 
 const RegisterCpu conv2d{"conv2d", plan_conv2d, kWrites};
+const RegisterCpu conv2d_depthwise{"conv2d_depthwise", plan_conv2d_depthwise, kWrites};
 const RegisterCpu conv_transpose2d{"conv_transpose2d", plan_conv_transpose2d, kWrites};
 const RegisterCpu conv_weights{"conv2d_backward_weights", plan_conv_weights};
 const RegisterCpu dense{"dense", plan_dense, kWrites};
@@ -135,24 +151,31 @@ void set_activation(Activation& a, const Attrs& attrs) {
   a.hi = info.function == Unary::relu ? inf : a.parameters.b;
 }
 
+ConvPass forward_pass(const ConvGeometry& g) {
+  const std::int64_t in = g.c / g.groups;
+  ConvPass p{};
+  p.n = g.n, p.in_h = g.h, p.in_w = g.w, p.in_c = g.c, p.out_h = g.oh, p.out_w = g.ow, p.out_c = g.k;
+  p.groups = g.groups;
+  p.w_kh = g.kw * in * g.k, p.w_kw = in * g.k, p.w_in = g.k, p.w_out = 1, p.w_group = g.k / g.groups;
+  p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
+               forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
+  p.flops = g.flops();
+  p.x = p.w = p.bias = p.y = kNone;
+  p.y_pixel = g.k;
+  return p;
+}
+
 ConvPass forward_pass(const PlanContext& c) {
   const ChannelsFirst first = c.node().channels_first;
   const auto last = [](const Shape& s) { return Shape{s[0], s[2], s[3], s[1]}; };
   const Shape &x = c.in_shape(0), &y = c.out_shape(), &weight = c.in_shape(1);
   const Shape w = first.weights ? Shape{weight[2], weight[3], weight[1], weight[0]} : weight;
-  const ConvGeometry g = conv_geometry(c.attrs(), first.input ? last(x) : x, w, first.output ? last(y) : y);
-  ConvPass p{};
-  p.n = g.n, p.in_h = g.h, p.in_w = g.w, p.in_c = g.c, p.out_h = g.oh, p.out_w = g.ow, p.out_c = g.k;
-  p.groups = g.groups;
-  p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = w[3], p.w_out = 1, p.w_group = w[3] / g.groups;
+  ConvPass p = forward_pass(conv_geometry(c.attrs(), first.input ? last(x) : x, w, first.output ? last(y) : y));
   if (first.weights) {
     p.w_kh = w[1], p.w_kw = 1, p.w_in = w[0] * w[1], p.w_out = w[2] * p.w_in;
-    p.w_group = w[3] / g.groups * p.w_out;
+    p.w_group = w[3] / p.groups * p.w_out;
   }
-  p.phases = {{forward_axis(g.oh, g.kh, g.stride_h, g.top, g.dilation_h),
-               forward_axis(g.ow, g.kw, g.stride_w, g.left, g.dilation_w)}};
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out(), p.y_pixel = c.row(p.y);
-  p.flops = g.flops();
   set_activation(p, c.attrs());
   return p;
 }

@@ -50,7 +50,8 @@ struct ConvPass : Activation {
 ConvPass forward_pass(const PlanContext& c);
 // Which tensors of a conv2d are rather channels first.
 ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered);
-ConvPass transposed_pass(PlanContext& c);  // one phase for each residue of the stride that has a tap
+ConvPass forward_pass(const ConvGeometry& g);  // all but the values and the activation
+ConvPass transposed_pass(PlanContext& c);      // one phase for each residue of the stride that has a tap
 ConvPass dense_pass(PlanContext& c);
 // "1,2,3,", and where a pass's weights lie and which of them each phase reads: for keys of packs.
 std::string join(std::initializer_list<std::int64_t> numbers);
@@ -81,9 +82,35 @@ Step plan_narrow(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass);
 template <class T>
+Step plan_expanded_depthwise(PlanContext& c, const ConvPass& expand, const ConvPass& depthwise);
+template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
 template <class T>
 Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+
+// The weights of these algorithms, which others read too. Direct: per block of channel_blocks() and tap [in][vectors *
+// width]; depthwise: [tap][channel], phase by phase.
+template <class T>
+PackRequest direct_weights(const ConvPass& pass);
+template <class T>
+PackRequest depthwise_weights(const ConvPass& pass);
+
+// The kernel's arguments but for the pointers, the rows and the channels; on the pass's own input and output.
+template <class T>
+DepthwiseArgs<T> depthwise_args(const ConvPass& p, const Phase& q) {
+  DepthwiseArgs<T> a{};
+  a.x_row = p.in_w * p.in_c, a.x_pixel = p.in_c;
+  a.in_h = p.in_h, a.in_w = p.in_w;
+  a.row = q.h.i0, a.col = q.w.i0;
+  a.stride_h = q.h.is, a.stride_w = q.w.is;
+  a.step_h = q.h.tap_step, a.step_w = q.w.tap_step;
+  a.taps_h = q.h.taps, a.taps_w = q.w.taps;
+  a.w_tap = p.out_c;
+  a.y_row = q.h.os * p.out_w * p.y_pixel, a.y_pixel = q.w.os * p.y_pixel;
+  a.pixels = q.w.outputs;
+  a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
+  return a;
+}
 
 // The activation that is not a clamp, on `rows` runs of n elements.
 template <class T>

@@ -20,22 +20,6 @@ std::int64_t reach(const AxisPhase& a, std::int64_t outputs) {
   return (outputs - 1) * a.is + (a.taps - 1) * a.tap_step + 1;
 }
 
-template <class T>
-DepthwiseArgs<T> depthwise_args(const ConvPass& p, const Phase& q) {
-  DepthwiseArgs<T> a{};
-  a.x_row = p.in_w * p.in_c, a.x_pixel = p.in_c;
-  a.in_h = p.in_h, a.in_w = p.in_w;
-  a.row = q.h.i0, a.col = q.w.i0;
-  a.stride_h = q.h.is, a.stride_w = q.w.is;
-  a.step_h = q.h.tap_step, a.step_w = q.w.tap_step;
-  a.taps_h = q.h.taps, a.taps_w = q.w.taps;
-  a.w_tap = p.out_c;
-  a.y_row = q.h.os * p.out_w * p.y_pixel, a.y_pixel = q.w.os * p.y_pixel;
-  a.pixels = q.w.outputs;
-  a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
-  return a;
-}
-
 // How a phase is cut: rows first, since they are long, then channels in whole cache lines.
 struct Cut {
   std::int64_t rows, row_blocks, channels, channel_blocks;
@@ -58,6 +42,23 @@ Cut cut_phase(const Phase& q, std::int64_t images, std::int64_t channels, std::s
 }
 
 }  // namespace
+
+template <class T>
+PackRequest depthwise_weights(const ConvPass& p) {
+  std::int64_t packed = 0;
+  for (const Phase& q : p.phases) packed += q.h.taps * q.w.taps * p.out_c;
+  return {p.w, static_cast<std::size_t>(packed) * sizeof(T),
+          [=](const void* from, void* to) {
+            const T* w = static_cast<const T*>(from);
+            T* out = static_cast<T*>(to);
+            for (const Phase& q : p.phases)
+              for (std::int64_t i = 0; i < q.h.taps; ++i)
+                for (std::int64_t j = 0; j < q.w.taps; ++j, out += p.out_c)
+                  std::copy_n(w + (q.h.k0 + i * q.h.k_step) * p.w_kh + (q.w.k0 + j * q.w.k_step) * p.w_kw, p.out_c,
+                              out);
+          },
+          "depthwise " + join({static_cast<std::int64_t>(sizeof(T)), p.out_c}) + weights_key(p)};
+}
 
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& p) {
@@ -87,17 +88,7 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
     cuts.push_back(cut);
     pieces[i] = p.n * cut.row_blocks * cut.channel_blocks;
   }
-  const int slot = c.pack(
-      {p.w, static_cast<std::size_t>(packed) * sizeof(T),
-       [=](const void* from, void* to) {
-         const T* w = static_cast<const T*>(from);
-         T* out = static_cast<T*>(to);
-         for (const Phase& q : p.phases)
-           for (std::int64_t i = 0; i < q.h.taps; ++i)
-             for (std::int64_t j = 0; j < q.w.taps; ++j, out += channels)
-               std::copy_n(w + (q.h.k0 + i * q.h.k_step) * p.w_kh + (q.w.k0 + j * q.w.k_step) * p.w_kw, channels, out);
-       },
-       "depthwise " + join({static_cast<std::int64_t>(sizeof(T)), channels}) + weights_key(p)});
+  const int slot = c.pack(depthwise_weights<T>(p));
   Step step;
   step.algorithm = "depthwise";
   step.flops = p.flops;
@@ -198,6 +189,8 @@ Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw) {
   return step;
 }
 
+template PackRequest depthwise_weights<float>(const ConvPass&);
+template PackRequest depthwise_weights<double>(const ConvPass&);
 template Step plan_depthwise<float>(PlanContext&, const ConvPass&);
 template Step plan_depthwise<double>(PlanContext&, const ConvPass&);
 template Step plan_depthwise_weights<float>(const ConvGeometry&, int, int, int);

@@ -281,12 +281,21 @@ std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int m
 }
 
 template <class T>
+PackRequest weights_of(std::shared_ptr<const Direct<T>> direct, int w) {
+  return {w, direct->packed_bytes(),
+          [direct](const void* from, void* to) { direct->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
+          direct->pack_key()};
+}
+
+template <class T>
+PackRequest direct_weights(const ConvPass& pass) {
+  return weights_of<T>(std::make_shared<const Direct<T>>(pass), pass.w);
+}
+
+template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass) {
   const auto direct = std::make_shared<const Direct<T>>(pass);
-  const int slot =
-      c.pack({pass.w, direct->packed_bytes(),
-              [direct](const void* from, void* to) { direct->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
-              direct->pack_key()});
+  const int slot = c.pack(weights_of<T>(direct, pass.w));
   Step step;
   step.algorithm = "direct";
   step.flops = pass.flops;
@@ -295,6 +304,8 @@ Step plan_direct(PlanContext& c, const ConvPass& pass) {
   return step;
 }
 
+template PackRequest direct_weights<float>(const ConvPass&);
+template PackRequest direct_weights<double>(const ConvPass&);
 template Step plan_direct<float>(PlanContext&, const ConvPass&);
 template Step plan_direct<double>(PlanContext&, const ConvPass&);
 

@@ -93,6 +93,7 @@ void optimize(Graph& graph, Outputs& outputs) {
   remove_dead_code(graph, outputs);
   fuse_residuals(graph, outputs);
   fuse_activations(graph, outputs);
+  fuse_expansions(graph, outputs);
 }
 
 }  // namespace fastconv::passes

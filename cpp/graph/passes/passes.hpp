@@ -19,6 +19,7 @@ void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and co
 void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
 void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it
 void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers and batch-norm
+void fuse_expansions(Graph& graph, const Outputs& outputs);   // 1x1 and depthwise convolution whose middle is large
 
 // All of them, in order.
 void optimize(Graph& graph, Outputs& outputs);

@@ -15,7 +15,14 @@ OTHERS = [isa for isa in core.config()["isas_supported"] if isa != core.config()
 
 @pytest.mark.parametrize(
     "file",
-    ["test_concat.py", "test_fusion.py", "test_narrow.py", "test_operators.py", "test_winograd.py"],
+    [
+        "test_concat.py",
+        "test_depthwise.py",
+        "test_fusion.py",
+        "test_narrow.py",
+        "test_operators.py",
+        "test_winograd.py",
+    ],
 )
 @pytest.mark.parametrize("isa", OTHERS)
 def test_graphs(isa, file):

@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kPieces = 16;          // wanted, for the threads there may be
 constexpr std::int64_t kScratch = 192 << 10;  // rows between the two: in L2 beside the input and the output
 constexpr std::int64_t kPieceChannels = 64;   // fewer would read the input too often
-constexpr std::int64_t kHalo = 48;            // rows of a piece for each one that its neighbour computes too
+constexpr std::int64_t kHalo = 24;            // rows of a piece for each one that its neighbour computes too
 
 struct Piece {
   std::size_t first_block, end_block;  // of channel_blocks()

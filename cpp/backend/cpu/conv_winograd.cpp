@@ -304,12 +304,12 @@ struct Algorithm {
 };
 
 constexpr Algorithm kAlgorithms[] = {
-    {{2, 3, 1}, 60, 60, 40},    {{4, 3, 1}, 220, 140, 100}, {{6, 3, 1}, 420, 260, 200}, {{2, 5, 1}, 220, 90, 120},
-    {{4, 5, 1}, 420, 200, 250}, {{2, 3, 2}, 90, 80, 40},    {{4, 3, 2}, 300, 240, 100},
+    {{2, 3, 1}, 60, 60, 40},    {{4, 3, 1}, 220, 140, 100}, {{6, 3, 1}, 750, 450, 200},  {{2, 5, 1}, 220, 90, 120},
+    {{4, 5, 1}, 750, 350, 250}, {{2, 3, 2}, 300, 150, 40},  {{4, 3, 2}, 1000, 400, 100},
 };
 
 std::string name(const WinogradSize& s) {
-  return "winograd F(" + std::to_string(s.m) + "," + std::to_string(s.taps) + ")" + (s.stride == 2 ? " stride 2" : "");
+  return "winograd F(" + std::to_string(s.m) + "," + std::to_string(s.taps) + ")" + (s.stride == 2 ? "/2" : "");
 }
 
 bool covers(const WinogradSize& s, const ConvPass& p) {
@@ -336,7 +336,10 @@ class Costs {
       const std::int64_t end = std::min(h.outputs, ceil_div(std::max<std::int64_t>(0, p_.in_h - h.i0 - i), h.is));
       rows += real(std::max<std::int64_t>(0, end - ceil_div(std::max<std::int64_t>(0, -h.i0 - i), h.is)));
     }
-    const double products = real(p_.n) * rows * real(h.taps * p_.out_w) * pairs();
+    // Register tiles of too few pixels wait for their sums: 7 pixels, 4 + 3, cost AVX2 as many as 10.
+    const std::int64_t tiles = ceil_div(p_.out_w, table_.tile_pixels), least = ceil_div(10, table_.tile_vectors);
+    const double columns = real(std::max(p_.out_w, std::min(least, std::int64_t{table_.tile_pixels}) * tiles));
+    const double products = real(p_.n) * rows * real(h.taps) * columns * pairs();
     const double weights = real(h.taps * h.taps) * 4 * pairs();
     return std::max(products / 0.95, weights / memory_) + (packed_once_ ? 0 : 2 * weights / l3_);
   }
@@ -358,7 +361,8 @@ class Costs {
     const double packing = packed_once_ ? 0 : a.weights * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
     const double held = packed_once_ ? price_ * (bytes - real(a.size.taps * a.size.taps) * 4 * pairs())
                                      : 0;  // more memory than direct's
-    return transforms + std::max(products, traffic) + packing + held;
+    // Three pairs of points have several times the error.
+    return (transforms + std::max(products, traffic) + packing + held) * (a.size.alpha() == 8 ? 1.1 : 1);
   }
 
  private:

@@ -6,74 +6,150 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// The one-dimensional transforms, in place of matrices whose entries are mostly 0 and 1.
-template <class T, int M>
-struct Line;
+// Finite points are 0 and +-p for these, chosen for low error (ADR 5). Halves and quarters of 0, +-1, +-2's error.
+template <int Pairs>
+constexpr double kPoints[3] = {};
+template <>
+constexpr double kPoints<1>[3] = {1};
+template <>
+constexpr double kPoints<2>[3] = {0.70710678118654752440, 1.4142135623730950488};
+template <>
+constexpr double kPoints<3>[3] = {0.55, 1, 1.9};
 
-// Points 0, 1, -1, infinity.
-template <class T>
-struct Line<T, 2> {
+// The product of (x^2 - p^2) over all pairs but `without`: coefficients of powers of x^2.
+struct Polynomial {
+  double c[4];
+};
+template <int Pairs>
+constexpr Polynomial product_without(int without) {
+  Polynomial q{{1, 0, 0, 0}};
+  for (int k = 0; k < Pairs; ++k) {
+    if (k == without) continue;
+    const double square = kPoints<Pairs>[k] * kPoints<Pairs>[k];
+    for (int j = 3; j > 0; --j) q.c[j] = q.c[j - 1] - square * q.c[j];
+    q.c[0] *= -square;
+  }
+  return q;
+}
+
+constexpr double power(double x, int n) {
+  double y = 1;
+  for (int i = 0; i < n; ++i) y *= x;
+  return y;
+}
+
+// c * x + y, c being known when this is compiled.
+template <class VT>
+FASTCONV_INLINE VT add(double c, VT x, VT y) {
+  if (c == 1) return y + x;
+  if (c == -1) return y - x;
+  return fma(VT::set(static_cast<typename VT::Element>(c)), x, y);
+}
+template <class VT>
+FASTCONV_INLINE VT times(double c, VT x) {
+  if (c == 1) return x;
+  return VT::set(static_cast<typename VT::Element>(c)) * x;
+}
+
+// F(M, R) along one axis, by Cook and Toom: M outputs of R taps from A samples through A products. Infinity is a point
+// where A is even. The points' symmetry shares even and odd parts, in place of matrices.
+template <class T, int M, int R>
+struct Interpolation {
   using VT = Vec<T>;
-  static FASTCONV_INLINE void input(const VT (&d)[4], VT (&v)[4]) {
-    v[0] = d[0] - d[2];
-    v[1] = d[1] + d[2];
-    v[2] = d[2] - d[1];
-    v[3] = d[3] - d[1];
+  static constexpr int A = M + R - 1, U = A, K = (A - 1) / 2;
+  static constexpr bool kInfinity = A % 2 == 0;
+
+  static FASTCONV_INLINE void input(const VT (&d)[A], VT (&v)[A]) {
+    constexpr Polynomial all = product_without<K>(K);
+    v[0] = d[0];
+    FASTCONV_UNROLL for (int j = 1; j <= K; ++j) v[0] = add(all.c[j] / all.c[0], d[2 * j], v[0]);
+    pair<0>(d, v);
+    if constexpr (K > 1) pair<1>(d, v);
+    if constexpr (K > 2) pair<2>(d, v);
+    if constexpr (kInfinity) {
+      v[A - 1] = d[A - 1];
+      FASTCONV_UNROLL for (int j = 0; j < K; ++j) v[A - 1] = add(all.c[j], d[2 * j + 1], v[A - 1]);
+    }
   }
-  static FASTCONV_INLINE void output(const VT (&s)[4], VT (&y)[2]) {
-    y[0] = s[0] + (s[1] + s[2]);
-    y[1] = (s[1] - s[2]) + s[3];
+  static FASTCONV_INLINE void output(const VT (&s)[A], VT (&y)[M]) {
+    VT even[K], odd[K];
+    FASTCONV_UNROLL for (int k = 0; k < K; ++k) {
+      even[k] = s[2 * k + 1] + s[2 * k + 2];
+      odd[k] = s[2 * k + 1] - s[2 * k + 2];
+    }
+    FASTCONV_UNROLL for (int i = 0; i < M; ++i) {
+      const double first = power(kPoints<K>[0], i);
+      const VT x = i % 2 ? odd[0] : even[0];
+      y[i] = i == 0 ? s[0] + x : kInfinity && i == M - 1 ? add(first, x, s[A - 1]) : times(first, x);
+      FASTCONV_UNROLL for (int k = 1; k < K; ++k) y[i] = add(power(kPoints<K>[k], i), i % 2 ? odd[k] : even[k], y[i]);
+    }
   }
-  static FASTCONV_INLINE void weights(const VT (&g)[3], VT (&u)[4]) {
-    const VT half = VT::set(T(0.5)), even = half * (g[0] + g[2]), odd = half * g[1];
+  static FASTCONV_INLINE void weights(const VT (&g)[R], VT (&u)[U]) {
     u[0] = g[0];
-    u[1] = even + odd;
-    u[2] = even - odd;
-    u[3] = g[2];
+    FASTCONV_UNROLL for (int k = 0; k < K; ++k) {
+      const Polynomial q = product_without<K>(k);
+      const double p = kPoints<K>[k];
+      double n = 0;  // 2 p^2 times that polynomial at p
+      FASTCONV_UNROLL for (int j = 0; j < K; ++j) n += 2 * power(p, 2 * j + 2) * q.c[j];
+      VT even = times(1 / n, g[0]), odd = times(p / n, g[1]);
+      FASTCONV_UNROLL for (int j = 2; j < R; ++j) {
+        if (j % 2)
+          odd = add(power(p, j) / n, g[j], odd);
+        else
+          even = add(power(p, j) / n, g[j], even);
+      }
+      u[2 * k + 1] = even + odd;
+      u[2 * k + 2] = even - odd;
+    }
+    if constexpr (kInfinity) u[A - 1] = g[R - 1];
+  }
+
+ private:
+  // Entries of +-p.
+  template <int N>
+  static FASTCONV_INLINE void pair(const VT (&d)[A], VT (&v)[A]) {
+    constexpr Polynomial q = product_without<K>(N);
+    constexpr double p = kPoints<K>[N];
+    VT even = d[2 * K], odd = d[2 * K - 1];
+    FASTCONV_UNROLL for (int j = 0; j + 1 < K; ++j) {
+      even = add(q.c[j], d[2 * j + 2], even);
+      odd = add(q.c[j], d[2 * j + 1], odd);
+    }
+    v[2 * N + 1] = add(p, odd, even);
+    v[2 * N + 2] = add(-p, odd, even);
   }
 };
 
-// Points 0, +-a, +-b, infinity with a = sqrt(1/2), b = sqrt(2): a quarter of the error of 0, +-1, +-2 (ADR 5). The
-// polynomial x (x^2 - 1/2) (x^2 - 2) makes B, so that a^2 b^2 = 1 and a^2 + b^2 = 5/2.
-template <class T>
-struct Line<T, 4> {
+// Along one axis of stride S: A products of samples with the U transformed weights.
+template <class T, int M, int R, int S>
+struct Line : Interpolation<T, M, R> {};
+
+// Stride 2: the outer taps read samples of one parity, a convolution of two taps and stride 1; the middle one those
+// between, M products with the same weight.
+template <class T, int M>
+struct Line<T, M, 3, 2> {
   using VT = Vec<T>;
-  static constexpr T a = T(0.70710678118654752440), b = T(1.4142135623730950488);
-  // Entries 1 to 4: of the two pairs of finite points.
-  static FASTCONV_INLINE void pairs(VT d1, VT d2, VT d3, VT d4, VT& v1, VT& v2, VT& v3, VT& v4) {
-    const VT minus2 = VT::set(-2), minus_half = VT::set(T(-0.5)), pa = VT::set(a), ma = VT::set(-a), pb = VT::set(b),
-             mb = VT::set(-b);
-    const VT even_a = fma(minus2, d2, d4), odd_a = fma(minus2, d1, d3);
-    const VT even_b = fma(minus_half, d2, d4), odd_b = fma(minus_half, d1, d3);
-    v1 = fma(pa, odd_a, even_a);
-    v2 = fma(ma, odd_a, even_a);
-    v3 = fma(pb, odd_b, even_b);
-    v4 = fma(mb, odd_b, even_b);
+  using Outer = Interpolation<T, M, 2>;
+  static constexpr int O = Outer::A, A = O + M, U = O + 1;
+
+  static FASTCONV_INLINE void input(const VT (&d)[A], VT (&v)[A]) {
+    VT e[O], t[O];
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) e[i] = d[2 * i];
+    Outer::input(e, t);
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) v[i] = t[i];
+    FASTCONV_UNROLL for (int i = 0; i < M; ++i) v[O + i] = d[2 * i + 1];
   }
-  static FASTCONV_INLINE VT end(VT d0, VT d2, VT d4) { return fma(VT::set(T(-2.5)), d2, d0 + d4); }
-  static FASTCONV_INLINE void input(const VT (&d)[6], VT (&v)[6]) {
-    v[0] = end(d[0], d[2], d[4]);
-    pairs(d[1], d[2], d[3], d[4], v[1], v[2], v[3], v[4]);
-    v[5] = end(d[1], d[3], d[5]);
+  static FASTCONV_INLINE void output(const VT (&s)[A], VT (&y)[M]) {
+    VT e[O];
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) e[i] = s[i];
+    Outer::output(e, y);
+    FASTCONV_UNROLL for (int i = 0; i < M; ++i) y[i] = y[i] + s[O + i];
   }
-  static FASTCONV_INLINE void output(const VT (&s)[6], VT (&y)[4]) {
-    const VT sum_a = s[1] + s[2], odd_a = s[1] - s[2], sum_b = s[3] + s[4], odd_b = s[3] - s[4];
-    y[0] = s[0] + (sum_a + sum_b);
-    y[1] = fma(VT::set(b), odd_b, VT::set(a) * odd_a);
-    y[2] = fma(VT::set(2), sum_b, VT::set(T(0.5)) * sum_a);
-    y[3] = fma(VT::set(2 * b), odd_b, fma(VT::set(a / 2), odd_a, s[5]));
-  }
-  static FASTCONV_INLINE void weights(const VT (&g)[3], VT (&u)[6]) {
-    // (g0 + p g1 + p^2 g2) / N with N = 2 a^2 (a^2 - b^2) = -3/2 and 2 b^2 (b^2 - a^2) = 6.
-    const VT na = VT::set(T(-2) / 3), nb = VT::set(T(1) / 6);
-    const VT even_a = na * fma(VT::set(T(0.5)), g[2], g[0]), even_b = nb * fma(VT::set(2), g[2], g[0]);
-    const VT pa = VT::set(a * (T(-2) / 3)), pb = VT::set(b / 6);
-    u[0] = g[0];
-    u[1] = fma(pa, g[1], even_a);
-    u[2] = even_a - pa * g[1];
-    u[3] = fma(pb, g[1], even_b);
-    u[4] = even_b - pb * g[1];
-    u[5] = g[2];
+  static FASTCONV_INLINE void weights(const VT (&g)[3], VT (&u)[U]) {
+    VT t[O];
+    Outer::weights({g[0], g[2]}, t);
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) u[i] = t[i];
+    u[O] = g[1];
   }
 };
 
@@ -86,51 +162,51 @@ FASTCONV_INLINE VT load(const T* p, int n) {
 }
 
 // Columns first, then rows.
-template <class T, int M, bool Tail>
+template <class L, bool Tail, class T>
 FASTCONV_INLINE void input_vector(const WinogradInputArgs<T>& a, const T* x, T* v, int n) {
   using VT = Vec<T>;
-  constexpr int A = M + 2;
+  constexpr int A = L::A;
   const std::int64_t row = a.x_row, pixel = a.x_pixel, plane = a.v_plane;
   VT t[A][A];
   FASTCONV_UNROLL for (int j = 0; j < A; ++j) {
     VT d[A], e[A];
     FASTCONV_UNROLL for (int i = 0; i < A; ++i) d[i] = load<VT, Tail>(x + i * row + j * pixel, n);
-    Line<T, M>::input(d, e);
+    L::input(d, e);
     FASTCONV_UNROLL for (int i = 0; i < A; ++i) t[i][j] = e[i];
   }
   FASTCONV_UNROLL for (int i = 0; i < A; ++i) {
     VT e[A];
-    Line<T, M>::input(t[i], e);
+    L::input(t[i], e);
     FASTCONV_UNROLL for (int j = 0; j < A; ++j) e[j].store(v + (i * A + j) * plane);
   }
 }
 
-template <class T, int M>
+template <class L, int Step, class T>
 FASTCONV_NOINLINE void input_tile(const WinogradInputArgs<T>& a) {
-  constexpr int W = Vec<T>::width;
+  constexpr int W = Vec<T>::width, A = L::A;
   std::int64_t c = 0;
   for (; c + W <= a.channels; c += W) {
-    if (a.next) {  // the processor does not follow that many streams; two columns are this tile's too
-      FASTCONV_UNROLL for (int i = 0; i < M + 2; ++i) FASTCONV_UNROLL for (int j = 2; j < M + 2; ++j)
+    if (a.next) {  // the processor does not follow that many streams; the first columns are this tile's too
+      FASTCONV_UNROLL for (int i = 0; i < A; ++i) FASTCONV_UNROLL for (int j = A - Step; j < A; ++j)
           FASTCONV_PREFETCH(a.next + c + i * a.x_row + j * a.x_pixel);
     }
-    input_vector<T, M, false>(a, a.x + c, a.v + c, W);
+    input_vector<L, false>(a, a.x + c, a.v + c, W);
   }
-  if (c < a.channels) input_vector<T, M, true>(a, a.x + c, a.v + c, static_cast<int>(a.channels - c));
+  if (c < a.channels) input_vector<L, true>(a, a.x + c, a.v + c, static_cast<int>(a.channels - c));
 }
 
 // Part: not all rows, columns or channels.
-template <class T, int M, bool Part>
+template <class L, int M, bool Part, class T>
 FASTCONV_INLINE void output_vector(const WinogradOutputArgs<T>& a, std::int64_t c, int n) {
   using VT = Vec<T>;
-  constexpr int A = M + 2;
+  constexpr int A = L::A;
   const T* s = a.s + c;
   const std::int64_t plane = a.s_plane;
   VT t[M][A];
   FASTCONV_UNROLL for (int j = 0; j < A; ++j) {
     VT d[A], e[M];
     FASTCONV_UNROLL for (int i = 0; i < A; ++i) d[i] = VT::load(s + (i * A + j) * plane);
-    Line<T, M>::output(d, e);
+    L::output(d, e);
     FASTCONV_UNROLL for (int i = 0; i < M; ++i) t[i][j] = e[i];
   }
   VT b = VT::zero();
@@ -139,7 +215,7 @@ FASTCONV_INLINE void output_vector(const WinogradOutputArgs<T>& a, std::int64_t 
   FASTCONV_UNROLL for (int i = 0; i < M; ++i) {
     if (Part && i >= a.rows) break;
     VT e[M];
-    Line<T, M>::output(t[i], e);
+    L::output(t[i], e);
     T* y = a.y + c + i * a.y_row;
     FASTCONV_UNROLL for (int j = 0; j < M; ++j) e[j] = e[j] + b;
     if (a.residual) {
@@ -158,17 +234,17 @@ FASTCONV_INLINE void output_vector(const WinogradOutputArgs<T>& a, std::int64_t 
   }
 }
 
-template <class T, int M>
+template <class L, int M, class T>
 FASTCONV_NOINLINE void whole_output(const WinogradOutputArgs<T>& a, std::int64_t c) {
-  output_vector<T, M, false>(a, c, Vec<T>::width);
+  output_vector<L, M, false>(a, c, Vec<T>::width);
 }
 
-template <class T, int M>
+template <class L, int M, class T>
 FASTCONV_NOINLINE void part_output(const WinogradOutputArgs<T>& a, std::int64_t c, int n) {
-  output_vector<T, M, true>(a, c, n);
+  output_vector<L, M, true>(a, c, n);
 }
 
-template <class T, int M>
+template <class L, int M, class T>
 void output_tile(const WinogradOutputArgs<T>& a) {
   constexpr int W = Vec<T>::width;
   const bool whole = a.rows == M && a.columns == M;
@@ -179,29 +255,47 @@ void output_tile(const WinogradOutputArgs<T>& a) {
           FASTCONV_PREFETCH(a.next + c + i * a.y_row + j * a.y_pixel);
     }
     if (whole && n == W)
-      whole_output<T, M>(a, c);
+      whole_output<L, M>(a, c);
     else
-      part_output<T, M>(a, c, n);
+      part_output<L, M>(a, c, n);
   }
 }
 
-template <class T, int M>
+template <class L, int R, class T>
 FASTCONV_NOINLINE void weights_run(const WinogradWeightsArgs<T>& a) {
   using VT = Vec<T>;
-  constexpr int A = M + 2;
+  constexpr int U = L::U;
   for (std::int64_t c = 0; c < a.run; c += VT::width) {
-    VT t[A][3];
-    FASTCONV_UNROLL for (int j = 0; j < 3; ++j) {
-      VT d[3], e[A];
-      FASTCONV_UNROLL for (int i = 0; i < 3; ++i) d[i] = VT::load(a.w + (3 * i + j) * a.w_tap + c);
-      Line<T, M>::weights(d, e);
-      FASTCONV_UNROLL for (int i = 0; i < A; ++i) t[i][j] = e[i];
+    VT t[U][R];
+    FASTCONV_UNROLL for (int j = 0; j < R; ++j) {
+      VT d[R], e[U];
+      FASTCONV_UNROLL for (int i = 0; i < R; ++i) d[i] = VT::load(a.w + (R * i + j) * a.w_tap + c);
+      L::weights(d, e);
+      FASTCONV_UNROLL for (int i = 0; i < U; ++i) t[i][j] = e[i];
     }
-    FASTCONV_UNROLL for (int i = 0; i < A; ++i) {
-      VT e[A];
-      Line<T, M>::weights(t[i], e);
-      FASTCONV_UNROLL for (int j = 0; j < A; ++j) e[j].store(a.u + (i * A + j) * a.u_plane + c);
+    FASTCONV_UNROLL for (int i = 0; i < U; ++i) {
+      VT e[U];
+      L::weights(t[i], e);
+      FASTCONV_UNROLL for (int j = 0; j < U; ++j) e[j].store(a.u + (i * U + j) * a.u_plane + c);
     }
+  }
+}
+
+template <int M_, int R_, int S_>
+struct Size {
+  static constexpr int M = M_, R = R_, S = S_;
+};
+
+template <class T, class Fn>
+FASTCONV_INLINE void by_size(const WinogradSize& s, Fn&& fn) {
+  switch (100 * s.m + 10 * s.taps + s.stride) {
+    case 231: return fn(Size<2, 3, 1>{}, Line<T, 2, 3, 1>{});
+    case 431: return fn(Size<4, 3, 1>{}, Line<T, 4, 3, 1>{});
+    case 631: return fn(Size<6, 3, 1>{}, Line<T, 6, 3, 1>{});
+    case 251: return fn(Size<2, 5, 1>{}, Line<T, 2, 5, 1>{});
+    case 451: return fn(Size<4, 5, 1>{}, Line<T, 4, 5, 1>{});
+    case 232: return fn(Size<2, 3, 2>{}, Line<T, 2, 3, 2>{});
+    case 432: return fn(Size<4, 3, 2>{}, Line<T, 4, 3, 2>{});
   }
 }
 
@@ -209,17 +303,17 @@ FASTCONV_NOINLINE void weights_run(const WinogradWeightsArgs<T>& a) {
 
 template <class T>
 void winograd_input(const WinogradInputArgs<T>& a) {
-  a.m == 2 ? input_tile<T, 2>(a) : input_tile<T, 4>(a);
+  by_size<T>(a.size, [&](auto size, auto line) { input_tile<decltype(line), size.M * size.S>(a); });
 }
 
 template <class T>
 void winograd_output(const WinogradOutputArgs<T>& a) {
-  a.m == 2 ? output_tile<T, 2>(a) : output_tile<T, 4>(a);
+  by_size<T>(a.size, [&](auto size, auto line) { output_tile<decltype(line), size.M>(a); });
 }
 
 template <class T>
 void winograd_weights(const WinogradWeightsArgs<T>& a) {
-  a.m == 2 ? weights_run<T, 2>(a) : weights_run<T, 4>(a);
+  by_size<T>(a.size, [&](auto size, auto line) { weights_run<decltype(line), size.R>(a); });
 }
 
 template void winograd_input<float>(const WinogradInputArgs<float>&);

@@ -3,18 +3,26 @@
 
 namespace fastconv {
 
-// F(m x m, 3 x 3) with m = 2 or 4: a tile of m x m outputs of a 3 x 3 convolution from alpha x alpha inputs,
-// alpha = m + 2, through alpha^2 products a pair of channels. Planes are numbered i * alpha + j.
+// F(m x m, taps x taps): a tile of m x m outputs of a convolution from alpha x alpha pixels, through alpha^2 products a
+// pair of channels. Along each axis m and taps are 2, 4 or 6 and 3, or 2 or 4 and 5; with stride 2 they are 2 or 4 and
+// 3. Planes are numbered i * alpha + j, those of the weights i * weights + j.
+struct WinogradSize {
+  int m, taps, stride;
 
-// v[plane][c] = (B' x B)[plane] for the alpha x alpha pixels at x. Channels after the last are written as zeros up to
-// a whole vector.
+  constexpr int alpha() const { return stride == 1 ? m + taps - 1 : 2 * m + 1; }
+  // How many transformed weights there are along an axis, and which of them product i takes: with stride 2 the last
+  // m products have one in common.
+  constexpr int weights() const { return stride == 1 ? alpha() : m + 2; }
+  constexpr int weight(int i) const { return i < weights() ? i : weights() - 1; }
+};
+
 template <class T>
 struct WinogradInputArgs {
-  int m;
+  WinogradSize size;
   const T* x;
   std::int64_t x_row, x_pixel;
   std::int64_t channels;
-  const T* next;  // the tile m pixels further, to be fetched meanwhile, or null
+  const T* next;  // the tile m * stride pixels further, to be fetched meanwhile, or null
   T* v;
   std::int64_t v_plane;
 };
@@ -23,7 +31,7 @@ struct WinogradInputArgs {
 // of the m x m outputs. s has whole vectors of channels.
 template <class T>
 struct WinogradOutputArgs {
-  int m;
+  WinogradSize size;
   const T* s;
   std::int64_t s_plane;
   std::int64_t channels;
@@ -37,10 +45,10 @@ struct WinogradOutputArgs {
   T lo, hi;
 };
 
-// u[plane][e] = (G w G')[plane] for `run` kernels w[tap][e], tap = 3 * row + column; run is whole vectors.
+// u[plane][e] = (G w G')[plane] for `run` kernels w[tap][e], tap = taps * row + column; run is whole vectors.
 template <class T>
 struct WinogradWeightsArgs {
-  int m;
+  WinogradSize size;
   const T* w;
   std::int64_t w_tap;
   std::int64_t run;

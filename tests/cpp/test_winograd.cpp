@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "harness.hpp"
@@ -7,19 +9,22 @@ namespace {
 
 using Matrix = std::vector<std::vector<double>>;
 
-// Cook and Toom's matrices for the interpolation points and infinity.
 struct Transforms {
   Matrix input, output, weights;  // B', A', G
 };
 
-Transforms transforms(int m) {
-  const double a = std::sqrt(0.5), b = std::sqrt(2.0);
-  const std::vector<double> points = m == 2 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, a, -a, b, -b};
-  const auto n = points.size();
-  Transforms t{Matrix(n + 1, std::vector<double>(n + 1)), Matrix(static_cast<std::size_t>(m)),
-               Matrix(n + 1, std::vector<double>(3))};
-  for (std::size_t i = 0; i <= n; ++i) {  // n: infinity
-    std::vector<double> polynomial{1};    // of the other points
+// Cook and Toom's matrices of F(m, taps) for the interpolation points, and infinity where that makes their number even.
+Transforms interpolation(int m, int taps) {
+  const std::size_t alpha = static_cast<std::size_t>(m + taps - 1), n = (alpha - 1) / 2 * 2 + 1;
+  std::vector<double> points{0};
+  for (double p : n == 3   ? std::vector<double>{1}
+                  : n == 5 ? std::vector<double>{std::sqrt(0.5), std::sqrt(2.0)}
+                           : std::vector<double>{0.55, 1, 1.9})
+    points.insert(points.end(), {p, -p});
+  Transforms t{Matrix(alpha, std::vector<double>(alpha)), Matrix(static_cast<std::size_t>(m)),
+               Matrix(alpha, std::vector<double>(static_cast<std::size_t>(taps)))};
+  for (std::size_t i = 0; i < alpha; ++i) {
+    std::vector<double> polynomial{1};  // of the other points
     double scale = 1;
     for (std::size_t j = 0; j < n; ++j) {
       if (j == i) continue;
@@ -27,17 +32,38 @@ Transforms transforms(int m) {
       for (std::size_t k = 0; k + 1 < polynomial.size(); ++k) polynomial[k] -= points[j] * polynomial[k + 1];
       if (i < n) scale *= points[i] - points[j];
     }
-    const double sign = scale < 0 && i == 0 ? -1 : 1;
-    for (std::size_t k = 0; k < polynomial.size(); ++k) t.input[i][k] = sign * polynomial[k];
-    for (std::size_t k = 0; k < 3; ++k)
-      t.weights[i][k] = i < n ? std::pow(points[i], static_cast<double>(k)) / (sign * scale) : k == 2;
+    const double to_input = i == 0 ? scale : 1;  // so that point 0 takes the first weight as it is
+    for (std::size_t k = 0; k < polynomial.size(); ++k) t.input[i][k] = polynomial[k] / to_input;
+    for (std::size_t k = 0; k < static_cast<std::size_t>(taps); ++k)
+      t.weights[i][k] =
+          i < n ? std::pow(points[i], static_cast<double>(k)) / scale * to_input : k + 1 == t.weights[i].size();
   }
   for (std::size_t k = 0; k < static_cast<std::size_t>(m); ++k) {
     for (double p : points) t.output[k].push_back(std::pow(p, static_cast<double>(k)));
-    t.output[k].push_back(k + 1 == static_cast<std::size_t>(m));
+    if (alpha > n) t.output[k].push_back(k + 1 == static_cast<std::size_t>(m));
   }
   return t;
 }
+
+// The weights' matrix has a row for each product: also where some take the same.
+Transforms transforms(const WinogradSize& size) {
+  if (size.stride == 1) return interpolation(size.m, size.taps);
+  const Transforms outer = interpolation(size.m, 2);
+  const std::size_t o = outer.input.size(), m = static_cast<std::size_t>(size.m), alpha = o + m;
+  Transforms t{Matrix(alpha, std::vector<double>(alpha)), Matrix(m, std::vector<double>(alpha)),
+               Matrix(alpha, std::vector<double>(3))};
+  for (std::size_t i = 0; i < o; ++i) {
+    for (std::size_t j = 0; j < o; ++j) t.input[i][2 * j] = outer.input[i][j];
+    t.weights[i] = {outer.weights[i][0], 0, outer.weights[i][1]};
+  }
+  for (std::size_t i = 0; i < m; ++i) {
+    std::copy(outer.output[i].begin(), outer.output[i].end(), t.output[i].begin());
+    t.input[o + i][2 * i + 1] = t.output[i][o + i] = t.weights[o + i][1] = 1;
+  }
+  return t;
+}
+
+constexpr WinogradSize kSizes[] = {{2, 3, 1}, {4, 3, 1}, {6, 3, 1}, {2, 5, 1}, {4, 5, 1}, {2, 3, 2}, {4, 3, 2}};
 
 // (left x left')[i][j]
 template <class Fn>
@@ -50,7 +76,7 @@ double both_sides(const Matrix& left, std::size_t i, std::size_t j, Fn&& x) {
 }
 
 template <class T>
-constexpr double kBound = sizeof(T) == 4 ? 2e-5 : 4e-14;
+constexpr double kBound = sizeof(T) == 4 ? 4e-5 : 8e-14;
 
 }  // namespace
 
@@ -58,8 +84,8 @@ template <class T>
 void test_winograd_input(const KernelTable<T>& table) {
   for (int round = 0; round < 100; ++round) {
     WinogradInputArgs<T> a{};
-    a.m = random_int(0, 1) ? 2 : 4;
-    const std::int64_t alpha = a.m + 2, planes = alpha * alpha;
+    a.size = kSizes[round % std::size(kSizes)];
+    const std::int64_t alpha = a.size.alpha(), planes = alpha * alpha;
     a.channels = random_int(1, 3 * table.width + 1);
     const std::int64_t whole = (a.channels + table.width - 1) / table.width * table.width;
     a.x_pixel = a.channels + random_int(0, 3), a.x_row = alpha * a.x_pixel + random_int(0, 9);
@@ -67,9 +93,10 @@ void test_winograd_input(const KernelTable<T>& table) {
     Guarded<T> x((alpha - 1) * (a.x_row + a.x_pixel) + a.channels), v((planes - 1) * a.v_plane + whole);
     fill_random(x);
     for (std::int64_t i = 0; i < v.size(); ++i) v[i] = T(777);
-    a.x = x.data(), a.v = v.data(), a.next = random_int(0, 1) ? x.data() + a.m * a.x_pixel : nullptr;
+    a.x = x.data(), a.v = v.data(),
+    a.next = random_int(0, 1) ? x.data() + a.size.m * a.size.stride * a.x_pixel : nullptr;
     table.winograd_input(a);
-    const Matrix b = transforms(a.m).input;
+    const Matrix b = transforms(a.size).input;
     for (std::int64_t plane = 0; plane < planes; ++plane)
       for (std::int64_t c = 0; c < a.v_plane; ++c) {
         const std::int64_t at = plane * a.v_plane + c;
@@ -87,13 +114,13 @@ template <class T>
 void test_winograd_output(const KernelTable<T>& table) {
   for (int round = 0; round < 200; ++round) {
     WinogradOutputArgs<T> a{};
-    a.m = random_int(0, 1) ? 2 : 4;
-    const std::int64_t alpha = a.m + 2, planes = alpha * alpha;
+    a.size = kSizes[round % std::size(kSizes)];
+    const std::int64_t alpha = a.size.alpha(), planes = alpha * alpha;
     a.channels = random_int(1, 3 * table.width + 1);
     const std::int64_t whole = (a.channels + table.width - 1) / table.width * table.width;
     const bool all = random_int(0, 1);
-    a.rows = static_cast<int>(all ? a.m : random_int(1, a.m));
-    a.columns = static_cast<int>(all ? a.m : random_int(1, a.m));
+    a.rows = static_cast<int>(all ? a.size.m : random_int(1, a.size.m));
+    a.columns = static_cast<int>(all ? a.size.m : random_int(1, a.size.m));
     a.s_plane = whole + random_int(0, 5);
     a.y_pixel = a.channels + random_int(0, 3), a.y_row = a.columns * a.y_pixel + random_int(0, 9);
     a.clamp = random_int(0, 1);
@@ -105,9 +132,9 @@ void test_winograd_output(const KernelTable<T>& table) {
     for (std::int64_t i = 0; i < y.size(); ++i) y[i] = add == 2 ? residual[i] : T(777);
     a.s = s.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
     if (add) a.residual = add == 1 ? residual.data() : y.data();
-    if (random_int(0, 1)) a.next = y.data() + a.m * a.y_pixel;
+    if (random_int(0, 1)) a.next = y.data() + a.size.m * a.y_pixel;
     table.winograd_output(a);
-    const Matrix t = transforms(a.m).output;
+    const Matrix t = transforms(a.size).output;
     std::vector<bool> written(static_cast<std::size_t>(y.size()));
     for (std::int64_t i = 0; i < a.rows; ++i)
       for (std::int64_t j = 0; j < a.columns; ++j)
@@ -130,45 +157,51 @@ void test_winograd_output(const KernelTable<T>& table) {
 
 template <class T>
 void test_winograd_weights(const KernelTable<T>& table) {
-  for (int round = 0; round < 100; ++round) {
+  for (int round = 0; round < 140; ++round) {
     WinogradWeightsArgs<T> a{};
-    a.m = random_int(0, 1) ? 2 : 4;
-    const std::int64_t alpha = a.m + 2, planes = alpha * alpha;
+    a.size = kSizes[round % std::size(kSizes)];
+    const std::int64_t m = a.size.m, taps = a.size.taps, stride = a.size.stride, alpha = a.size.alpha();
+    const std::int64_t planes = alpha * alpha, weights = a.size.weights();
     a.run = table.width * random_int(1, 5);
     a.w_tap = a.run + random_int(0, 3), a.u_plane = a.run + random_int(0, 3);
-    Guarded<T> w(8 * a.w_tap + a.run), u((planes - 1) * a.u_plane + a.run);
+    Guarded<T> w((taps * taps - 1) * a.w_tap + a.run), u((weights * weights - 1) * a.u_plane + a.run);
     fill_random(w);
     a.w = w.data(), a.u = u.data();
     table.winograd_weights(a);
-    const Transforms t = transforms(a.m);
+    const Transforms t = transforms(a.size);
+    const auto weights_of = [&](std::int64_t plane) {
+      return (a.size.weight(static_cast<int>(plane / alpha)) * weights +
+              a.size.weight(static_cast<int>(plane % alpha))) *
+             a.u_plane;
+    };
     for (std::int64_t plane = 0; plane < planes; ++plane)
       for (std::int64_t e = 0; e < a.run; ++e)
         check_close(
-            u[plane * a.u_plane + e],
+            u[weights_of(plane) + e],
             both_sides(t.weights, static_cast<std::size_t>(plane / alpha), static_cast<std::size_t>(plane % alpha),
-                       [&](auto p, auto q) { return static_cast<double>(w[(3 * p + q) * a.w_tap + e]); }),
+                       [&](auto p, auto q) { return static_cast<double>(w[(taps * p + q) * a.w_tap + e]); }),
             kBound<T>, "winograd_weights");
 
     // The three together are a convolution.
     const std::int64_t n = table.width;
-    Guarded<T> x(planes * n), v(planes * n), y(a.m * a.m * n);
+    Guarded<T> x(planes * n), v(planes * n), y(m * m * n);
     fill_random(x);
-    table.winograd_input({a.m, x.data(), alpha * n, n, n, nullptr, v.data(), n});
+    table.winograd_input({a.size, x.data(), alpha * n, n, n, nullptr, v.data(), n});
     for (std::int64_t plane = 0; plane < planes; ++plane)
-      for (std::int64_t c = 0; c < n; ++c) v[plane * n + c] *= u[plane * a.u_plane + c];
+      for (std::int64_t c = 0; c < n; ++c) v[plane * n + c] *= u[weights_of(plane) + c];
     WinogradOutputArgs<T> o{};
-    o.m = o.rows = o.columns = a.m;
+    o.size = a.size, o.rows = o.columns = a.size.m;
     o.s = v.data(), o.s_plane = o.channels = n;
-    o.y = y.data(), o.y_row = a.m * n, o.y_pixel = n;
+    o.y = y.data(), o.y_row = m * n, o.y_pixel = n;
     table.winograd_output(o);
-    for (std::int64_t i = 0; i < a.m; ++i)
-      for (std::int64_t j = 0; j < a.m; ++j)
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t j = 0; j < m; ++j)
         for (std::int64_t c = 0; c < n; ++c) {
           double s = 0;
-          for (std::int64_t tap = 0; tap < 9; ++tap)
-            s += static_cast<double>(x[((i + tap / 3) * alpha + j + tap % 3) * n + c]) *
+          for (std::int64_t tap = 0; tap < taps * taps; ++tap)
+            s += static_cast<double>(x[((i * stride + tap / taps) * alpha + j * stride + tap % taps) * n + c]) *
                  static_cast<double>(w[tap * a.w_tap + c]);
-          check_close(y[(i * a.m + j) * n + c], s, 10 * kBound<T>, "winograd");
+          check_close(y[(i * m + j) * n + c], s, 10 * kBound<T>, "winograd");
         }
   }
   // What is not a number stays so, also where there is a clamp.
@@ -176,9 +209,9 @@ void test_winograd_weights(const KernelTable<T>& table) {
   Guarded<T> x(16 * n), v(16 * n), y(4 * n);
   fill_random(x);
   x[5 * n] = std::numeric_limits<T>::quiet_NaN();
-  table.winograd_input({2, x.data(), 4 * n, n, n, nullptr, v.data(), n});
+  table.winograd_input({{2, 3, 1}, x.data(), 4 * n, n, n, nullptr, v.data(), n});
   WinogradOutputArgs<T> o{};
-  o.m = o.rows = o.columns = 2;
+  o.size = {2, 3, 1}, o.rows = o.columns = 2;
   o.s = v.data(), o.s_plane = o.channels = n;
   o.y = y.data(), o.y_row = 2 * n, o.y_pixel = n;
   o.clamp = true, o.lo = 0, o.hi = 6;

@@ -1,4 +1,4 @@
-// Winograd convolution for 3x3 kernels, fused: a block of tiles goes from the input's transform through the products to
+// Winograd convolution, fused: a block of tiles goes from the input's transform through the products to
 // the output's in scratch that stays in the cache. The products are 1x1 convolutions of the conv_row kernel, with tiles
 // for pixels.
 #include <algorithm>
@@ -40,18 +40,19 @@ std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int wid
 }
 
 struct Size {
-  std::int64_t m, alpha, planes;
-  std::int64_t tiles_h, tiles_w, tiles;  // tiles: of the whole batch
-  std::int64_t block, blocks;            // tiles of a block, and how many blocks
-  std::int64_t splits;                   // pieces that a block's output channels are cut into
-  bool shared;                           // all input is transformed first, once for all pieces
-  std::int64_t v_tile, v_plane;          // distances in the transformed input
+  std::int64_t m, alpha, planes, weights;  // weights: planes of them
+  std::int64_t tiles_h, tiles_w, tiles;    // tiles: of the whole batch
+  std::int64_t block, blocks;              // tiles of a block, and how many blocks
+  std::int64_t splits;                     // pieces that a block's output channels are cut into
+  bool shared;                             // all input is transformed first, once for all pieces
+  std::int64_t v_tile, v_plane;            // distances in the transformed input
 };
 
-Size size_of(const ConvPass& p, std::int64_t m, std::int64_t groups, std::int64_t tile_pixels) {
+Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, std::int64_t tile_pixels) {
   Size s{};
-  s.m = m, s.alpha = m + 2, s.planes = s.alpha * s.alpha;
-  s.tiles_h = ceil_div(p.out_h, m), s.tiles_w = ceil_div(p.out_w, m);
+  s.m = size.m, s.alpha = size.alpha(), s.planes = s.alpha * s.alpha;
+  s.weights = std::int64_t{size.weights()} * size.weights();
+  s.tiles_h = ceil_div(p.out_h, s.m), s.tiles_w = ceil_div(p.out_w, s.m);
   s.tiles = p.n * s.tiles_h * s.tiles_w;
   // Tiles whole KBs apart would fall into the same sets of L1, planes whole pages apart into the same of all caches.
   s.v_tile = round_up(p.in_c, kLine);
@@ -77,18 +78,19 @@ Size size_of(const ConvPass& p, std::int64_t m, std::int64_t groups, std::int64_
 
 class Winograd {
  public:
-  Winograd(const ConvPass& pass, std::int64_t m)
+  Winograd(const ConvPass& pass, const WinogradSize& size)
       : p_(pass),
+        size_(size),
         table_(kernels<float>()),
         blocks_(channel_blocks(pass.out_c, table_.width, table_.tile_vectors)),
         groups_(group_blocks(blocks_, table_.width)),
-        s_(size_of(pass, m, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
+        s_(size_of(pass, size, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
     for (const Group& g : groups_) columns_ = std::max(columns_, g.columns);
     s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
   }
 
   std::size_t packed_bytes() const {
-    return static_cast<std::size_t>(num_elements({s_.planes, p_.in_c, round_up(p_.out_c, table_.width)})) *
+    return static_cast<std::size_t>(num_elements({s_.weights, p_.in_c, round_up(p_.out_c, table_.width)})) *
            sizeof(float);
   }
   std::size_t scratch_bytes() const {
@@ -99,24 +101,26 @@ class Winograd {
     return s_.shared ? static_cast<std::size_t>(s_.planes * s_.v_plane) * sizeof(float) : 0;
   }
   std::string pack_key() const {
-    return "winograd " + join({s_.m, table_.width, table_.tile_vectors, p_.in_c, p_.out_c}) + weights_key(p_);
+    return "winograd " +
+           join({size_.m, size_.taps, size_.stride, table_.width, table_.tile_vectors, p_.in_c, p_.out_c}) +
+           weights_key(p_);
   }
 
   // [group][plane][block][input channel][vectors]
   void pack(const float* w, float* to) const {
-    const std::int64_t chunks = ceil_div(p_.in_c, kChunk);
+    const std::int64_t chunk = kMostKernels / (size_.taps * size_.taps), chunks = ceil_div(p_.in_c, chunk);
     parallel_for(static_cast<std::int64_t>(blocks_.size()) * chunks, [&](std::int64_t piece, int) {
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece / chunks)];
       const Group& g =
           *std::find_if(groups_.rbegin(), groups_.rend(), [&](const Group& g) { return g.packed <= b.packed; });
-      const std::int64_t first = piece % chunks * kChunk, n = std::min(kChunk, p_.in_c - first);
+      const std::int64_t first = piece % chunks * chunk, n = std::min(chunk, p_.in_c - first);
       const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
-      alignas(64) float kernels[9 * kChunk * kMostColumns];
+      alignas(64) float kernels[kMostKernels * kMostColumns];
       gather(w + first * p_.w_in + b.channel * p_.w_out, n, b.channels, columns, kernels);
       WinogradWeightsArgs<float> a{};
-      a.m = static_cast<int>(s_.m);
+      a.size = size_;
       a.w = kernels, a.w_tap = n * columns, a.run = n * columns;
-      a.u = to + (g.packed * s_.planes + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
+      a.u = to + (g.packed * s_.weights + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
       a.u_plane = p_.in_c * g.columns;
       table_.winograd_weights(a);
     });
@@ -143,7 +147,7 @@ class Winograd {
   }
 
  private:
-  static constexpr std::int64_t kChunk = 16, kMostColumns = 64;
+  static constexpr std::int64_t kMostKernels = 9 * 16, kMostColumns = 64;  // transformed at once: elements x channels
 
   static const float* optional(const RunContext& context, int value) {
     return value == kNone ? nullptr : context.data<const float>(value);
@@ -153,8 +157,8 @@ class Winograd {
   void gather(const float* w, std::int64_t n, std::int64_t channels, std::int64_t columns, float* to) const {
     const Phase& q = p_.phases[0];
     if (pack_channels_first(p_, q, w, channels, n, columns, to, n * columns)) return;
-    for (std::int64_t i = 0; i < 3; ++i)
-      for (std::int64_t j = 0; j < 3; ++j, to += n * columns) {
+    for (std::int64_t i = 0; i < size_.taps; ++i)
+      for (std::int64_t j = 0; j < size_.taps; ++j, to += n * columns) {
         const float* from = w + (q.h.k0 + i * q.h.k_step) * p_.w_kh + (q.w.k0 + j * q.w.k_step) * p_.w_kw;
         if (p_.w_out == 1) {
           for (std::int64_t r = 0; r < n; ++r) {
@@ -180,19 +184,20 @@ class Winograd {
 
   void transform_input(std::int64_t first, std::int64_t n, const float* x, float* v, float* patch) const {
     const Phase& q = p_.phases[0];
+    const std::int64_t stride = size_.stride, step = s_.m * stride;
     WinogradInputArgs<float> a{};
-    a.m = static_cast<int>(s_.m);
+    a.size = size_;
     a.channels = p_.in_c;
     a.v_plane = s_.v_plane;
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
       const float* image = x + t.image * p_.in_h * p_.in_w * p_.in_c;
-      const std::int64_t row = t.row + q.h.i0, col = t.col + q.w.i0;
+      const std::int64_t row = t.row * stride + q.h.i0, col = t.col * stride + q.w.i0;
       a.next = nullptr;
       if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
         a.x = image + (row * p_.in_w + col) * p_.in_c;
         a.x_row = p_.in_w * p_.in_c;
-        if (i + 1 < n && col + s_.m + s_.alpha <= p_.in_w) a.next = a.x + s_.m * p_.in_c;
+        if (i + 1 < n && col + step + s_.alpha <= p_.in_w) a.next = a.x + step * p_.in_c;
       } else {
         copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.alpha, col, s_.alpha, 1, patch);
         a.x = patch;
@@ -211,27 +216,37 @@ class Winograd {
     a.run = p_.in_c;
     a.y_pixel = g.columns;
     a.pixels = n;
-    a.w = packed + g.packed * table_.width * s_.planes * p_.in_c;
-    for (std::int64_t plane = 0; plane < s_.planes; ++plane) {
-      a.x = v + plane * s_.v_plane;
-      a.y = s + plane * s_plane_;
-      for (std::int64_t i = g.first; i < g.first + g.count; ++i) {
-        const ChannelBlock& b = blocks_[static_cast<std::size_t>(i)];
-        const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
-        a.vectors = b.vectors, a.channels = static_cast<int>(columns);
-        a.next = a.w + p_.in_c * columns,
-        a.next_lines = fetched_lines(p_.in_c * columns * kFloat, static_cast<std::int64_t>(packed_bytes()));
-        table_.conv_row(a);
-        a.y += columns;
-        a.w += p_.in_c * columns;
-      }
+    const float* weights = packed + g.packed * table_.width * s_.weights * p_.in_c;
+    const int some = size_.weights(), alpha = size_.alpha();
+    for (int k = 0; k < some * some; ++k, weights += p_.in_c * g.columns)
+      for (int i = k / some; i < alpha && size_.weight(i) == k / some; ++i)
+        for (int j = k % some; j < alpha && size_.weight(j) == k % some; ++j) {
+          const std::int64_t plane = i * alpha + j;
+          const bool first = i == k / some && j == k % some;  // the others find their weights in the cache
+          a.x = v + plane * s_.v_plane;
+          a.y = s + plane * s_plane_;
+          a.w = weights;
+          multiply_blocks(g, first, a);
+        }
+  }
+
+  void multiply_blocks(const Group& g, bool fetch, ConvRowArgs<float>& a) const {
+    for (std::int64_t i = g.first; i < g.first + g.count; ++i) {
+      const ChannelBlock& b = blocks_[static_cast<std::size_t>(i)];
+      const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+      a.vectors = b.vectors, a.channels = static_cast<int>(columns);
+      a.next = fetch ? a.w + p_.in_c * columns : nullptr;
+      a.next_lines = fetched_lines(p_.in_c * columns * kFloat, static_cast<std::int64_t>(packed_bytes()));
+      table_.conv_row(a);
+      a.y += columns;
+      a.w += p_.in_c * columns;
     }
   }
 
   void transform_output(const Group& b, std::int64_t first, std::int64_t n, const float* s, const float* bias,
                         const float* residual, float* y) const {
     WinogradOutputArgs<float> a{};
-    a.m = static_cast<int>(s_.m);
+    a.size = size_;
     a.s_plane = s_plane_;
     a.channels = b.channels;
     a.bias = bias ? bias + b.channel : nullptr;
@@ -274,6 +289,7 @@ class Winograd {
   }
 
   ConvPass p_;
+  WinogradSize size_;
   const KernelTable<float>& table_;
   std::vector<ChannelBlock> blocks_;
   std::vector<Group> groups_;
@@ -281,10 +297,27 @@ class Winograd {
   std::int64_t columns_ = 0, s_plane_;  // of the widest group; between planes of products
 };
 
-bool covers(const ConvPass& p) {
+// In multiply-adds of one vector element: input and output transform of a tile and channel, transform of a pair's
+// weights.
+struct Algorithm {
+  WinogradSize size;
+  double in, out, weights;
+};
+
+constexpr Algorithm kAlgorithms[] = {
+    {{2, 3, 1}, 60, 60, 40},    {{4, 3, 1}, 220, 140, 100}, {{6, 3, 1}, 750, 450, 200},  {{2, 5, 1}, 220, 90, 120},
+    {{4, 5, 1}, 750, 350, 250}, {{2, 3, 2}, 300, 150, 40},  {{4, 3, 2}, 1000, 400, 100},
+};
+
+std::string name(const WinogradSize& s) {
+  return "winograd F(" + std::to_string(s.m) + "," + std::to_string(s.taps) + ")" + (s.stride == 2 ? "/2" : "");
+}
+
+bool covers(const WinogradSize& s, const ConvPass& p) {
   if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.n * p.in_h * p.in_w * p.in_c == 0) return false;
-  const auto regular = [](const AxisPhase& a, std::int64_t out) {
-    return a.taps == 3 && a.tap_step == 1 && a.is == 1 && a.os == 1 && a.o0 == 0 && a.outputs == out && out > 0;
+  const auto regular = [&](const AxisPhase& a, std::int64_t out) {
+    return a.taps == s.taps && a.tap_step == 1 && a.is == s.stride && a.os == 1 && a.o0 == 0 && a.outputs == out &&
+           out > 0;
   };
   return regular(p.phases[0].h, p.out_h) && regular(p.phases[0].w, p.out_w) && p.out_c > 0;
 }
@@ -300,30 +333,37 @@ class Costs {
   double direct() const {
     const AxisPhase& h = p_.phases[0].h;
     double rows = 0;  // that taps read: those outside are skipped
-    for (std::int64_t i = 0; i < 3; ++i)
-      rows += static_cast<double>(
-          std::max<std::int64_t>(0, std::min(h.outputs, p_.in_h - h.i0 - i) - std::max<std::int64_t>(0, -h.i0 - i)));
-    const double products = real(p_.n) * rows * 3 * real(p_.out_w) * pairs();
-    const double weights = 9 * 4 * pairs();
+    for (std::int64_t i = 0; i < h.taps; ++i) {
+      const std::int64_t end = std::min(h.outputs, ceil_div(std::max<std::int64_t>(0, p_.in_h - h.i0 - i), h.is));
+      rows += real(std::max<std::int64_t>(0, end - ceil_div(std::max<std::int64_t>(0, -h.i0 - i), h.is)));
+    }
+    // Register tiles of too few pixels wait for their sums: 7 pixels, 4 + 3, cost AVX2 as many as 10.
+    const std::int64_t tiles = ceil_div(p_.out_w, table_.tile_pixels), least = ceil_div(10, table_.tile_vectors);
+    const double columns = real(std::max(p_.out_w, std::min(least, std::int64_t{table_.tile_pixels}) * tiles));
+    const double products = real(p_.n) * rows * real(h.taps) * columns * pairs();
+    const double weights = real(h.taps * h.taps) * 4 * pairs();
     return std::max(products / 0.95, weights / memory_) + (packed_once_ ? 0 : 2 * weights / l3_);
   }
 
-  double winograd(std::int64_t m) const {
+  double winograd(const Algorithm& a) const {
     const auto channels = channel_blocks(p_.out_c, width_, table_.tile_vectors);
     const auto blocks = static_cast<std::int64_t>(channels.size());
-    const Size s = size_of(p_, m, static_cast<std::int64_t>(group_blocks(channels, width_).size()), table_.tile_pixels);
-    const double in = m == 2 ? 60 : 220, out = m == 2 ? 60 : 140, weight = m == 2 ? 40 : 100, call = 100;
-    const double planes = real(s.planes), tiles = real(s.tiles), bytes = planes * 4 * pairs();
+    const Size s =
+        size_of(p_, a.size, static_cast<std::int64_t>(group_blocks(channels, width_).size()), table_.tile_pixels);
+    const double call = 100;
+    const double planes = real(s.planes), tiles = real(s.tiles), bytes = real(s.weights) * 4 * pairs();
     const double inputs = s.shared ? 1 : real(s.splits);
     const double transforms =
-        tiles * (in * inputs * real(round_up(p_.in_c, width_)) + out * real(round_up(p_.out_c, width_)));
+        tiles * (a.in * inputs * real(round_up(p_.in_c, width_)) + a.out * real(round_up(p_.out_c, width_)));
     const double products = planes * tiles * pairs() / 0.95 + planes * real(s.blocks * blocks * width_) * call;
     const double repeated = bytes <= real(caches().l2) / 2 ? 0 : bytes <= real(caches().l3) / 2 ? l3_ : memory_;
     double traffic = bytes / memory_;
     if (repeated > 0) traffic += real(s.blocks - 1) * bytes / repeated;
-    const double packing = packed_once_ ? 0 : weight * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
-    const double held = packed_once_ ? price_ * (bytes - 9 * 4 * pairs()) : 0;  // more memory than direct's
-    return transforms + std::max(products, traffic) + packing + held;
+    const double packing = packed_once_ ? 0 : a.weights * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
+    const double held = packed_once_ ? price_ * (bytes - real(a.size.taps * a.size.taps) * 4 * pairs())
+                                     : 0;  // more memory than direct's
+    // Three pairs of points have several times the error.
+    return (transforms + std::max(products, traffic) + packing + held) * (a.size.alpha() == 8 ? 1.1 : 1);
   }
 
  private:
@@ -340,42 +380,52 @@ class Costs {
   double price_ = 2.5;
 };
 
-// m, or 0 where direct convolution is better.
-std::int64_t choose(const PlanContext& c, const ConvPass& p) {
-  if (c.options().strict || !covers(p)) return 0;
+// Null where direct convolution is better.
+const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
+  if (c.options().strict) return nullptr;
   std::string wish = c.attrs().text("algorithm", "");
   const auto& tuned = c.options().algorithms;
-  if (const auto found = wish.empty() ? tuned.find(problem_key(p, c.options())) : tuned.end(); found != tuned.end())
-    wish = found->second;
-  if (!wish.empty()) return wish == "winograd F(2,3)" ? 2 : wish == "winograd F(4,3)" ? 4 : 0;
-  if (p.in_c < kLeastInputs) return 0;
+  if (wish.empty() && !tuned.empty())
+    if (const auto found = tuned.find(problem_key(p, c.options())); found != tuned.end()) wish = found->second;
   const bool stable = c.stable(p.w);
   ConvPass sized = p;
-  if (c.options().any_size) {
+  if (c.options().any_size && p.phases.size() == 1) {
+    AxisPhase& h = sized.phases[0].h;
     sized.n = 1;
-    sized.in_h = sized.out_h = sized.in_w = sized.out_w = sized.phases[0].h.outputs = kUsualSize;
-    sized.phases[0].h.i0 = -1;
+    sized.out_h = sized.out_w = h.outputs = kUsualSize;
+    sized.in_h = sized.in_w = kUsualSize * h.is;
+    h.i0 = -h.taps / 2;
   }
   const Costs costs(sized, stable);
-  const double two = costs.winograd(2), four = costs.winograd(4);
-  if (std::min(two, four) * (stable ? 1.15 : 1.3) > costs.direct()) return 0;
-  return two < four ? 2 : 4;
+  const Algorithm* best = nullptr;
+  double least = 0;
+  for (const Algorithm& a : kAlgorithms) {
+    if (!covers(a.size, p)) continue;
+    if (!wish.empty()) {
+      if (wish == name(a.size)) return &a;
+      continue;
+    }
+    const double cost = costs.winograd(a);
+    if (!best || cost < least) best = &a, least = cost;
+  }
+  if (!best || p.in_c < kLeastInputs || least * (stable ? 1.15 : 1.3) > costs.direct()) return nullptr;
+  return best;
 }
 
 }  // namespace
 
 template <>
 Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
-  const std::int64_t m = choose(c, pass);
-  if (!m) return {};
-  const auto winograd = std::make_shared<const Winograd>(pass, m);
+  const Algorithm* chosen = choose(c, pass);
+  if (!chosen) return {};
+  const auto winograd = std::make_shared<const Winograd>(pass, chosen->size);
   const int slot = c.pack({pass.w, winograd->packed_bytes(),
                            [winograd](const void* from, void* to) {
                              winograd->pack(static_cast<const float*>(from), static_cast<float*>(to));
                            },
                            winograd->pack_key()});
   Step step;
-  step.algorithm = "winograd F(" + std::to_string(m) + ",3)";
+  step.algorithm = name(chosen->size);
   step.flops = pass.flops;
   step.scratch = winograd->scratch_bytes();
   step.workspace = winograd->workspace_bytes();
@@ -385,8 +435,12 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
 
 template <>
 std::vector<std::string> candidates<float>(const PlanContext& c, const ConvPass& p) {
-  if (c.options().strict || !covers(p)) return {};
-  return {"direct", "winograd F(2,3)", "winograd F(4,3)"};
+  if (c.options().strict) return {};
+  std::vector<std::string> names;
+  for (const Algorithm& a : kAlgorithms)
+    if (covers(a.size, p)) names.push_back(name(a.size));
+  if (!names.empty()) names.insert(names.begin(), "direct");
+  return names;
 }
 
 template <>

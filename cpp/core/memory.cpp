@@ -20,7 +20,7 @@ namespace fastconv {
 namespace {
 // From here pages are the system's, and go back to it at once; malloc keeps up to 64 MiB of what is freed.
 constexpr std::size_t kMapThreshold = std::size_t{1} << 17;
-constexpr std::size_t kHugeThreshold = std::size_t{1} << 21;
+constexpr std::size_t kHugeThreshold = std::size_t{1} << 22;
 
 std::size_t map_size(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
 }  // namespace
@@ -76,8 +76,10 @@ struct ArenaPool::State {  // guarded by section_mutex()
 
   // Takes out the arenas that no living plan needs; they are freed by who calls, after the section.
   std::vector<Buffer> trim() {
+    // Up to four times as much, so that plans of changing shapes neither let memory go nor take it anew all the time.
     const std::size_t largest = plans.empty() ? 0 : *plans.rbegin();
-    const auto first = std::partition(idle.begin(), idle.end(), [&](const Buffer& b) { return b.size() <= largest; });
+    const auto first =
+        std::partition(idle.begin(), idle.end(), [&](const Buffer& b) { return b.size() / 4 <= largest; });
     std::vector<Buffer> out(std::make_move_iterator(first), std::make_move_iterator(idle.end()));
     idle.erase(first, idle.end());
     return out;

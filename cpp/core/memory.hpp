@@ -27,7 +27,7 @@ class Buffer {
 void release_pages(const void* data, std::size_t bytes);
 
 // Arenas are borrowed for one run, so that many plans (one a shape) need the memory of one. A plan registers its
-// size while it lives; idle arenas larger than any living plan needs are given back.
+// size while it lives; idle arenas more than four times as large as any living plan needs are given back.
 class ArenaPool {
  public:
   static ArenaPool& instance();

@@ -1,5 +1,6 @@
 """External data: read from inside the model's folder only, mapped, with its range checked."""
 
+import mmap
 import os
 
 import numpy as np
@@ -46,7 +47,7 @@ def is_mapped(array) -> bool:
     base = array
     while getattr(base, "base", None) is not None:
         base = base.base
-    return "mmap" in type(base.obj if isinstance(base, memoryview) else base).__name__
+    return isinstance(base.obj if isinstance(base, memoryview) else base, mmap.mmap)
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "sub/weights.bin", "./weights.bin"])

@@ -66,6 +66,10 @@ CALLS = {
         [IMAGE, (3, 3, 3, 4), (4,), (2, 5, 4, 4)],
         {**CONV, "groups": 2, "activation": "clip", "min": 0.0},
     ),
+    "conv2d_depthwise": (
+        [IMAGE, (1, 1, 6, 8), (8,), (3, 3, 1, 8), (8,)],
+        {**CONV, "groups": 8, "activation": "clip", "min": 0.0, "expand_activation": "silu"},
+    ),
     "conv_transpose2d": (
         [IMAGE, (3, 3, 3, 6), (3,)],
         {**CONV, "output_size": [5, 4], "activation": "relu"},

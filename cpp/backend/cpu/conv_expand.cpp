@@ -7,10 +7,10 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kPieces = 16;          // wanted, for the threads there may be
-constexpr std::int64_t kScratch = 192 << 10;  // rows between the two: in L2 beside the input and the output
-constexpr std::int64_t kPieceChannels = 64;   // fewer would read the input too often
-constexpr std::int64_t kHalo = 24;            // rows of a piece for each one that its neighbour computes too
+constexpr std::int64_t kPieces = 16;    // wanted, for the threads there may be
+constexpr std::int64_t kVectors = 4;    // of channels in a piece; fewer would read the input too often
+constexpr std::int64_t kPixels = 1536;  // between the two: with four vectors 200 to 400 KB, in L2 beside the rest
+constexpr std::int64_t kHalo = 24;      // rows of a piece for each one that its neighbour computes too
 
 struct Piece {
   std::size_t first_block, end_block;  // of channel_blocks()
@@ -28,7 +28,7 @@ class Expanded {
         h_(d_.phases[0].h) {
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       const ChannelBlock& b = blocks_[i];
-      if (pieces_.empty() || pieces_.back().channels + b.channels > kPieceChannels)
+      if (pieces_.empty() || pieces_.back().channels + b.channels > kVectors * table_.width)
         pieces_.push_back({i, i, b.channel, 0});
       pieces_.back().end_block = i + 1;
       pieces_.back().channels += b.channels;
@@ -42,13 +42,15 @@ class Expanded {
     row_pieces_ = ceil_div(h_.outputs, piece_rows_);
     piece_rows_ = ceil_div(h_.outputs, row_pieces_);
     // Output rows at a time.
-    const std::int64_t row_bytes = d_.in_w * widest_ * static_cast<std::int64_t>(sizeof(T));
-    chunk_ = std::clamp<std::int64_t>((kScratch / row_bytes - twice) / h_.is, 1, piece_rows_);
+    chunk_ = kPixels / std::max<std::int64_t>(d_.in_w, 1);
+    chunk_ = std::clamp<std::int64_t>((chunk_ - twice) / h_.is, 1, piece_rows_);
     in_rows_ = std::min((chunk_ - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1, d_.in_h);
   }
 
   std::int64_t pieces() const { return e_.n * row_pieces_ * static_cast<std::int64_t>(pieces_.size()); }
-  std::size_t scratch_bytes() const { return static_cast<std::size_t>(in_rows_ * d_.in_w * widest_) * sizeof(T); }
+  std::size_t scratch_bytes() const {
+    return static_cast<std::size_t>(num_elements({in_rows_, d_.in_w, widest_})) * sizeof(T);
+  }
 
   void run_piece(std::int64_t i, const T* x, const T* w, const T* bias, const T* taps, const T* taps_bias, T* y,
                  T* scratch) const {

@@ -68,7 +68,7 @@ CALLS = {
     ),
     "conv2d_depthwise": (
         [IMAGE, (1, 1, 6, 8), (8,), (3, 3, 1, 8), (8,)],
-        {**CONV, "groups": 8, "activation": "relu", "expand_activation": "silu"},
+        {**CONV, "groups": 8, "activation": "clip", "min": 0.0, "expand_activation": "silu"},
     ),
     "conv_transpose2d": (
         [IMAGE, (3, 3, 3, 6), (3,)],

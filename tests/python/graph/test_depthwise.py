@@ -155,8 +155,14 @@ def test_padding_of_expanded_activations_is_zero():
 def test_operator_refuses(change, message):
     net = Net(1, 8, 8, 3)
     w = [net.variable(net.arrays(1, 1, 3, 6)), net.variable(net.arrays(3, 3, 1, 6))]
-    attrs = {"strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "groups": 6}
+    attrs = {"strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "groups": 6} | change
     with pytest.raises(ValueError, match=message):
-        net.graph.add("conv2d_depthwise", [net.x, w[0], None, w[1], None], attrs | change)
-    with pytest.raises(ValueError, match="weight"):
-        net.graph.add("conv2d_depthwise", [net.x, w[1], None, w[1], None], attrs)
+        net.graph.add("conv2d_depthwise", [net.x, w[0], None, w[1], None], attrs)
+
+
+def test_operator_refuses_a_first_kernel_that_is_not_1x1():
+    net = Net(1, 8, 8, 3)
+    w = [net.variable(net.arrays(3, 3, 3, 6)), net.variable(net.arrays(3, 3, 1, 6))]
+    attrs = {"strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "groups": 6}
+    with pytest.raises(ValueError, match="first weight"):
+        net.graph.add("conv2d_depthwise", [net.x, w[0], None, w[1], None], attrs)

@@ -6,7 +6,7 @@
 namespace fastconv::FASTCONV_ISA {
 namespace {
 
-// Finite points are 0 and +-p for these, chosen for low error (ADR 5). Halves and quarters of 0, +-1, +-2's error.
+// Finite points are 0 and +-p for these, chosen for low error (ADR 5).
 template <int Pairs>
 constexpr double kPoints[3] = {};
 template <>

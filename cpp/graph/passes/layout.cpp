@@ -22,17 +22,6 @@ Shape permuted(const Shape& shape, const Ints& perm) {
   return to;
 }
 
-// Both orders of the axes are one in memory.
-bool same_memory(const Shape& shape, const Ints& perm) {
-  std::int64_t last = -1;
-  for (auto p : perm) {
-    if (shape[static_cast<std::size_t>(p)] == 1) continue;
-    if (p < last) return false;
-    last = p;
-  }
-  return true;
-}
-
 bool is_transpose(const Node& node, const Ints& perm) {
   return node.op->name == "transpose" && node.attrs.ints("perm") == perm;
 }
@@ -91,7 +80,7 @@ class Layouts {
     if (uses_[static_cast<std::size_t>(value)] != 1 || reader < 0) return -1;
     return is_transpose(graph_.nodes()[static_cast<std::size_t>(reader)], inverse(perm)) ? reader : -1;
   }
-  bool plain(int value, const Ints& perm) const { return same_memory(graph_.value(value).type.shape, inverse(perm)); }
+  bool plain(int value, const Ints& perm) const { return moves_nothing(graph_.value(value).type.shape, inverse(perm)); }
 
   // What a value is before the transpose to channels last.
   int before(int value, const Ints& perm) {

@@ -35,7 +35,8 @@ std::vector<int> same_ids(const Graph& graph) {
   return same;
 }
 
-// No axis of more than one element changes its place among such axes: a reshape, which costs nothing.
+}  // namespace
+
 bool moves_nothing(const Shape& shape, const Ints& perm) {
   std::int64_t last = -1;
   for (auto p : perm) {
@@ -45,8 +46,6 @@ bool moves_nothing(const Shape& shape, const Ints& perm) {
   }
   return true;
 }
-
-}  // namespace
 
 void remove_identities(Graph& graph, Outputs& outputs) {
   const std::vector<bool> changed = changed_variables(graph);

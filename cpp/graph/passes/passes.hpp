@@ -44,6 +44,9 @@ bool mutates(const Node& node);
 // Conv2d, conv_transpose2d and dense: what a fused activation is an attribute of.
 bool is_layer(const Node& node);
 
+// No axis of more than one element changes its place among such axes: both orders are one in memory.
+bool moves_nothing(const Shape& shape, const Ints& perm);
+
 // Drops the nodes that are marked.
 void erase_nodes(Graph& graph, const std::vector<bool>& gone);
 

@@ -98,7 +98,7 @@ class Tuner:
         """
         with _lock:  # two measurements would disturb each other
             known = load()
-            plan = make(known, None)
+            plan = make(known, store)
             open_problems = {
                 c["problem"]: c
                 for c in plan.choices
@@ -108,8 +108,8 @@ class Tuner:
                 found = self._measure(make, known, open_problems, inputs)
                 if found:
                     save(found)
-                    known.update(found)
-        return make(known, store)
+                    plan = make({**known, **found}, store)
+        return plan
 
     def _measure(
         self,

@@ -196,7 +196,7 @@ def test_lists_hold_all_convolutions(network, layers, gmac):
 
 
 def test_list_of_a_model(tmp_path):
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="needs the onnx package")
     from peers import shapes
 
     text = """<ir_version: 8, opset_import: ["" : 17]>
@@ -239,7 +239,7 @@ def test_environment_of_variants():
 @pytest.fixture
 def task(tmp_path):
     """The worker's task with fastconv, which is always there, on a small model."""
-    pytest.importorskip("onnx")
+    pytest.importorskip("onnx", reason="needs the onnx package")
     import fastconv.onnx
     from fastconv import layers, models
 

@@ -142,13 +142,14 @@ def test_any_shape(c):
         np.testing.assert_array_equal(plan.run(feeds, threads)[0], got)
 
 
-@pytest.mark.parametrize("algorithm", SIZES)
-@pytest.mark.parametrize("transposed", [False, True])
+# Input gradients with a stride have phases, which these algorithms leave to others.
+@pytest.mark.parametrize(
+    "algorithm, transposed",
+    [(a, t) for a, (_, stride) in SIZES.items() for t in (False, True) if stride == 1 or not t],
+)
 def test_many_blocks(algorithm, transposed):
     """Large enough that pieces transform their own input, on a map that is no multiple of tiles."""
     k, stride = SIZES[algorithm]
-    if stride > 1 and transposed:
-        pytest.skip("input gradients with a stride have phases")
     shape = (k, k, 140, 60) if transposed else (k, k, 60, 140)
     x, w = arrays(0, (2, 57 * stride, 75 * stride, 60), shape)
     pads = (1, 0, 0, 1)

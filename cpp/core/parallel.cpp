@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include "core/fork.hpp"
 #include "core/tensor.hpp"
 #include "kernels/simd/float_state.hpp"
+#include "kernels/simd/pause.hpp"
 #if defined(__linux__)
 #include <pthread.h>
 #include <sched.h>
@@ -182,6 +184,7 @@ struct Job {
   }
 
   void work(int thread) {
+    if (thread >= threads) return;
     for (int i = 0; i < threads; ++i) {
       Share& share = shares[(thread + i) % threads];
       while (share.next.load(std::memory_order_relaxed) < share.end) {
@@ -197,6 +200,77 @@ struct Job {
     }
   }
 };
+
+// Threads that wait for the loops of one caller. A loop waits for the threads that have begun it, not for those that
+// have not: one that the system holds back costs only its help.
+class Team {
+ public:
+  explicit Team(int threads) : spins_(threads <= affinity() ? kSpins : 0) {}
+
+  void run(Job& job) {
+    job_.store(&job);
+    announce([&] { count_.fetch_add(1); });
+    job.work(0);
+    job_.store(nullptr);
+    while (busy_.load() != 0) simd::pause();
+  }
+
+  void serve(int thread) {
+    for (std::uint64_t seen = 0; wait(seen);) {
+      seen = count_.load();
+      busy_.fetch_add(1);
+      if (Job* job = job_.load()) job->work(thread);  // null: it ended before it could see this thread
+      busy_.fetch_sub(1);
+    }
+  }
+
+  void end() {
+    announce([&] { ended_.store(true); });
+  }
+
+ private:
+  static constexpr int kSpins = 8000;  // about 100 us, longer than most steps that run in one thread
+
+  static int affinity() {
+    static const int n = affinity_threads();
+    return n;
+  }
+
+  bool called(std::uint64_t seen) const { return count_.load() != seen || ended_.load(); }
+
+  // Until there is another job than the one seen; false: the end.
+  bool wait(std::uint64_t seen) {
+    for (int i = 0; i < spins_ && !called(seen); ++i) simd::pause();
+    if (!called(seen)) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      sleepers_.fetch_add(1);
+      awake_.wait(lock, [&] { return called(seen); });
+      sleepers_.fetch_sub(1);
+    }
+    return !ended_.load();
+  }
+
+  template <class Fn>
+  void announce(Fn&& fn) {
+    fn();
+    if (sleepers_.load() == 0) return;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+    }  // those who just looked are asleep now
+    awake_.notify_all();
+  }
+
+  const int spins_;
+  alignas(64) std::atomic<Job*> job_{nullptr};
+  std::atomic<std::uint64_t> count_{0};  // of jobs
+  std::atomic<bool> ended_{false};
+  alignas(64) std::atomic<int> busy_{0};
+  std::atomic<int> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable awake_;
+};
+
+thread_local Team* team = nullptr;
 
 }  // namespace
 
@@ -249,14 +323,46 @@ void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, 
   if (n > kFew) many = std::make_unique<Share[]>(static_cast<std::size_t>(n));
   Job job{pieces, n, many ? many.get() : few.data(), body, arg, {false}, nullptr};
   job.cut();
-#pragma omp parallel num_threads(n)
-  {
-    [[maybe_unused]] const simd::FlushDenormals flush;
+  if (team) {
     inside = true;
-    job.work(omp_get_thread_num());
+    team->run(job);
     inside = false;
+  } else {
+#pragma omp parallel num_threads(n)
+    {
+      [[maybe_unused]] const simd::FlushDenormals flush;
+      inside = true;
+      job.work(omp_get_thread_num());
+      inside = false;
+    }
   }
   if (job.error) std::rethrow_exception(job.error);
+}
+
+void detail::with_team(int threads, void (*body)(void*), void* arg) {
+  if (threads <= 1 || inside || team) return body(arg);
+  Team together(threads);
+  std::exception_ptr error;
+#pragma omp parallel num_threads(threads)
+  {
+    const int thread = omp_get_thread_num();
+    if (thread == 0) {
+      team = &together;
+      try {
+        body(arg);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      team = nullptr;
+      together.end();
+    } else {
+      [[maybe_unused]] const simd::FlushDenormals flush;
+      inside = true;
+      together.serve(thread);
+      inside = false;
+    }
+  }
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace fastconv

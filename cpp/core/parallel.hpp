@@ -31,6 +31,7 @@ std::string openmp_runtime();
 
 namespace detail {
 void parallel_run(std::int64_t pieces, int threads, void (*body)(void*, std::int64_t, int), void* arg);
+void with_team(int threads, void (*body)(void*), void* arg);
 }
 
 // Calls fn(piece, thread) for every piece in [0, pieces), thread in [0, num_threads()). Pieces are handed out
@@ -41,6 +42,14 @@ void parallel_for(std::int64_t pieces, Fn&& fn, int threads = num_threads()) {
   detail::parallel_run(
       pieces, threads, [](void* f, std::int64_t piece, int thread) { (*static_cast<F*>(f))(piece, thread); },
       const_cast<void*>(static_cast<const void*>(&fn)));
+}
+
+// Calls fn() with threads that wait for the loops of this thread inside it, so that each loop starts at once.
+template <class Fn>
+void with_team(Fn&& fn, int threads = num_threads()) {
+  using F = std::remove_reference_t<Fn>;
+  detail::with_team(
+      threads, [](void* f) { (*static_cast<F*>(f))(); }, const_cast<void*>(static_cast<const void*>(&fn)));
 }
 
 // Cuts [0, n) into pieces of `grain` elements: fn(begin, end, thread).

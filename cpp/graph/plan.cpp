@@ -272,16 +272,19 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   context.values_ = values.data();
   context.scratch_ = arena.data() + arena_bytes_;
   context.scratch_stride_ = scratch_bytes_;
-  for (const PlannedStep& s : steps_) {
-    context.packed_ = s.packs.empty() ? nullptr : packed.data() + s.packs.front();
-    if (seconds) {
-      const auto start = std::chrono::steady_clock::now();
-      run_step(s, context, arena.data());
-      seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    } else {
-      run_step(s, context, arena.data());
+  // One team for the whole plan: between the steps its threads wait awake.
+  with_team([&] {
+    for (const PlannedStep& s : steps_) {
+      context.packed_ = s.packs.empty() ? nullptr : packed.data() + s.packs.front();
+      if (seconds) {
+        const auto start = std::chrono::steady_clock::now();
+        run_step(s, context, arena.data());
+        seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      } else {
+        run_step(s, context, arena.data());
+      }
     }
-  }
+  });
   for (const Copy& c : copies_)
     if (c.bytes) std::memcpy(outputs[c.output], values[c.value], c.bytes);
 }

@@ -161,6 +161,7 @@ class PyPlan {
       row["shape"] = shape_tuple(s.shape);
       row["seconds"] = s.seconds;
       row["flops"] = s.flops;
+      row["pieces"] = s.pieces;
       rows.append(row);
     }
     return rows;

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <sstream>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/fork.hpp"
@@ -271,6 +272,7 @@ class Team {
 };
 
 thread_local Team* team = nullptr;
+thread_local std::int64_t most_pieces = 0;
 
 }  // namespace
 
@@ -310,8 +312,11 @@ std::string openmp_runtime() {
 #endif
 }
 
+std::int64_t take_most_pieces() { return std::exchange(most_pieces, 0); }
+
 void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, std::int64_t, int), void* arg) {
   if (pieces <= 0) return;
+  if (!inside) most_pieces = std::max(most_pieces, pieces);
   const int n = static_cast<int>(std::min<std::int64_t>(pieces, threads));
   if (n <= 1 || inside) {
     for (std::int64_t p = 0; p < pieces; ++p) body(arg, p, 0);

@@ -1,7 +1,7 @@
 // Threads. The only user of OpenMP is parallel.cpp behind this header.
 //
-// Work is cut into pieces whose number and bounds never depend on the number of threads, and each piece writes
-// memory of its own; so results are the same bits at any thread count.
+// Work is cut into pieces that write memory of their own, and no sum depends on where a piece ends; so results are the
+// same bits at any thread count.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -29,10 +29,13 @@ class PinThreads {
 std::string num_threads_reason();
 std::string openmp_runtime();
 
+// The most pieces that a loop of this thread had since the last call: for reports.
+std::int64_t take_most_pieces();
+
 namespace detail {
 void parallel_run(std::int64_t pieces, int threads, void (*body)(void*, std::int64_t, int), void* arg);
 void with_team(int threads, void (*body)(void*), void* arg);
-}
+}  // namespace detail
 
 // Calls fn(piece, thread) for every piece in [0, pieces), thread in [0, num_threads()). Pieces are handed out
 // dynamically. The first exception of a piece is rethrown here; inside another parallel_for it runs serially.

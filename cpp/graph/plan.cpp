@@ -246,7 +246,7 @@ void Plan::run_step(const PlannedStep& s, RunContext& context, std::byte* arena)
 }
 
 void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
-                   std::vector<double>* seconds) {
+                   std::vector<Measured>* measured) {
   [[maybe_unused]] const simd::FlushDenormals flush;
   // Threads that sleep take some 50 microseconds to wake.
   constexpr double kSmall = 60e-6;
@@ -276,10 +276,12 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   with_team([&] {
     for (const PlannedStep& s : steps_) {
       context.packed_ = s.packs.empty() ? nullptr : packed.data() + s.packs.front();
-      if (seconds) {
+      if (measured) {
+        take_most_pieces();
         const auto start = std::chrono::steady_clock::now();
         run_step(s, context, arena.data());
-        seconds->push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+        measured->push_back({time.count(), take_most_pieces()});
       } else {
         run_step(s, context, arena.data());
       }
@@ -294,12 +296,13 @@ void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& 
 }
 
 std::vector<StepReport> Plan::profile(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {
-  std::vector<double> seconds;
-  execute(feeds, outputs, &seconds);
+  std::vector<Measured> measured;
+  execute(feeds, outputs, &measured);
   std::vector<StepReport> report;
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const PlannedStep& s = steps_[i];
-    report.push_back({s.op, s.name, s.step.run ? s.step.algorithm : "view", s.shape, seconds[i], s.step.flops});
+    report.push_back({s.op, s.name, s.step.run ? s.step.algorithm : "view", s.shape, measured[i].seconds, s.step.flops,
+                      measured[i].pieces});
   }
   return report;
 }

@@ -16,6 +16,7 @@ struct StepReport {
   std::string op, name, algorithm;
   Shape shape;
   double seconds, flops;
+  std::int64_t pieces;  // that its threads could share
 };
 
 // A step for which several algorithms would do; see Step::problem.
@@ -71,7 +72,12 @@ class Plan {
     std::size_t shift = 0;   // bytes from there
   };
 
-  void execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::vector<double>* seconds);
+  struct Measured {
+    double seconds;
+    std::int64_t pieces;
+  };
+  void execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
+               std::vector<Measured>* measured);
   void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
                   const PlanOptions& options, const Placement& placement, std::vector<std::size_t>& run_nodes);
   void place_stable(const Graph& graph, const std::vector<bool>& stable);

@@ -289,7 +289,10 @@ def check_symbols(inputs: list[ValueInfo], feeds: dict[str, np.ndarray]) -> None
 
 
 class Profile(list):
-    """A dict a step: op, name, algorithm, shape, seconds, gflops (GFLOP/s); prints a table."""
+    """A dict a step: op, name, algorithm, shape, seconds, gflops (GFLOP/s), pieces; prints a table.
+
+    `pieces` are the parts that the threads share: more threads than pieces do not help a step.
+    """
 
     def __init__(self, rows: list[dict]) -> None:
         super().__init__(rows)
@@ -300,7 +303,8 @@ class Profile(list):
     def __str__(self) -> str:
         total = sum(row["seconds"] for row in self)
         head = (
-            f"{'operator':24} {'algorithm':20} {'shape':22} {'ms':>9} {'%':>5} {'GFLOP/s':>8}  node"
+            f"{'operator':24} {'algorithm':20} {'shape':22} {'ms':>9} {'%':>5} {'GFLOP/s':>8} "
+            f"{'pieces':>6}  node"
         )
         lines = [head]
         for row in self:
@@ -308,7 +312,8 @@ class Profile(list):
             gflops = f"{row['gflops']:8.1f}" if row["gflops"] else " " * 8
             lines.append(
                 f"{row['op']:24.24} {row['algorithm']:20.20} {row['shape']!s:22} "
-                f"{1e3 * row['seconds']:9.3f} {share:5.1f} {gflops}  {row['name']}"
+                f"{1e3 * row['seconds']:9.3f} {share:5.1f} {gflops} {row['pieces']:6}  "
+                f"{row['name']}"
             )
         lines.append(f"{len(self)} steps, {1e3 * total:.3f} ms")
         return "\n".join(lines)

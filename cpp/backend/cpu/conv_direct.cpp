@@ -1,5 +1,6 @@
 // Direct convolution: drives the conv_row kernel over images, rows and groups of output channels.
 #include <algorithm>
+#include <numeric>
 
 #include "backend/cpu/conv.hpp"
 
@@ -75,6 +76,17 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   return q;
 }
 
+// Smaller blocks, where there are more threads than pieces: that changes no sum.
+void refine(PhasePlan& q, std::int64_t threads) {
+  const std::int64_t all = q.flat ? q.pixels : q.rows;
+  const std::int64_t wanted =
+      std::max<std::int64_t>(ceil_div(threads, std::max<std::int64_t>(q.images * q.splits, 1)), 1);
+  if (wanted <= q.blocks || all == 0) return;
+  constexpr std::int64_t tile = 7;
+  q.block = q.flat ? round_up(ceil_div(all, wanted), tile) : ceil_div(all, wanted);
+  q.blocks = ceil_div(all, q.block);
+}
+
 template <class T>
 class Direct {
  public:
@@ -122,13 +134,24 @@ class Direct {
     const T* residual = optional(context, p_.residual);
     T* y = context.data<T>(p_.y);
     if (p_.fill) fill_with_bias(p_, bias, y);
-    for_each_piece(pieces_, [&](std::size_t phase, std::int64_t piece, int thread) {
-      const PhasePlan& q = phases_[phase];
-      const std::int64_t blocks = q.images * q.blocks;
-      run_piece(q, q.weights_first ? piece % blocks : piece / q.splits,
-                q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, y,
-                reinterpret_cast<T*>(context.scratch(thread)));
-    });
+    const auto work = [&](const std::vector<PhasePlan>& phases, const std::vector<std::int64_t>& pieces) {
+      for_each_piece(pieces, [&](std::size_t phase, std::int64_t piece, int thread) {
+        const PhasePlan& q = phases[phase];
+        const std::int64_t blocks = q.images * q.blocks;
+        run_piece(q, q.weights_first ? piece % blocks : piece / q.splits,
+                  q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, y,
+                  reinterpret_cast<T*>(context.scratch(thread)));
+      });
+    };
+    const int threads = num_threads();
+    if (std::accumulate(pieces_.begin(), pieces_.end(), std::int64_t{0}) >= threads) return work(phases_, pieces_);
+    std::vector<PhasePlan> phases = phases_;
+    std::vector<std::int64_t> pieces;
+    for (PhasePlan& q : phases) {
+      refine(q, threads);
+      pieces.push_back(q.images * q.blocks * q.splits);
+    }
+    work(phases, pieces);
   }
 
  private:

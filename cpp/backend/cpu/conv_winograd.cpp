@@ -135,14 +135,17 @@ class Winograd {
     if (s_.shared)
       parallel_for(s_.tiles,
                    [&](std::int64_t i, int thread) { transform_input(i, 1, x, all + i * s_.v_tile, scratch(thread)); });
-    parallel_for(s_.blocks * s_.splits, [&](std::int64_t piece, int thread) {
-      const std::int64_t block = piece % s_.blocks, first = block * s_.block, n = std::min(s_.block, s_.tiles - first);
+    // More threads than that: blocks are cut, which changes no sum.
+    const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(num_threads(), s_.blocks * s_.splits), 1, s_.block);
+    const std::int64_t part = ceil_div(s_.block, parts), blocks = ceil_div(s_.tiles, part);
+    parallel_for(blocks * s_.splits, [&](std::int64_t piece, int thread) {
+      const std::int64_t first = piece % blocks * part, n = std::min(part, s_.tiles - first);
       float *patch = scratch(thread), *s = patch + s_.planes * round_up(p_.in_c, kLine), *v = s + s_.planes * s_plane_;
       if (s_.shared)
         v = all + first * s_.v_tile;
       else
         transform_input(first, n, x, v, patch);
-      run_piece(first, n, piece / s_.blocks, v, packed, bias, residual, y, s);
+      run_piece(first, n, piece / blocks, v, packed, bias, residual, y, s);
     });
   }
 

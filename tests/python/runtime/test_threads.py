@@ -207,6 +207,55 @@ def test_more_threads_than_processors():
     assert printed == "True"
 
 
+def test_every_convolution_of_resnet50_has_work_for_many_threads():
+    # Of one image; and what a piece is does not show in the result.
+    printed = output(
+        """
+        rng = np.random.default_rng(0)
+        layers = [(224, 3, 64, 7, 2)]
+        for size, narrow, wide in ((56, 64, 256), (28, 128, 512), (14, 256, 1024), (7, 512, 2048)):
+            layers += [(size, wide, narrow, 1, 1), (size, narrow, narrow, 3, 1)]
+            layers += [(size, narrow, wide, 1, 1)]
+            if size < 56:
+                layers += [(2 * size, narrow, narrow, 3, 2), (2 * size, wide // 2, wide, 1, 2)]
+        for size, c_in, c_out, k, stride in layers:
+            x = rng.standard_normal((1, size, size, c_in), dtype="float32")
+            w = rng.standard_normal((k, k, c_in, c_out), dtype="float32")
+            g = _core.Graph()
+            at = dict(strides=[stride] * 2, pads=[k // 2] * 4, dilations=[1, 1], groups=1)
+            inputs = [g.input("x", x.shape, "float32"), g.constant(w)]
+            plan = _core.Plan(g, [g.add("conv2d", inputs, at)[0]])
+            same = len({plan.run([x], threads=n)[0].tobytes() for n in (1, 3, 64)}) == 1
+            pieces = plan.profile([x], threads=64)[-1]["pieces"]
+            print(same, pieces, size, c_in, c_out, k, stride)
+        """
+    )
+    rows = [line.split() for line in printed.splitlines()]
+    assert len(rows) == 19
+    for same, pieces, *layer in rows:
+        assert same == "True", layer
+        assert int(pieces) >= 48, (pieces, layer)
+
+
+def test_an_error_in_a_plan_with_threads_leaves_them_usable():
+    printed = output(
+        """
+        _core.set_num_threads(2)
+        g = _core.Graph()
+        table, index = g.input("t", (4, 8), "float32"), g.input("i", (64,), "int64")
+        rows = g.add("gather", [table, index], dict(axis=0))[0]
+        plan, (good, x) = _core.Plan(g, [rows]), make()
+        for _ in range(3):
+            try:
+                plan.run([np.zeros((4, 8), "float32"), np.full(64, 9)])
+            except (ValueError, IndexError) as e:
+                print(type(e).__name__)
+            good.run([x])
+        """
+    )
+    assert len(printed.split()) == 3
+
+
 def test_many_callers_of_one_plan():
     printed = output(
         """

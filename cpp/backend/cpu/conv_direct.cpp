@@ -9,7 +9,7 @@ namespace {
 // One phase ready to run.
 struct PhasePlan {
   Phase phase;
-  bool flat;                  // 1x1 over dense pixels: the whole input is one row
+  bool flat;                  // 1x1 over dense pixels: the whole input is one row, or each image where they differ
   bool copy;                  // taps reach outside the input's columns: blocks are copied with zeros beside them
   std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
   std::int64_t images;
@@ -19,6 +19,7 @@ struct PhasePlan {
   std::int64_t taps_w, run, x_tap_w;    // as the kernel sees them: adjacent columns are one long run
   std::int64_t splits;                  // pieces that the channel blocks are cut into
   bool weights_first;                   // consecutive pieces share their weights, not their input
+  bool scale_weights;                   // not the input, by the factor
   std::int64_t packed;                  // offset of this phase's weights
 };
 
@@ -43,9 +44,9 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   q.copy = h.taps > 0 && w.taps > 0 && reaches_outside(w, p.in_w);
   q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
            h.os == 1 && w.os == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
-  q.images = q.flat ? 1 : p.n;
+  q.images = q.flat && p.factor == kNone && p.mean == kNone ? 1 : p.n;
   q.rows = q.flat ? 1 : h.outputs;
-  q.pixels = q.flat ? p.n * p.out_h * p.out_w : w.outputs;
+  q.pixels = q.flat ? p.n / std::max<std::int64_t>(q.images, 1) * p.out_h * p.out_w : w.outputs;
   q.in_cols = q.copy ? (w.outputs - 1) * w.is + (w.taps - 1) * w.tap_step + 1 : p.in_w;
   const std::int64_t in_per_group = p.in_c / p.groups;
   const bool merge = w.tap_step == 1 && p.groups == 1;
@@ -54,16 +55,17 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   q.x_tap_w = w.tap_step * p.in_c;
 
   const auto bytes_of = [&](std::int64_t n) { return n * p.in_c * static_cast<std::int64_t>(element); };
+  // A small batch is cut into rows (pixels).
+  const std::int64_t wanted = std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images, 1)), 1);
   if (q.flat) {
     constexpr std::int64_t tile = 28;  // of 7 and 14
     q.block = std::max(tile, kBlockBytes / std::max<std::int64_t>(bytes_of(1), 1) / tile * tile);
-    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, all_wanted), 1), tile));
+    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, wanted), 1), tile));
     q.blocks = ceil_div(q.pixels, q.block);
   } else {
     const double row_bytes = std::max(static_cast<double>(bytes_of(q.in_cols)) * static_cast<double>(h.is), 1.0);
     q.block = std::clamp(static_cast<std::int64_t>(kBlockBytes / row_bytes), std::int64_t{1}, q.rows);
-    // A small batch is cut into rows; a copy's halo makes single rows dear.
-    const std::int64_t wanted = std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images, 1)), 1);
+    // A copy's halo makes single rows dear.
     q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
     q.block = std::clamp<std::int64_t>(q.block, 1, std::max<std::int64_t>(q.rows, 1));
     q.blocks = ceil_div(q.rows, q.block);
@@ -71,6 +73,7 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   }
   const std::int64_t pieces = std::max<std::int64_t>(q.images * q.blocks, 1), all = channel_blocks * p.groups;
   q.splits = std::clamp<std::int64_t>(ceil_div(all_wanted, pieces), 1, all);
+  q.scale_weights = ceil_div(p.out_c, q.splits) < std::min(q.block, q.pixels);
   q.weights_first = h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
   return q;
 }
@@ -91,6 +94,8 @@ class Direct {
       packed_ += p_.groups * group_packed(q);
       if (q.copy)  // only rows that exist are copied
         scratch_ = std::max(scratch_, num_elements({std::min(q.block_in_rows, p_.in_h), q.in_cols, p_.in_c}));
+      if (p_.factor != kNone)
+        scratch_ = in_ * (q.scale_weights ? table_.tile_vectors * table_.width : std::min(q.block, q.pixels));
       phases_.push_back(q);
       pieces_.push_back(q.images * q.blocks * q.splits);
     }
@@ -98,6 +103,9 @@ class Direct {
 
   std::size_t packed_bytes() const { return static_cast<std::size_t>(packed_) * sizeof(T); }
   std::size_t scratch_bytes() const { return static_cast<std::size_t>(scratch_) * sizeof(T); }
+  std::size_t workspace_bytes() const {
+    return p_.mean == kNone ? 0 : static_cast<std::size_t>(p_.n * phases_[0].blocks * p_.out_c) * sizeof(T);
+  }
 
   // What pack() does: the layout of the weights, the blocks of channels and each phase's taps.
   std::string pack_key() const {
@@ -119,16 +127,17 @@ class Direct {
 
   void run(const T* packed, const RunContext& context) const {
     const T *x = context.data<const T>(p_.x), *bias = optional(context, p_.bias);
-    const T* residual = optional(context, p_.residual);
-    T* y = context.data<T>(p_.y);
+    const T *residual = optional(context, p_.residual), *factor = optional(context, p_.factor);
+    T *y = context.data<T>(p_.y), *sums = p_.mean == kNone ? nullptr : reinterpret_cast<T*>(context.workspace());
     if (p_.fill) fill_with_bias(p_, bias, y);
     for_each_piece(pieces_, [&](std::size_t phase, std::int64_t piece, int thread) {
       const PhasePlan& q = phases_[phase];
       const std::int64_t blocks = q.images * q.blocks;
       run_piece(q, q.weights_first ? piece % blocks : piece / q.splits,
-                q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, y,
+                q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, factor, y, sums,
                 reinterpret_cast<T*>(context.scratch(thread)));
     });
+    if (sums) combine_sums(p_, sums, phases_[0].blocks, context.data<T>(p_.mean));
   }
 
  private:
@@ -165,7 +174,7 @@ class Direct {
   }
 
   void run_piece(const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x, const T* packed, const T* bias,
-                 const T* residual, T* y, T* scratch) const {
+                 const T* residual, const T* factor, T* y, T* sums, T* scratch) const {
     const AxisPhase &h = q.phase.h, &w = q.phase.w;
     const std::int64_t image = piece / q.blocks, block = piece % q.blocks;
     const std::int64_t first = block * q.block;
@@ -174,8 +183,9 @@ class Direct {
     // Where the block reads: its first row's number and its row length.
     const T* in = x + image * p_.in_h * p_.in_w * p_.in_c;
     std::int64_t in_row = p_.in_w * p_.in_c, in_first = 0;
+    if (factor) factor += image * p_.in_c;
     if (q.flat) {
-      in = x + first * p_.in_c;
+      in += first * p_.in_c;
     } else if (q.copy) {
       const std::int64_t begin = h.i0 + first * h.is;
       const std::int64_t end = begin + (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
@@ -198,18 +208,27 @@ class Direct {
     a.pixels = q.flat ? std::min(q.block, q.pixels - first) : q.pixels;
     a.clamp = p_.clamp;
     a.lo = static_cast<T>(p_.lo), a.hi = static_cast<T>(p_.hi);
+    if (factor && !q.scale_weights) {
+      table_.binary({Binary::mul, in, factor, scratch, a.pixels, in_, in_, 0, in_, 1, 1});
+      in = scratch;
+    }
 
     const auto n = static_cast<std::int64_t>(blocks_.size()), all = n * p_.groups;
     const std::int64_t taps_h = q.taps_w ? h.taps : 0;
     const std::int64_t from = all * split / q.splits, to = all * (split + 1) / q.splits;
     // Where the piece's pixels begin.
     const std::int64_t y_row = h.os * p_.out_w * p_.y_pixel;
-    const std::int64_t y_first =
-        q.flat ? first * p_.y_pixel : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.y_pixel;
+    const std::int64_t y_first = q.flat ? (image * q.pixels + first) * p_.y_pixel
+                                        : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.y_pixel;
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
       const T* weights = block_weights(q, packed, i);
+      if (factor && q.scale_weights) {
+        const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+        table_.binary({Binary::mul, weights, factor, scratch, in_, columns, columns, 1, columns, 1, 0});
+        weights = scratch;
+      }
       const T* next = block_weights(q, packed, (i + 1) % all);
       const auto element = static_cast<std::int64_t>(sizeof(T));
       const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
@@ -234,11 +253,11 @@ class Direct {
         table_.conv_row(a);
       }
     }
-    if (p_.activate && from < to) {
-      const std::int64_t begin = channel_at(from), n = channel_at(to) - begin;
-      T* written = y + y_first + begin;
-      for (std::int64_t r = 0; r < rows; ++r) activate(p_, written + r * y_row, a.pixels, a.y_pixel, n);
-    }
+    if (from == to) return;
+    const std::int64_t begin = channel_at(from), written = channel_at(to) - begin;
+    y += y_first + begin;
+    for (std::int64_t r = 0; r < rows; ++r) activate(p_, y + r * y_row, a.pixels, a.y_pixel, written);
+    if (sums) add_up(y, a.pixels, a.y_pixel, written, sums + piece * p_.out_c + begin);
   }
 
   // The weights of block i of all groups' blocks.
@@ -300,6 +319,7 @@ Step plan_direct(PlanContext& c, const ConvPass& pass) {
   step.algorithm = "direct";
   step.flops = pass.flops;
   step.scratch = direct->scratch_bytes();
+  step.workspace = direct->workspace_bytes();
   step.run = [direct, slot](const RunContext& r) { direct->run(r.packed<T>(slot), r); };
   return step;
 }

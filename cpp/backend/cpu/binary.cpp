@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backend/cpu/broadcast.hpp"
+#include "backend/cpu/conv.hpp"
 #include "backend/cpu/integers.hpp"
 #include "backend/cpu/strided_copy.hpp"
 #include "ops/elementwise.hpp"
@@ -94,34 +95,26 @@ Step plan_binary(PlanContext& context) {
 #include "kernels/binary.inc"
 #undef FASTCONV_BINARY
 
-// In blocks that stay in the first-level cache from one operation to the next.
 Step plan_mul_add(PlanContext& c) {
-  constexpr std::int64_t kBlock = 4096;
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
     const int a = c.in(0), b = c.in(1), addend = c.in(2), out = c.out();
     const std::int64_t n = c.out_type().size();
-    const UnaryInfo* info = find_unary(c.attrs().text("activation", ""));
-    const UnaryParameters parameters = info ? unary_parameters(*info, c.attrs()) : UnaryParameters{};
-    const Broadcast<3> broadcast(c.out_shape(), {c.in_shape(0), c.in_shape(1), c.in_shape(2)}, kBlock);
+    Activation activation;
+    set_activation(activation, c.attrs());
+    const Broadcast<3> broadcast(c.out_shape(), {c.in_shape(0), c.in_shape(1), c.in_shape(2)});
     Step step;
     step.algorithm = "elementwise";
     step.flops = 2 * static_cast<double>(n);
     step.run = [=](const RunContext& run) {
       if (!n) return;
-      const KernelTable<T>& k = kernels<T>();
       const T *pa = run.data<T>(a), *pb = run.data<T>(b), *pc = run.data<T>(addend);
-      T* py = run.data<T>(out);
+      T* y = run.data<T>(out);
       broadcast.for_blocks([&](const Broadcast<3>::Block& v) {
-        T product[kBlock];
-        T* y = py + v.y;
-        k.binary({Binary::mul, pa + v.at[0], pb + v.at[1], product, v.rows, v.n, v.row[0], v.row[1], v.n, v.step[0],
-                  v.step[1]});
-        k.binary({Binary::add, product, pc + v.at[2], y, v.rows, v.n, v.n, v.row[2], v.y_row, 1, v.step[2]});
-        if (!info) return;
-        const bool whole = v.n == v.y_row;
-        for (std::int64_t r = 0; r < (whole ? 1 : v.rows); ++r, y += v.y_row)
-          k.unary({info->function, parameters, y, y, whole ? v.rows * v.n : v.n});
+        kernels<T>().mul_add({pa + v.at[0], pb + v.at[1], pc + v.at[2], y + v.y, v.rows, v.n, v.row[0], v.row[1],
+                              v.row[2], v.y_row, v.step[0], v.step[1], v.step[2], activation.clamp,
+                              static_cast<T>(activation.lo), static_cast<T>(activation.hi)});
+        activate(activation, y + v.y, v.rows, v.y_row, v.n);
       });
     };
     return step;

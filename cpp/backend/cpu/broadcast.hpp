@@ -25,12 +25,10 @@ class Broadcast {
     Offsets at, row, step;
   };
 
-  // Blocks have up to `grain` elements.
-  Broadcast(const Shape& out, const std::array<Shape, N>& in, std::int64_t grain = kGrain)
-      : axes_(merged_axes(out, in)) {
+  Broadcast(const Shape& out, const std::array<Shape, N>& in) : axes_(merged_axes(out, in)) {
     for (std::size_t i = 0; i + 2 < axes_.size(); ++i) outer_ *= axes_[i].size;
-    column_block_ = std::min(columns().size, grain);
-    row_block_ = std::min(rows().size, std::max<std::int64_t>(1, grain / std::max<std::int64_t>(1, column_block_)));
+    column_block_ = std::min(columns().size, kGrain);
+    row_block_ = std::min(rows().size, std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, column_block_)));
     row_blocks_ = row_block_ ? ceil_div(rows().size, row_block_) : 0;
     column_blocks_ = column_block_ ? ceil_div(columns().size, column_block_) : 0;
   }

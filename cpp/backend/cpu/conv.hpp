@@ -122,11 +122,26 @@ void activate(const Activation& p, T* y, std::int64_t rows, std::int64_t row, st
   for (std::int64_t r = 0; r < rows; ++r, y += row) kernels<T>().unary({p.function, p.parameters, y, y, n});
 }
 
-// Means of y: pieces leave the sums of what they have just written, while it is in the cache, as [image][block of
-// pixels][channel]; their total is made of the blocks in order.
+// Means of y: pieces leave the sums of what they have just written as [image][block of pixels][channel]; their total is
+// made of the blocks in order.
 template <class T>
 void add_up(const T* y, std::int64_t pixels, std::int64_t y_pixel, std::int64_t channels, T* sums) {
   kernels<T>().reduce_columns({Reduce::sum, y, sums, pixels, channels, y_pixel, T(1)});
+}
+// Activates whole rows that a depthwise kernel has written, and adds them up (into `sums`, if not null) a few at a time
+// while they are in the first-level cache, through `parts` of [rows][channels].
+template <class T>
+void finish_rows(const Activation& p, const DepthwiseArgs<T>& a, T* parts, T* sums) {
+  constexpr std::int64_t kTogether = 4096;
+  const std::int64_t group = std::max<std::int64_t>(kTogether / std::max<std::int64_t>(a.pixels * a.channels, 1), 1);
+  std::int64_t groups = 0;
+  for (std::int64_t first = 0; first < a.rows; first += group, ++groups) {
+    const std::int64_t rows = std::min(group, a.rows - first);
+    T* y = a.y + first * a.y_row;
+    for (std::int64_t r = 0; r < rows; ++r) activate(p, y + r * a.y_row, a.pixels, a.y_pixel, a.channels);
+    if (sums) add_up(y, rows * a.pixels, a.y_pixel, a.channels, parts + groups * a.channels);
+  }
+  if (sums) add_up(parts, groups, a.channels, a.channels, sums);
 }
 template <class T>
 void combine_sums(const ConvPass& p, const T* sums, std::int64_t blocks, T* means) {

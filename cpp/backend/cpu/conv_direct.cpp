@@ -19,7 +19,6 @@ struct PhasePlan {
   std::int64_t taps_w, run, x_tap_w;    // as the kernel sees them: adjacent columns are one long run
   std::int64_t splits;                  // pieces that the channel blocks are cut into
   bool weights_first;                   // consecutive pieces share their weights, not their input
-  bool scale_weights;                   // not the input, by the factor
   std::int64_t packed;                  // offset of this phase's weights
 };
 
@@ -73,8 +72,9 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   }
   const std::int64_t pieces = std::max<std::int64_t>(q.images * q.blocks, 1), all = channel_blocks * p.groups;
   q.splits = std::clamp<std::int64_t>(ceil_div(all_wanted, pieces), 1, all);
-  q.scale_weights = ceil_div(p.out_c, q.splits) < std::min(q.block, q.pixels);
-  q.weights_first = h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
+  // With factors one image after the other: what they scale is kept.
+  q.weights_first =
+      (p.factor == kNone || p.n == 1) && h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
   return q;
 }
 
@@ -94,8 +94,7 @@ class Direct {
       packed_ += p_.groups * group_packed(q);
       if (q.copy)  // only rows that exist are copied
         scratch_ = std::max(scratch_, num_elements({std::min(q.block_in_rows, p_.in_h), q.in_cols, p_.in_c}));
-      if (p_.factor != kNone)
-        scratch_ = in_ * (q.scale_weights ? table_.tile_vectors * table_.width : std::min(q.block, q.pixels));
+      if (p_.factor != kNone) scratch_ = scale_weights() ? packed_ : q.pixels * p_.in_c;
       phases_.push_back(q);
       pieces_.push_back(q.images * q.blocks * q.splits);
     }
@@ -130,12 +129,21 @@ class Direct {
     const T *residual = optional(context, p_.residual), *factor = optional(context, p_.factor);
     T *y = context.data<T>(p_.y), *sums = p_.mean == kNone ? nullptr : reinterpret_cast<T*>(context.workspace());
     if (p_.fill) fill_with_bias(p_, bias, y);
+    std::vector<std::int64_t> scaled(factor ? static_cast<std::size_t>(num_threads()) : 0, -1);
     for_each_piece(pieces_, [&](std::size_t phase, std::int64_t piece, int thread) {
       const PhasePlan& q = phases_[phase];
-      const std::int64_t blocks = q.images * q.blocks;
-      run_piece(q, q.weights_first ? piece % blocks : piece / q.splits,
-                q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, factor, y, sums,
-                reinterpret_cast<T*>(context.scratch(thread)));
+      const std::int64_t blocks = q.images * q.blocks, split = q.weights_first ? piece / blocks : piece % q.splits;
+      piece = q.weights_first ? piece % blocks : piece / q.splits;
+      const std::int64_t image = piece / q.blocks;
+      const T *in = x + image * p_.in_h * p_.in_w * p_.in_c, *weights = packed;
+      T* scratch = reinterpret_cast<T*>(context.scratch(thread));
+      if (factor) {
+        std::int64_t& last = scaled[static_cast<std::size_t>(thread)];
+        if (last != image) scale(in, packed, factor + image * p_.in_c, scratch);
+        last = image;
+        (scale_weights() ? weights : in) = scratch;
+      }
+      run_piece(q, piece, split, in, weights, bias, residual, y, sums, scratch);
     });
     if (sums) combine_sums(p_, sums, phases_[0].blocks, context.data<T>(p_.mean));
   }
@@ -173,17 +181,32 @@ class Direct {
       }
   }
 
+  // Whether factors multiply all weights, not all of an image, since they are fewer. Every thread does that for itself:
+  // another one's would come from its cache.
+  bool scale_weights() const { return p_.out_c < p_.in_h * p_.in_w; }
+
+  void scale(const T* x, const T* packed, const T* factor, T* to) const {
+    if (!scale_weights()) {
+      table_.binary({Binary::mul, x, factor, to, p_.in_h * p_.in_w, in_, in_, 0, in_, 1, 1});
+      return;
+    }
+    for (const ChannelBlock& b : blocks_) {
+      const std::int64_t columns = std::int64_t{b.vectors} * table_.width, at = b.packed * table_.width * in_;
+      table_.binary({Binary::mul, packed + at, factor, to + at, in_, columns, columns, 1, columns, 1, 0});
+    }
+  }
+
+  // `x` is the image.
   void run_piece(const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x, const T* packed, const T* bias,
-                 const T* residual, const T* factor, T* y, T* sums, T* scratch) const {
+                 const T* residual, T* y, T* sums, T* scratch) const {
     const AxisPhase &h = q.phase.h, &w = q.phase.w;
     const std::int64_t image = piece / q.blocks, block = piece % q.blocks;
     const std::int64_t first = block * q.block;
     const std::int64_t rows = q.flat ? 1 : std::min(q.block, q.rows - first);
 
     // Where the block reads: its first row's number and its row length.
-    const T* in = x + image * p_.in_h * p_.in_w * p_.in_c;
+    const T* in = x;
     std::int64_t in_row = p_.in_w * p_.in_c, in_first = 0;
-    if (factor) factor += image * p_.in_c;
     if (q.flat) {
       in += first * p_.in_c;
     } else if (q.copy) {
@@ -208,10 +231,6 @@ class Direct {
     a.pixels = q.flat ? std::min(q.block, q.pixels - first) : q.pixels;
     a.clamp = p_.clamp;
     a.lo = static_cast<T>(p_.lo), a.hi = static_cast<T>(p_.hi);
-    if (factor && !q.scale_weights) {
-      table_.binary({Binary::mul, in, factor, scratch, a.pixels, in_, in_, 0, in_, 1, 1});
-      in = scratch;
-    }
 
     const auto n = static_cast<std::int64_t>(blocks_.size()), all = n * p_.groups;
     const std::int64_t taps_h = q.taps_w ? h.taps : 0;
@@ -224,14 +243,15 @@ class Direct {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
       const T* weights = block_weights(q, packed, i);
-      if (factor && q.scale_weights) {
-        const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
-        table_.binary({Binary::mul, weights, factor, scratch, in_, columns, columns, 1, columns, 1, 0});
-        weights = scratch;
-      }
       const T* next = block_weights(q, packed, (i + 1) % all);
       const auto element = static_cast<std::int64_t>(sizeof(T));
-      const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
+      std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
+      if (q.flat && !lines) {  // the next piece's input instead, which another core may have written
+        const std::int64_t ahead = std::max<std::int64_t>(std::min(q.block, q.pixels - first - q.block), 0);
+        const std::int64_t all_lines = ahead * p_.in_c * element / 64, done = all_lines * (i - from) / (to - from);
+        next = in + q.block * p_.in_c + done * 64 / element;
+        lines = all_lines * (i + 1 - from) / (to - from) - done;
+      }
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
@@ -252,12 +272,14 @@ class Direct {
         a.next_lines = lines * (r + 1) / rows - lines * r / rows;
         table_.conv_row(a);
       }
+      if (sums && !p_.activate) add_up(y + out, a.pixels, a.y_pixel, b.channels, sums + piece * p_.out_c + channel);
     }
-    if (from == to) return;
-    const std::int64_t begin = channel_at(from), written = channel_at(to) - begin;
-    y += y_first + begin;
-    for (std::int64_t r = 0; r < rows; ++r) activate(p_, y + r * y_row, a.pixels, a.y_pixel, written);
-    if (sums) add_up(y, a.pixels, a.y_pixel, written, sums + piece * p_.out_c + begin);
+    if (p_.activate && from < to) {
+      const std::int64_t begin = channel_at(from), n = channel_at(to) - begin;
+      T* written = y + y_first + begin;
+      for (std::int64_t r = 0; r < rows; ++r) activate(p_, written + r * y_row, a.pixels, a.y_pixel, n);
+      if (sums) add_up(written, a.pixels, a.y_pixel, n, sums + piece * p_.out_c + begin);
+    }
   }
 
   // The weights of block i of all groups' blocks.

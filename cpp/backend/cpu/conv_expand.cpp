@@ -50,7 +50,8 @@ class Expanded {
 
   std::int64_t pieces() const { return e_.n * row_pieces_ * static_cast<std::int64_t>(pieces_.size()); }
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(num_elements({in_rows_, d_.in_w, widest_})) * sizeof(T);
+    const std::int64_t parts = d_.mean == kNone ? 0 : chunk_ * widest_;
+    return static_cast<std::size_t>(num_elements({in_rows_, d_.in_w, widest_}) + parts) * sizeof(T);
   }
 
   // Of an image, for means.
@@ -85,8 +86,8 @@ class Expanded {
       a.in_h = to - from, a.row = start - from;
       a.y = y + ((image * d_.out_h + first) * d_.out_w) * d_.y_pixel + piece.channel;
       table_.depthwise(a);
-      for (std::int64_t r = 0; r < a.rows; ++r) activate(d_, a.y + r * a.y_row, a.pixels, a.y_pixel, a.channels);
-      if (sums) add_up(a.y, a.rows * a.pixels, a.y_pixel, a.channels, sums + (first - begin) / chunk_ * e_.out_c);
+      finish_rows(d_, a, scratch + in_rows_ * d_.in_w * widest_,
+                  sums ? sums + (first - begin) / chunk_ * e_.out_c : nullptr);
     }
     // The last piece may have fewer.
     if (sums)

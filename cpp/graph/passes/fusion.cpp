@@ -9,6 +9,7 @@
 namespace fastconv::passes {
 namespace {
 
+constexpr std::size_t kMostScaled = 512 << 10;  // bytes that stay in L2
 constexpr std::int64_t kLongRow = 64;  // shorter ones that meet a vector run faster one operator after the other
 
 // Of floating-point numbers over all pixels of each image.
@@ -74,6 +75,9 @@ void fuse_factors(Graph& graph, const Outputs& outputs) {
     for (std::size_t k = 0; k < 2; ++k) {
       const int x = product.inputs[k], factor = product.inputs[1 - k];
       if (shape(x) != shape(scaled) || shape(factor) != Shape{shape(x)[0], 1, 1, shape(x)[3]}) continue;
+      // Each thread multiplies all of an image, or all weights.
+      const std::int64_t times = std::min(shape(x)[1] * shape(x)[2], graph.value(conv.outputs[0]).type.shape[3]);
+      if (static_cast<std::size_t>(times * shape(x)[3]) * size_of(graph.value(x).type.dtype) > kMostScaled) continue;
       if (changed[x] || changed[factor]) continue;  // they are read later than before
       conv.inputs.resize(5, kNone);
       conv.inputs[0] = x;

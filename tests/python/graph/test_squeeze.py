@@ -80,6 +80,10 @@ def test_what_is_not_a_factor():
     for shape in [(1, 1, 1, 8), (8,), (2, 5, 6, 1), big]:
         build = lambda n, s=shape: n.conv(n.binary("mul", n.x, n.constant(n.arrays(*s))), 4, **ONE)  # noqa: E731
         assert steps(build, *big) == ["mul", "conv2d"]
+    # More than a thread would multiply for itself.
+    net = Net(1, 17, 16, 600)
+    y = net.conv(net.binary("mul", net.x, gate(net, net.x)), 500, **ONE)
+    net.check(y, [*GATE, "mul", "conv2d"], fewer=False, tolerance=1e-4)
     # What others read too.
     net = Net(*big)
     product = net.binary("mul", net.x, gate(net, net.x))

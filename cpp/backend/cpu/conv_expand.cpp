@@ -1,6 +1,7 @@
 // A 1x1 convolution and the depthwise convolution that reads it, in one step: rows of some channels of the first are
 // made in scratch that stays in L2 and read there by the second.
 #include <algorithm>
+#include <cstdlib>
 
 #include "backend/cpu/conv.hpp"
 
@@ -39,11 +40,18 @@ class Expanded {
     const std::int64_t wanted = ceil_div(kPieces, e_.n * static_cast<std::int64_t>(pieces_.size()));
     piece_rows_ = std::max(ceil_div(h_.outputs, wanted), ceil_div(kHalo * twice, h_.is));
     piece_rows_ = std::clamp<std::int64_t>(piece_rows_, 1, h_.outputs);
+    // Threads get equal shares of a power of two. Two blocks of rows also where the two halves of the channels' pieces
+    // are so unlike that this costs more than the rows computed twice.
     row_pieces_ = ceil_div(h_.outputs, piece_rows_);
+    while (row_pieces_ & (row_pieces_ - 1)) --row_pieces_;
+    const std::int64_t half = pieces_[pieces_.size() / 2].channel, unlike = std::abs(2 * half - e_.out_c);
+    if (e_.n * row_pieces_ == 1 && h_.outputs > 1 && unlike * h_.outputs * h_.is > 2 * twice * e_.out_c)
+      row_pieces_ = 2;
     piece_rows_ = ceil_div(h_.outputs, row_pieces_);
-    // Output rows at a time.
+    // Output rows at a time, as many in each turn.
     chunk_ = kPixels / std::max<std::int64_t>(d_.in_w, 1);
     chunk_ = std::clamp<std::int64_t>((chunk_ - twice) / h_.is, 1, piece_rows_);
+    chunk_ = ceil_div(piece_rows_, ceil_div(piece_rows_, chunk_));
     chunks_ = ceil_div(piece_rows_, chunk_);
     in_rows_ = std::min((chunk_ - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1, d_.in_h);
   }
@@ -61,8 +69,9 @@ class Expanded {
                  T* sums, T* scratch) const {
     const auto n = static_cast<std::int64_t>(pieces_.size());
     const Piece& piece = pieces_[static_cast<std::size_t>(i % n)];
-    const std::int64_t image = i / n / row_pieces_, begin = i / n % row_pieces_ * piece_rows_;
-    const std::int64_t end = std::min(begin + piece_rows_, h_.outputs), row = d_.in_w * piece.channels;
+    const std::int64_t image = i / n / row_pieces_, part = i / n % row_pieces_;
+    const std::int64_t begin = h_.outputs * part / row_pieces_, end = h_.outputs * (part + 1) / row_pieces_;
+    const std::int64_t row = d_.in_w * piece.channels;
     x += image * e_.in_h * e_.in_w * e_.in_c;
 
     DepthwiseArgs<T> a = depthwise_args<T>(d_, d_.phases[0]);

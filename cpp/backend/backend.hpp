@@ -95,6 +95,7 @@ class PlanContext {
   int in(std::size_t i) const { return has(i) ? node_.inputs[i] : kNone; }
   int out(std::size_t i = 0) const { return node_.outputs[i]; }
   std::size_t inputs() const { return node_.inputs.size(); }
+  std::size_t outputs() const { return node_.outputs.size(); }
   const TensorType& in_type(std::size_t i) const { return graph_.value(node_.inputs[i]).type; }
   const TensorType& out_type(std::size_t i = 0) const { return graph_.value(node_.outputs[i]).type; }
   const Shape& in_shape(std::size_t i) const { return in_type(i).shape; }

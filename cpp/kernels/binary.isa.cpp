@@ -92,6 +92,37 @@ FASTCONV_NOINLINE void rows(const BinaryArgs<T>& args) {
   }
 }
 
+template <class T, bool A, bool B, bool C>
+FASTCONV_NOINLINE void mul_add_rows(const MulAddArgs<T>& args) {
+  using V = Vec<T>;
+  constexpr int W = V::width;
+  const std::int64_t n = args.n;
+  const auto tail = static_cast<int>(n % W);
+  const V lo = V::set(args.clamp ? args.lo : -static_cast<T>(__builtin_inff()));
+  const V hi = V::set(args.clamp ? args.hi : static_cast<T>(__builtin_inff()));
+  for (std::int64_t r = 0; r < args.rows; ++r) {
+    const T *a = args.a + r * args.a_row, *b = args.b + r * args.b_row, *c = args.c + r * args.c_row;
+    T* y = args.y + r * args.y_row;
+    const V va = V::set(*a), vb = V::set(*b), vc = V::set(*c);  // where the step is 0
+    const auto result = [&](auto load) {
+      return min(hi, max(lo, fma(A ? load(a) : va, B ? load(b) : vb, C ? load(c) : vc)));
+    };
+    std::int64_t i = 0;
+    for (; i + W <= n; i += W) result([i](const T* p) { return V::load(p + i); }).store(y + i);
+    if (tail) result([i, tail](const T* p) { return V::load(p + i, tail); }).store(y + i, tail);
+  }
+}
+
+template <class T, bool A, bool B>
+void mul_add_rows(const MulAddArgs<T>& args) {
+  args.c_step ? mul_add_rows<T, A, B, true>(args) : mul_add_rows<T, A, B, false>(args);
+}
+
+template <class T, bool A>
+void mul_add_rows(const MulAddArgs<T>& args) {
+  args.b_step ? mul_add_rows<T, A, true>(args) : mul_add_rows<T, A, false>(args);
+}
+
 // A bijection of 32 bits that spreads every input bit over the result: shifts and odd multipliers.
 FASTCONV_INLINE std::uint32_t mix(std::uint32_t h) {
   h = (h ^ (h >> 16)) * 0x7feb352du;
@@ -109,6 +140,12 @@ void binary(const BinaryArgs<T>& args) {
 #include "kernels/binary.inc"
 #undef FASTCONV_BINARY
   }
+}
+
+template <class T>
+void mul_add(const MulAddArgs<T>& args) {
+  if (args.rows <= 0 || args.n <= 0) return;
+  args.a_step ? mul_add_rows<T, true>(args) : mul_add_rows<T, false>(args);
 }
 
 // Integer work on plain loops, which compilers vectorise: the mask is the same for every instruction set.
@@ -130,6 +167,8 @@ void dropout(const DropoutArgs<T>& args) {
 
 template void binary<float>(const BinaryArgs<float>&);
 template void binary<double>(const BinaryArgs<double>&);
+template void mul_add<float>(const MulAddArgs<float>&);
+template void mul_add<double>(const MulAddArgs<double>&);
 template void dropout<float>(const DropoutArgs<float>&);
 template void dropout<double>(const DropoutArgs<double>&);
 

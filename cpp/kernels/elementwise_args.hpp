@@ -54,6 +54,20 @@ struct BinaryArgs {
   std::int64_t a_step, b_step;
 };
 
+// y = a * b + c, in rows as above. The output may lie on any operand.
+template <class T>
+struct MulAddArgs {
+  const T* a;
+  const T* b;
+  const T* c;
+  T* y;
+  std::int64_t rows, n;
+  std::int64_t a_row, b_row, c_row, y_row;
+  std::int64_t a_step, b_step, c_step;
+  bool clamp;  // y = min(max(y, lo), hi); NaN stays NaN
+  T lo, hi;
+};
+
 // y[i] = x[i] * scale where the hash of counter + i is at least `threshold`, else x[i] * 0.
 template <class T>
 struct DropoutArgs {

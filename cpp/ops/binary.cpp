@@ -90,6 +90,14 @@ const RegisterOp pow_base_op{binary("pow_base", nullptr, infer<kFloating>)};
 const RegisterOp pow_exponent_op{binary("pow_exponent", nullptr, infer<kFloating>)};
 const RegisterOp prelu_slope_op{binary("prelu_slope", nullptr, infer<kFloating>)};
 
+// y = activation(a * b + c). Plans make it of its parts.
+std::vector<TensorType> infer_mul_add(const InferContext& c) {
+  c.expect_same_dtype();
+  check_activation(c);
+  return {{broadcast_shape(c, broadcast_shape(c, c.shape(0), c.shape(1)), c.shape(2)), c.type(0).dtype}};
+}
+const RegisterOp mul_add_op{{"mul_add", infer_mul_add, {}, {}, {0, 1, 2}, false}, 3};
+
 std::vector<TensorType> infer_broadcast_to(const InferContext& c) {
   const Shape& target = c.attrs().ints("shape");
   num_elements(target);

@@ -86,6 +86,11 @@ std::vector<TensorType> infer_conv2d(const InferContext& c) {
   }
   const Shape y{x[0], oh, ow, w[3]};
   if (c.has(3)) c.expect_shape(3, y, "residual");
+  if (c.has(4)) {
+    c.expect_shape(4, {x[0], 1, 1, x[3]}, "factor");
+    if (w[0] != 1 || w[1] != 1 || s.groups != 1 || oh != x[1] || ow != x[2] || s.pads != Ints{0, 0, 0, 0})
+      c.fail("a factor is for 1x1 kernels with stride 1, without padding and groups");
+  }
   check_activation(c);
   check_algorithm(c);
   return {{y, c.type(0).dtype}};
@@ -168,6 +173,8 @@ Attrs with(Attrs a, const char* key, Ints value) {
 void refuse_fused(const GradContext& c) {
   if (c.node.attrs.text("activation", "") != "")
     throw Error(c.node.op->name + ": add the activation as a node of its own to differentiate; the plan fuses it");
+  if (c.in(4) != kNone)
+    throw Error(c.node.op->name + ": multiply by the factor in a node of its own to differentiate; the plan fuses it");
 }
 
 int channel_sum(GradContext& c, int dy) {
@@ -200,7 +207,7 @@ void grad_backward_weights(GradContext& c) {
   if (c.needs(1)) c.set(1, c.add("conv2d", {c.in(0), c.grad()}, with(a, "output_size", {dy[1], dy[2]})));
 }
 
-const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {3}, false}, 4};
+const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {3}, false}, 5};
 const RegisterOp conv2d_depthwise{{"conv2d_depthwise", infer_conv2d_depthwise, {}, {}, {}, false}, 5};
 const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false},
                                   3};

@@ -244,6 +244,47 @@ void test_binary(const KernelTable<T>& table) {
 }
 
 template <class T>
+void test_mul_add(const KernelTable<T>& table) {
+  for (std::int64_t n : {0, 1, 5, 16, 33, 70}) {
+    for (int steps = 0; steps < 8; ++steps) {
+      const std::int64_t rows = random_int(0, 4), step[3] = {steps & 1, steps >> 1 & 1, steps >> 2};
+      // Rows one after the other, or one for all.
+      std::int64_t row[3];
+      for (int k = 0; k < 3; ++k) row[k] = random_int(0, 1) * (step[k] ? n : 1);
+      Guarded<T> a(row[0] * rows + n + 1), b(row[1] * rows + n + 1), c(row[2] * rows + n + 1), y(rows * n);
+      fill_random(a), fill_random(b), fill_random(c);
+      const bool clamp = steps % 3 == 0;
+      const auto exact = [&](std::int64_t r, std::int64_t i) {
+        const double v = static_cast<double>(a[r * row[0] + i * step[0]]) * b[r * row[1] + i * step[1]] +
+                         c[r * row[2] + i * step[2]];
+        return clamp ? std::fmin(std::fmax(v, -0.5), 0.25) : v;
+      };
+      MulAddArgs<T> args{a.data(), b.data(), c.data(), y.data(), rows,    n,     row[0],  row[1],
+                         row[2],   n,        step[0],  step[1],  step[2], clamp, T(-0.5), T(0.25)};
+      table.mul_add(args);
+      for (std::int64_t r = 0; r < rows; ++r)
+        for (std::int64_t i = 0; i < n; ++i)
+          check_close(y[r * n + i], exact(r, i), kUlps<T>, "mul_add of " + std::to_string(n));
+    }
+  }
+  // At the guard page, in place of each operand, and what is not a number.
+  for (int place = 0; place < 3; ++place) {
+    const std::int64_t n = 37;
+    Guarded<T> v[3] = {Guarded<T>{n}, Guarded<T>{n}, Guarded<T>{n}};
+    std::vector<double> exact(static_cast<std::size_t>(n));
+    for (Guarded<T>& operand : v) fill_random(operand);
+    v[place][3] = std::numeric_limits<T>::quiet_NaN();
+    for (std::int64_t i = 0; i < n; ++i)
+      exact[static_cast<std::size_t>(i)] = std::fmin(static_cast<double>(v[0][i]) * v[1][i] + v[2][i], 1e9);
+    exact[3] = std::numeric_limits<double>::quiet_NaN();
+    table.mul_add(
+        {v[0].data(), v[1].data(), v[2].data(), v[place].data(), 1, n, 0, 0, 0, n, 1, 1, 1, true, T(-1e9), T(1e9)});
+    for (std::int64_t i = 0; i < n; ++i)
+      check_close(v[place][i], exact[static_cast<std::size_t>(i)], kUlps<T>, "mul_add in place");
+  }
+}
+
+template <class T>
 void test_dropout(const KernelTable<T>& table) {
   const std::int64_t n = 40001;
   Guarded<T> x(n), y(n), part(n);
@@ -272,6 +313,7 @@ void test_dropout(const KernelTable<T>& table) {
 FASTCONV_TEST(unary);
 FASTCONV_TEST(unary_grad);
 FASTCONV_TEST(binary);
+FASTCONV_TEST(mul_add);
 FASTCONV_TEST(dropout);
 
 }  // namespace fastconv::test

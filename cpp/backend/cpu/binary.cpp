@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backend/cpu/broadcast.hpp"
+#include "backend/cpu/conv.hpp"
 #include "backend/cpu/integers.hpp"
 #include "backend/cpu/strided_copy.hpp"
 #include "ops/elementwise.hpp"
@@ -93,6 +94,33 @@ Step plan_binary(PlanContext& context) {
   const RegisterCpu name##_step{Binary::name == Binary::first ? "broadcast_to" : #name, plan_binary<Binary::name>};
 #include "kernels/binary.inc"
 #undef FASTCONV_BINARY
+
+Step plan_mul_add(PlanContext& c) {
+  return by_dtype(c.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const int a = c.in(0), b = c.in(1), addend = c.in(2), out = c.out();
+    const std::int64_t n = c.out_type().size();
+    Activation activation;
+    set_activation(activation, c.attrs());
+    const Broadcast<3> broadcast(c.out_shape(), {c.in_shape(0), c.in_shape(1), c.in_shape(2)});
+    Step step;
+    step.algorithm = "elementwise";
+    step.flops = 2 * static_cast<double>(n);
+    step.run = [=](const RunContext& run) {
+      if (!n) return;
+      const T *pa = run.data<T>(a), *pb = run.data<T>(b), *pc = run.data<T>(addend);
+      T* y = run.data<T>(out);
+      broadcast.for_blocks([&](const Broadcast<3>::Block& v) {
+        kernels<T>().mul_add({pa + v.at[0], pb + v.at[1], pc + v.at[2], y + v.y, v.rows, v.n, v.row[0], v.row[1],
+                              v.row[2], v.y_row, v.step[0], v.step[1], v.step[2], activation.clamp,
+                              static_cast<T>(activation.lo), static_cast<T>(activation.hi)});
+        activate(activation, y + v.y, v.rows, v.y_row, v.n);
+      });
+    };
+    return step;
+  });
+}
+const RegisterCpu mul_add_step{"mul_add", plan_mul_add};
 
 std::uint64_t mix64(std::uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;

@@ -75,6 +75,7 @@ Step plan_conv2d_depthwise(PlanContext& c) {
   set_activation(expand, expansion_attrs(c.attrs()));
   ConvPass depthwise = forward_pass(conv_geometry(c.attrs(), {g.n, g.h, g.w, g.k}, c.in_shape(3), c.out_shape()));
   depthwise.w = c.in(3), depthwise.bias = c.in(4), depthwise.y = c.out(), depthwise.y_pixel = c.row(c.out());
+  if (c.outputs() > 1) depthwise.mean = c.out(1);
   set_activation(depthwise, c.attrs());
   return by_dtype(c.dtype(), [&](auto t) { return plan_expanded_depthwise<decltype(t)>(c, expand, depthwise); });
 }
@@ -175,7 +176,9 @@ ConvPass forward_pass(const PlanContext& c) {
     p.w_kh = w[1], p.w_kw = 1, p.w_in = w[0] * w[1], p.w_out = w[2] * p.w_in;
     p.w_group = w[3] / p.groups * p.w_out;
   }
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out(), p.y_pixel = c.row(p.y);
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.factor = c.in(4);
+  p.y = c.out(), p.y_pixel = c.row(p.y);
+  if (c.outputs() > 1) p.mean = c.out(1);
   set_activation(p, c.attrs());
   return p;
 }

@@ -44,6 +44,8 @@ struct ConvPass : Activation {
   int x, w, bias, y;     // values; bias may be kNone
   std::int64_t y_pixel;  // elements from one pixel of y to the next: out_c, or more without a residual
   int residual = kNone;
+  int factor = kNone;  // of x: a number for each image and channel; 1x1 kernels only
+  int mean = kNone;    // of y over each image's pixels: 1x1 and depthwise convolutions only
   double flops = 0;
 };
 
@@ -118,6 +120,34 @@ void activate(const Activation& p, T* y, std::int64_t rows, std::int64_t row, st
   if (!p.activate) return;
   if (row == n) n *= rows, rows = 1;
   for (std::int64_t r = 0; r < rows; ++r, y += row) kernels<T>().unary({p.function, p.parameters, y, y, n});
+}
+
+// Means of y: pieces leave the sums of what they have just written as [image][block of pixels][channel]; their total is
+// made of the blocks in order.
+template <class T>
+void add_up(const T* y, std::int64_t pixels, std::int64_t y_pixel, std::int64_t channels, T* sums) {
+  kernels<T>().reduce_columns({Reduce::sum, y, sums, pixels, channels, y_pixel, T(1)});
+}
+// Activates whole rows that a depthwise kernel has written, and adds them up (into `sums`, if not null) a few at a time
+// while they are in the first-level cache, through `parts` of [rows][channels].
+template <class T>
+void finish_rows(const Activation& p, const DepthwiseArgs<T>& a, T* parts, T* sums) {
+  constexpr std::int64_t kTogether = 4096;
+  const std::int64_t group = std::max<std::int64_t>(kTogether / std::max<std::int64_t>(a.pixels * a.channels, 1), 1);
+  std::int64_t groups = 0;
+  for (std::int64_t first = 0; first < a.rows; first += group, ++groups) {
+    const std::int64_t rows = std::min(group, a.rows - first);
+    T* y = a.y + first * a.y_row;
+    for (std::int64_t r = 0; r < rows; ++r) activate(p, y + r * a.y_row, a.pixels, a.y_pixel, a.channels);
+    if (sums) add_up(y, rows * a.pixels, a.y_pixel, a.channels, parts + groups * a.channels);
+  }
+  if (sums) add_up(parts, groups, a.channels, a.channels, sums);
+}
+template <class T>
+void combine_sums(const ConvPass& p, const T* sums, std::int64_t blocks, T* means) {
+  const auto part = static_cast<T>(1.0 / static_cast<double>(p.out_h * p.out_w));
+  for (std::int64_t n = 0; n < p.n; ++n, sums += blocks * p.out_c, means += p.out_c)
+    kernels<T>().reduce_columns({Reduce::sum, sums, means, blocks, p.out_c, p.out_c, part});
 }
 
 // Up to tile_vectors vectors of output channels, as conv_row takes them.

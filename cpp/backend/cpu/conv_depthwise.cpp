@@ -93,9 +93,13 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
   step.algorithm = "depthwise";
   step.flops = p.flops;
   step.scratch = static_cast<std::size_t>(scratch) * sizeof(T);
+  if (p.mean != kNone) {
+    step.scratch += static_cast<std::size_t>(cuts[0].rows * cuts[0].channels) * sizeof(T);
+    step.workspace = static_cast<std::size_t>(p.n * cuts[0].row_blocks * channels) * sizeof(T);
+  }
   step.run = [=, &table](const RunContext& r) {
     const T* x = r.data<const T>(p.x);
-    T* y = r.data<T>(p.y);
+    T *y = r.data<T>(p.y), *sums = p.mean == kNone ? nullptr : reinterpret_cast<T*>(r.workspace());
     const T* bias = p.bias == kNone ? nullptr : r.data<const T>(p.bias);
     const T* residual = p.residual == kNone ? nullptr : r.data<const T>(p.residual);
     if (p.fill) fill_with_bias(p, bias, y);
@@ -122,8 +126,10 @@ Step plan_depthwise(PlanContext& c, const ConvPass& p) {
       a.y = y + ((image * p.out_h + h.o0 + first * h.os) * p.out_w + w.o0) * p.y_pixel + channel;
       if (residual) a.residual = residual + (a.y - y);
       table.depthwise(a);
-      for (std::int64_t row = 0; row < a.rows; ++row) activate(p, a.y + row * a.y_row, a.pixels, a.y_pixel, a.channels);
+      T* parts = reinterpret_cast<T*>(r.scratch(thread));
+      finish_rows(p, a, parts, sums ? sums + piece * channels + channel : nullptr);
     });
+    if (sums) combine_sums(p, sums, cuts[0].row_blocks, r.data<T>(p.mean));
   };
   return step;
 }

@@ -10,7 +10,7 @@ namespace {
 // One phase ready to run.
 struct PhasePlan {
   Phase phase;
-  bool flat;                  // 1x1 over dense pixels: the whole input is one row
+  bool flat;                  // 1x1 over dense pixels: the whole input is one row, or each image where they differ
   bool copy;                  // taps reach outside the input's columns: blocks are copied with zeros beside them
   std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
   std::int64_t images;
@@ -44,9 +44,9 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   q.copy = h.taps > 0 && w.taps > 0 && reaches_outside(w, p.in_w);
   q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
            h.os == 1 && w.os == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
-  q.images = q.flat ? 1 : p.n;
+  q.images = q.flat && p.factor == kNone && p.mean == kNone ? 1 : p.n;
   q.rows = q.flat ? 1 : h.outputs;
-  q.pixels = q.flat ? p.n * p.out_h * p.out_w : w.outputs;
+  q.pixels = q.flat ? p.n / std::max<std::int64_t>(q.images, 1) * p.out_h * p.out_w : w.outputs;
   q.in_cols = q.copy ? (w.outputs - 1) * w.is + (w.taps - 1) * w.tap_step + 1 : p.in_w;
   const std::int64_t in_per_group = p.in_c / p.groups;
   const bool merge = w.tap_step == 1 && p.groups == 1;
@@ -55,16 +55,17 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   q.x_tap_w = w.tap_step * p.in_c;
 
   const auto bytes_of = [&](std::int64_t n) { return n * p.in_c * static_cast<std::int64_t>(element); };
+  // A small batch is cut into rows (pixels).
+  const std::int64_t wanted = std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images, 1)), 1);
   if (q.flat) {
     constexpr std::int64_t tile = 28;  // of 7 and 14
     q.block = std::max(tile, kBlockBytes / std::max<std::int64_t>(bytes_of(1), 1) / tile * tile);
-    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, all_wanted), 1), tile));
+    q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, wanted), 1), tile));
     q.blocks = ceil_div(q.pixels, q.block);
   } else {
     const double row_bytes = std::max(static_cast<double>(bytes_of(q.in_cols)) * static_cast<double>(h.is), 1.0);
     q.block = std::clamp(static_cast<std::int64_t>(kBlockBytes / row_bytes), std::int64_t{1}, q.rows);
-    // A small batch is cut into rows; a copy's halo makes single rows dear.
-    const std::int64_t wanted = std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images, 1)), 1);
+    // A copy's halo makes single rows dear.
     q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
     q.block = std::clamp<std::int64_t>(q.block, 1, std::max<std::int64_t>(q.rows, 1));
     q.blocks = ceil_div(q.rows, q.block);
@@ -72,7 +73,9 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   }
   const std::int64_t pieces = std::max<std::int64_t>(q.images * q.blocks, 1), all = channel_blocks * p.groups;
   q.splits = std::clamp<std::int64_t>(ceil_div(all_wanted, pieces), 1, all);
-  q.weights_first = h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
+  // With factors one image after the other: what they scale is kept.
+  q.weights_first =
+      (p.factor == kNone || p.n == 1) && h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
   return q;
 }
 
@@ -103,6 +106,7 @@ class Direct {
       packed_ += p_.groups * group_packed(q);
       if (q.copy)  // only rows that exist are copied
         scratch_ = std::max(scratch_, num_elements({std::min(q.block_in_rows, p_.in_h), q.in_cols, p_.in_c}));
+      if (p_.factor != kNone) scratch_ = scale_weights() ? packed_ : q.pixels * p_.in_c;
       phases_.push_back(q);
       pieces_.push_back(q.images * q.blocks * q.splits);
     }
@@ -110,6 +114,9 @@ class Direct {
 
   std::size_t packed_bytes() const { return static_cast<std::size_t>(packed_) * sizeof(T); }
   std::size_t scratch_bytes() const { return static_cast<std::size_t>(scratch_) * sizeof(T); }
+  std::size_t workspace_bytes() const {
+    return p_.mean == kNone ? 0 : static_cast<std::size_t>(p_.n * phases_[0].blocks * p_.out_c) * sizeof(T);
+  }
 
   // What pack() does: the layout of the weights, the blocks of channels and each phase's taps.
   std::string pack_key() const {
@@ -131,20 +138,34 @@ class Direct {
 
   void run(const T* packed, const RunContext& context) const {
     const T *x = context.data<const T>(p_.x), *bias = optional(context, p_.bias);
-    const T* residual = optional(context, p_.residual);
-    T* y = context.data<T>(p_.y);
+    const T *residual = optional(context, p_.residual), *factor = optional(context, p_.factor);
+    T *y = context.data<T>(p_.y), *sums = p_.mean == kNone ? nullptr : reinterpret_cast<T*>(context.workspace());
     if (p_.fill) fill_with_bias(p_, bias, y);
+    std::vector<std::int64_t> scaled(factor ? static_cast<std::size_t>(num_threads()) : 0, -1);
     const auto work = [&](const std::vector<PhasePlan>& phases, const std::vector<std::int64_t>& pieces) {
       for_each_piece(pieces, [&](std::size_t phase, std::int64_t piece, int thread) {
         const PhasePlan& q = phases[phase];
-        const std::int64_t blocks = q.images * q.blocks;
-        run_piece(q, q.weights_first ? piece % blocks : piece / q.splits,
-                  q.weights_first ? piece / blocks : piece % q.splits, x, packed, bias, residual, y,
-                  reinterpret_cast<T*>(context.scratch(thread)));
+        const std::int64_t blocks = q.images * q.blocks, split = q.weights_first ? piece / blocks : piece % q.splits;
+        piece = q.weights_first ? piece % blocks : piece / q.splits;
+        const std::int64_t image = piece / q.blocks;
+        const T *in = x + image * p_.in_h * p_.in_w * p_.in_c, *weights = packed;
+        T* scratch = reinterpret_cast<T*>(context.scratch(thread));
+        if (factor) {
+          std::int64_t& last = scaled[static_cast<std::size_t>(thread)];
+          if (last != image) scale(in, packed, factor + image * p_.in_c, scratch);
+          last = image;
+          (scale_weights() ? weights : in) = scratch;
+        }
+        run_piece(q, piece, split, in, weights, bias, residual, y, sums, scratch);
       });
     };
+    // The sums of a mean depend on where blocks end.
     const int threads = num_threads();
-    if (std::accumulate(pieces_.begin(), pieces_.end(), std::int64_t{0}) >= threads) return work(phases_, pieces_);
+    if (sums || std::accumulate(pieces_.begin(), pieces_.end(), std::int64_t{0}) >= threads) {
+      work(phases_, pieces_);
+      if (sums) combine_sums(p_, sums, phases_[0].blocks, context.data<T>(p_.mean));
+      return;
+    }
     std::vector<PhasePlan> phases = phases_;
     std::vector<std::int64_t> pieces;
     for (PhasePlan& q : phases) {
@@ -187,18 +208,34 @@ class Direct {
       }
   }
 
+  // Whether factors multiply all weights, not all of an image, since they are fewer. Every thread does that for itself:
+  // another one's would come from its cache.
+  bool scale_weights() const { return p_.out_c < p_.in_h * p_.in_w; }
+
+  void scale(const T* x, const T* packed, const T* factor, T* to) const {
+    if (!scale_weights()) {
+      table_.binary({Binary::mul, x, factor, to, p_.in_h * p_.in_w, in_, in_, 0, in_, 1, 1});
+      return;
+    }
+    for (const ChannelBlock& b : blocks_) {
+      const std::int64_t columns = std::int64_t{b.vectors} * table_.width, at = b.packed * table_.width * in_;
+      table_.binary({Binary::mul, packed + at, factor, to + at, in_, columns, columns, 1, columns, 1, 0});
+    }
+  }
+
+  // `x` is the image.
   void run_piece(const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x, const T* packed, const T* bias,
-                 const T* residual, T* y, T* scratch) const {
+                 const T* residual, T* y, T* sums, T* scratch) const {
     const AxisPhase &h = q.phase.h, &w = q.phase.w;
     const std::int64_t image = piece / q.blocks, block = piece % q.blocks;
     const std::int64_t first = block * q.block;
     const std::int64_t rows = q.flat ? 1 : std::min(q.block, q.rows - first);
 
     // Where the block reads: its first row's number and its row length.
-    const T* in = x + image * p_.in_h * p_.in_w * p_.in_c;
+    const T* in = x;
     std::int64_t in_row = p_.in_w * p_.in_c, in_first = 0;
     if (q.flat) {
-      in = x + first * p_.in_c;
+      in += first * p_.in_c;
     } else if (q.copy) {
       const std::int64_t begin = h.i0 + first * h.is;
       const std::int64_t end = begin + (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
@@ -227,15 +264,21 @@ class Direct {
     const std::int64_t from = all * split / q.splits, to = all * (split + 1) / q.splits;
     // Where the piece's pixels begin.
     const std::int64_t y_row = h.os * p_.out_w * p_.y_pixel;
-    const std::int64_t y_first =
-        q.flat ? first * p_.y_pixel : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.y_pixel;
+    const std::int64_t y_first = q.flat ? (image * q.pixels + first) * p_.y_pixel
+                                        : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.y_pixel;
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];
       const T* weights = block_weights(q, packed, i);
       const T* next = block_weights(q, packed, (i + 1) % all);
       const auto element = static_cast<std::int64_t>(sizeof(T));
-      const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
+      std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
+      if (q.flat && !lines) {  // the next piece's input instead, which another core may have written
+        const std::int64_t ahead = std::max<std::int64_t>(std::min(q.block, q.pixels - first - q.block), 0);
+        const std::int64_t all_lines = ahead * p_.in_c * element / 64, done = all_lines * (i - from) / (to - from);
+        next = in + q.block * p_.in_c + done * 64 / element;
+        lines = all_lines * (i + 1 - from) / (to - from) - done;
+      }
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
@@ -256,11 +299,13 @@ class Direct {
         a.next_lines = lines * (r + 1) / rows - lines * r / rows;
         table_.conv_row(a);
       }
+      if (sums && !p_.activate) add_up(y + out, a.pixels, a.y_pixel, b.channels, sums + piece * p_.out_c + channel);
     }
     if (p_.activate && from < to) {
       const std::int64_t begin = channel_at(from), n = channel_at(to) - begin;
       T* written = y + y_first + begin;
       for (std::int64_t r = 0; r < rows; ++r) activate(p_, written + r * y_row, a.pixels, a.y_pixel, n);
+      if (sums) add_up(written, a.pixels, a.y_pixel, n, sums + piece * p_.out_c + begin);
     }
   }
 
@@ -323,6 +368,7 @@ Step plan_direct(PlanContext& c, const ConvPass& pass) {
   step.algorithm = "direct";
   step.flops = pass.flops;
   step.scratch = direct->scratch_bytes();
+  step.workspace = direct->workspace_bytes();
   step.run = [direct, slot](const RunContext& r) { direct->run(r.packed<T>(slot), r); };
   return step;
 }

@@ -1,6 +1,7 @@
 // A 1x1 convolution and the depthwise convolution that reads it, in one step: rows of some channels of the first are
 // made in scratch that stays in L2 and read there by the second.
 #include <algorithm>
+#include <cstdlib>
 
 #include "backend/cpu/conv.hpp"
 
@@ -39,25 +40,38 @@ class Expanded {
     const std::int64_t wanted = ceil_div(kPieces, e_.n * static_cast<std::int64_t>(pieces_.size()));
     piece_rows_ = std::max(ceil_div(h_.outputs, wanted), ceil_div(kHalo * twice, h_.is));
     piece_rows_ = std::clamp<std::int64_t>(piece_rows_, 1, h_.outputs);
+    // Threads get equal shares of a power of two. Two blocks of rows also where the two halves of the channels' pieces
+    // are so unlike that this costs more than the rows computed twice.
     row_pieces_ = ceil_div(h_.outputs, piece_rows_);
+    while (row_pieces_ & (row_pieces_ - 1)) --row_pieces_;
+    const std::int64_t half = pieces_[pieces_.size() / 2].channel, unlike = std::abs(2 * half - e_.out_c);
+    if (e_.n * row_pieces_ == 1 && h_.outputs > 1 && unlike * h_.outputs * h_.is > 2 * twice * e_.out_c)
+      row_pieces_ = 2;
     piece_rows_ = ceil_div(h_.outputs, row_pieces_);
-    // Output rows at a time.
+    // Output rows at a time, as many in each turn.
     chunk_ = kPixels / std::max<std::int64_t>(d_.in_w, 1);
     chunk_ = std::clamp<std::int64_t>((chunk_ - twice) / h_.is, 1, piece_rows_);
+    chunk_ = ceil_div(piece_rows_, ceil_div(piece_rows_, chunk_));
+    chunks_ = ceil_div(piece_rows_, chunk_);
     in_rows_ = std::min((chunk_ - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1, d_.in_h);
   }
 
   std::int64_t pieces() const { return e_.n * row_pieces_ * static_cast<std::int64_t>(pieces_.size()); }
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(num_elements({in_rows_, d_.in_w, widest_})) * sizeof(T);
+    const std::int64_t parts = d_.mean == kNone ? 0 : chunk_ * widest_;
+    return static_cast<std::size_t>(num_elements({in_rows_, d_.in_w, widest_}) + parts) * sizeof(T);
   }
 
+  // Of an image, for means.
+  std::int64_t blocks() const { return row_pieces_ * chunks_; }
+
   void run_piece(std::int64_t i, const T* x, const T* w, const T* bias, const T* taps, const T* taps_bias, T* y,
-                 T* scratch) const {
+                 T* sums, T* scratch) const {
     const auto n = static_cast<std::int64_t>(pieces_.size());
     const Piece& piece = pieces_[static_cast<std::size_t>(i % n)];
-    const std::int64_t image = i / n / row_pieces_, begin = i / n % row_pieces_ * piece_rows_;
-    const std::int64_t end = std::min(begin + piece_rows_, h_.outputs), row = d_.in_w * piece.channels;
+    const std::int64_t image = i / n / row_pieces_, part = i / n % row_pieces_;
+    const std::int64_t begin = h_.outputs * part / row_pieces_, end = h_.outputs * (part + 1) / row_pieces_;
+    const std::int64_t row = d_.in_w * piece.channels;
     x += image * e_.in_h * e_.in_w * e_.in_c;
 
     DepthwiseArgs<T> a = depthwise_args<T>(d_, d_.phases[0]);
@@ -66,6 +80,7 @@ class Expanded {
     a.w = taps + piece.channel;
     if (taps_bias) a.bias = taps_bias + piece.channel;
     std::int64_t top = 0, bottom = 0;  // the rows in the scratch
+    if (sums) sums += i / n * chunks_ * e_.out_c + piece.channel;
     for (std::int64_t first = begin; first < end; first += chunk_) {
       a.rows = std::min(chunk_, end - first);
       const std::int64_t start = h_.i0 + first * h_.is;
@@ -80,8 +95,13 @@ class Expanded {
       a.in_h = to - from, a.row = start - from;
       a.y = y + ((image * d_.out_h + first) * d_.out_w) * d_.y_pixel + piece.channel;
       table_.depthwise(a);
-      for (std::int64_t r = 0; r < a.rows; ++r) activate(d_, a.y + r * a.y_row, a.pixels, a.y_pixel, a.channels);
+      finish_rows(d_, a, scratch + in_rows_ * d_.in_w * widest_,
+                  sums ? sums + (first - begin) / chunk_ * e_.out_c : nullptr);
     }
+    // The last piece may have fewer.
+    if (sums)
+      for (std::int64_t k = ceil_div(end - begin, chunk_); k < chunks_; ++k)
+        std::fill_n(sums + k * e_.out_c, piece.channels, T(0));
   }
 
  private:
@@ -109,7 +129,7 @@ class Expanded {
   std::vector<ChannelBlock> blocks_;
   AxisPhase h_;
   std::vector<Piece> pieces_;
-  std::int64_t widest_ = 0, piece_rows_ = 0, row_pieces_ = 0, chunk_ = 0, in_rows_ = 0;
+  std::int64_t widest_ = 0, piece_rows_ = 0, row_pieces_ = 0, chunk_ = 0, chunks_ = 0, in_rows_ = 0;
 };
 
 }  // namespace
@@ -126,14 +146,17 @@ Step plan_expanded_depthwise(PlanContext& c, const ConvPass& expand, const ConvP
   }
   const auto expanded = std::make_shared<const Expanded<T>>(expand, depthwise);
   step.scratch = expanded->scratch_bytes();
+  if (depthwise.mean != kNone)
+    step.workspace = static_cast<std::size_t>(depthwise.n * expanded->blocks() * depthwise.out_c) * sizeof(T);
   step.run = [=](const RunContext& r) {
     const auto optional = [&r](int value) { return value == kNone ? nullptr : r.data<const T>(value); };
     const T *x = r.data<const T>(expand.x), *bias = optional(expand.bias), *taps_bias = optional(depthwise.bias);
     const T *w = r.packed<T>(weights), *t = r.packed<T>(taps);
-    T* y = r.data<T>(depthwise.y);
+    T *y = r.data<T>(depthwise.y), *sums = depthwise.mean == kNone ? nullptr : reinterpret_cast<T*>(r.workspace());
     parallel_for(expanded->pieces(), [&](std::int64_t i, int thread) {
-      expanded->run_piece(i, x, w, bias, t, taps_bias, y, reinterpret_cast<T*>(r.scratch(thread)));
+      expanded->run_piece(i, x, w, bias, t, taps_bias, y, sums, reinterpret_cast<T*>(r.scratch(thread)));
     });
+    if (sums) combine_sums(depthwise, sums, expanded->blocks(), r.data<T>(depthwise.mean));
   };
   return step;
 }

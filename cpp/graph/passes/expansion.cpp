@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "graph/passes/passes.hpp"
-#include "ops/conv.hpp"
 
 namespace fastconv::passes {
 namespace {
@@ -12,22 +11,7 @@ namespace {
 constexpr std::size_t kLarge = 128 << 10;
 
 bool plain(const Node& node) {
-  return node.op->name == "conv2d" && !node.attrs.has("algorithm") && !node.attrs.has("output_size") &&
-         (node.inputs.size() < 4 || node.inputs[3] == kNone);
-}
-
-bool is_expansion(const Graph& graph, const Node& node) {
-  if (!plain(node)) return false;
-  const ConvGeometry g = conv_geometry(node.attrs, graph.value(node.inputs[0]).type.shape,
-                                       graph.value(node.inputs[1]).type.shape, graph.value(node.outputs[0]).type.shape);
-  return g.groups == 1 && g.kh == 1 && g.kw == 1 && g.stride_h == 1 && g.stride_w == 1 && g.oh == g.h && g.ow == g.w &&
-         g.top == 0 && g.left == 0 && g.n > 0;
-}
-
-bool is_depthwise(const Graph& graph, const Node& node) {
-  if (!plain(node)) return false;
-  const Shape &x = graph.value(node.inputs[0]).type.shape, &y = graph.value(node.outputs[0]).type.shape;
-  return node.attrs.integer("groups", 1) == x[3] && y[3] == x[3];
+  return !node.attrs.has("output_size") && input(node, 3) == kNone && input(node, 4) == kNone;
 }
 
 }  // namespace
@@ -39,16 +23,16 @@ void fuse_expansions(Graph& graph, const Outputs& outputs) {
   std::vector<bool> gone(graph.nodes().size(), false);
   for (std::size_t i = 0; i < gone.size(); ++i) {
     Node& second = graph.mutable_nodes()[i];
-    if (!is_depthwise(graph, second)) continue;
+    if (!plain(second) || !is_depthwise(graph, second)) continue;
     const int middle = second.inputs[0], at = graph.value(middle).node;
     if (at == kNone || uses[middle] != 1 || stable[middle]) continue;
     const Node& first = graph.nodes()[static_cast<std::size_t>(at)];
     const TensorType& type = graph.value(middle).type;
-    if (!is_expansion(graph, first) || type.bytes() / static_cast<std::size_t>(type.shape[0]) < kLarge) continue;
+    if (!plain(first) || !is_pointwise(graph, first) || type.bytes() / static_cast<std::size_t>(type.shape[0]) < kLarge)
+      continue;
     // They are read later than before.
     if (std::any_of(first.inputs.begin(), first.inputs.end(), [&](int in) { return in != kNone && changed[in]; }))
       continue;
-    const auto input = [](const Node& node, std::size_t k) { return k < node.inputs.size() ? node.inputs[k] : kNone; };
     second.inputs = {first.inputs[0], first.inputs[1], input(first, 2), second.inputs[1], input(second, 2)};
     second.op = &find_op("conv2d_depthwise");
     for (const auto& [key, value] : first.attrs.items())

@@ -96,12 +96,14 @@ class Layouts {
   void change(Node node, const Ints& perm, bool weights, const LayoutWish& wish) {
     const int x = node.inputs[0], y = node.outputs[0], reader = to_transpose(y, perm);
     const bool moved = from_transpose(x, perm);
-    // With a residual y's layout stays, and images whose transposes cost nothing are left as they are.
-    const bool residual = node.inputs.size() > 3 && node.op->name == "conv2d" && node.inputs[3] != kNone;
+    // With a residual y's layout stays, with a factor or means both; images whose transposes cost nothing are left as
+    // they are.
+    const bool conv = node.op->name == "conv2d", residual = conv && input(node, 3) != kNone;
     ChannelsFirst offered;
     offered.input = moved || plain(x, perm);
     offered.output = !residual && (reader >= 0 || plain(y, perm));
-    if (!moved && reader < 0) offered.input = offered.output = false;
+    if ((!moved && reader < 0) || (conv && (input(node, 4) != kNone || node.outputs.size() > 1)))
+      offered.input = offered.output = false;
     offered.weights = weights && (from_transpose(node.inputs[1], kWeights) || plain(node.inputs[1], kWeights));
     if (offered.input || offered.weights) node.channels_first = wish(node, offered);
     const ChannelsFirst chosen = node.channels_first;

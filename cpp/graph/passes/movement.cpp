@@ -112,7 +112,7 @@ void fold_padding(Graph& graph, const Outputs& outputs) {
   for (const Node& node : graph.nodes())
     if (node.op->name == "conv2d") ++readers[node.inputs[0]];
   for (Node& conv : graph.mutable_nodes()) {
-    if (conv.op->name != "conv2d") continue;
+    if (conv.op->name != "conv2d" || input(conv, 4) != kNone) continue;
     const int in = conv.inputs[0], source = graph.value(in).node;
     // Another reader needs the padded image anyway.
     if (source == kNone || uses[in] != readers[in]) continue;

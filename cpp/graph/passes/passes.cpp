@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ops/conv.hpp"
+
 namespace fastconv::passes {
 
 bool mutates(const Node& node) {
@@ -14,6 +16,22 @@ bool is_layer(const Node& node) {
   const std::string& op = node.op->name;
   return op == "conv2d" || op == "conv_transpose2d" || op == "dense";
 }
+
+bool is_pointwise(const Graph& graph, const Node& node) {
+  if (node.op->name != "conv2d" || node.attrs.has("algorithm")) return false;
+  const ConvGeometry g = conv_geometry(node.attrs, graph.value(node.inputs[0]).type.shape,
+                                       graph.value(node.inputs[1]).type.shape, graph.value(node.outputs[0]).type.shape);
+  return g.groups == 1 && g.kh == 1 && g.kw == 1 && g.stride_h == 1 && g.stride_w == 1 && g.oh == g.h && g.ow == g.w &&
+         g.top == 0 && g.left == 0 && g.n > 0;
+}
+
+bool is_depthwise(const Graph& graph, const Node& node) {
+  if (node.op->name != "conv2d" || node.attrs.has("algorithm")) return false;
+  const Shape &x = graph.value(node.inputs[0]).type.shape, &y = graph.value(node.outputs[0]).type.shape;
+  return node.attrs.integer("groups", 1) == x[3] && y[3] == x[3] && x[3] > 1;
+}
+
+int input(const Node& node, std::size_t k) { return k < node.inputs.size() ? node.inputs[k] : kNone; }
 
 std::vector<int> use_counts(const Graph& graph, const Outputs& outputs) {
   std::vector<int> uses(graph.values().size(), 0);
@@ -92,8 +110,11 @@ void optimize(Graph& graph, Outputs& outputs) {
   fold_padding(graph, outputs);
   remove_dead_code(graph, outputs);
   fuse_residuals(graph, outputs);
+  fuse_factors(graph, outputs);
+  fuse_sums(graph, outputs);
   fuse_activations(graph, outputs);
   fuse_expansions(graph, outputs);
+  fuse_means(graph);
 }
 
 }  // namespace fastconv::passes

@@ -18,8 +18,11 @@ void match_activations(Graph& graph, const Outputs& outputs);  // silu, hard_swi
 void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
 void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
 void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it
-void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers and batch-norm
+void fuse_factors(Graph& graph, const Outputs& outputs);    // of channels into the 1x1 convolution after them
+void fuse_sums(Graph& graph, const Outputs& outputs);       // a product and an addition, into one step
+void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers, batch-norm and such sums
 void fuse_expansions(Graph& graph, const Outputs& outputs);   // 1x1 and depthwise convolution whose middle is large
+void fuse_means(Graph& graph);                                // global pooling into the convolution before it
 
 // All of them, in order.
 void optimize(Graph& graph, Outputs& outputs);
@@ -43,6 +46,15 @@ bool mutates(const Node& node);
 
 // Conv2d, conv_transpose2d and dense: what a fused activation is an attribute of.
 bool is_layer(const Node& node);
+
+// A conv2d of 1x1 with stride 1, no padding and no groups, on any pixels.
+bool is_pointwise(const Graph& graph, const Node& node);
+
+// A conv2d of one input and one output channel a group, each with an output of its own.
+bool is_depthwise(const Graph& graph, const Node& node);
+
+// Input k, or kNone where the node has not so many.
+int input(const Node& node, std::size_t k);
 
 // No axis of more than one element changes its place among such axes: both orders are one in memory.
 bool moves_nothing(const Shape& shape, const Ints& perm);

@@ -143,7 +143,7 @@ class RandomGraph:
             self.norm,
             self.movement,
         ]
-        steps += [self.pattern, self.integer, self.pool, self.join, self.pad]
+        steps += [self.pattern, self.integer, self.pool, self.join, self.pad, self.excite]
         if self.changes and self.rng.random() < 0.06:
             steps = [self.change]
         result = self.pick(steps)()
@@ -330,6 +330,32 @@ class RandomGraph:
         if self.rng.random() < 0.5:
             return both("mul", both("mul", x, cdf), self.number(0.5))
         return both("mul", x, both("mul", cdf, self.number(0.5)))
+
+    def excite(self):
+        """Squeeze and excitation, or what resembles it, and what reads its product."""
+        x = self.value()
+        shape = self.shape(x)
+        if len(shape) != 4:
+            return None
+        if self.rng.random() < 0.5:
+            x = self.conv(x, shape, False)
+            shape = self.shape(x)
+        axes = self.pick([[1, 2], [1, 2], [1], [0, 1, 2]])
+        if axes == [1, 2] and self.rng.random() < 0.5:
+            gate = self.one("adaptive_avg_pool2d", [x], {"output_size": [1, 1]})
+        else:
+            gate = self.one("reduce_mean", [x], {"axes": axes, "keepdims": True})
+        op, attrs = self.pick(UNARY)
+        gate = self.one(op, [gate], attrs)
+        operands = [x, gate]
+        self.rng.shuffle(operands)
+        y = self.one("mul", operands)
+        if self.rng.random() < 0.2:
+            self.values.append(y)
+        if self.rng.random() < 0.7:
+            return self.conv(y, shape, False)
+        same = [v for v in self.values if self.shape(v) == shape]
+        return self.one("add", [y, self.pick(same)]) if same else y
 
     def pool(self):
         x = self.value()

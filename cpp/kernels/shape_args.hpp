@@ -12,6 +12,15 @@ struct TransposeArgs {
   std::int64_t x_row, y_row;
 };
 
+// y[3 * i + c] = x[c * x_plane + i] for three planes.
+template <class T>
+struct InterleaveArgs {
+  const T* x;
+  std::int64_t x_plane;
+  T* y;
+  std::int64_t n;
+};
+
 // Which inputs one output position along an axis is made of: entries start[i] to start[i + 1] of index and weight.
 template <class T>
 struct TapsView {

@@ -90,6 +90,21 @@ void test_transpose(const KernelTable<T>& table) {
 
 FASTCONV_TEST(reduce_rows);
 FASTCONV_TEST(reduce_columns);
+template <class T>
+void test_interleave(const KernelTable<T>& table) {
+  for (std::int64_t n = 0; n < 70; ++n) {
+    const std::int64_t plane = n + random_int(0, 3);
+    Guarded<T> x(2 * plane + n), y(3 * n);
+    fill_random(x);
+    table.interleave({x.data(), plane, y.data(), n});
+    bool good = true;
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t c = 0; c < 3; ++c) good = good && y[3 * i + c] == x[c * plane + i];
+    check(good, "interleave of " + std::to_string(n));
+  }
+}
+
+FASTCONV_TEST(interleave);
 FASTCONV_TEST(transpose);
 
 }  // namespace fastconv::test

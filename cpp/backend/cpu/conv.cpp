@@ -49,9 +49,10 @@ Step first_of(Plans... plans) {
 Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
-    Step step = first_of([&] { return plan_conv_planes<T>(c, pass); }, [&] { return plan_depthwise<T>(c, pass); },
-                         [&] { return plan_winograd<T>(c, pass); }, [&] { return plan_narrow<T>(c, pass); },
-                         [&] { return plan_direct<T>(c, pass); });
+    const auto plan_copied = [&] { return pass.x_first ? plan_direct<T>(c, pass) : Step{}; };
+    Step step = first_of([&] { return plan_conv_planes<T>(c, pass); }, plan_copied,
+                         [&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
+                         [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
     if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
       std::vector<std::string> names = candidates<T>(c, pass);
       if (std::count(names.begin(), names.end(), step.algorithm)) {
@@ -179,6 +180,7 @@ ConvPass forward_pass(const PlanContext& c) {
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.factor = c.in(4);
   p.y = c.out(), p.y_pixel = c.row(p.y);
   if (c.outputs() > 1) p.mean = c.out(1);
+  p.x_first = first.input;
   set_activation(p, c.attrs());
   return p;
 }
@@ -296,6 +298,32 @@ void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c,
     std::fill(middle + inside * out_c, to + cols * out_c, T(0));
   }
 }
+
+template <class T>
+void copy_planes(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
+                 std::int64_t col, std::int64_t cols, T* to) {
+  const std::int64_t left = std::clamp<std::int64_t>(-col, 0, cols), first = std::max<std::int64_t>(col, 0);
+  const std::int64_t inside = std::clamp<std::int64_t>(w - first, 0, cols - left);
+  for (std::int64_t r = row; r < row + rows; ++r, to += cols * c) {
+    if (r < 0 || r >= h || inside == 0) {
+      std::fill(to, to + cols * c, T(0));
+      continue;
+    }
+    const T* from = image + r * w + first;
+    T *middle = to + left * c, *end = middle + inside * c;
+    std::fill(to, middle, T(0));
+    if (c == 3)
+      kernels<T>().interleave({from, h * w, middle, inside});
+    else
+      kernels<T>().transpose({from, middle, c, inside, h * w, c});
+    std::fill(end, to + cols * c, T(0));
+  }
+}
+
+template void copy_planes<float>(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                                 std::int64_t, std::int64_t, float*);
+template void copy_planes<double>(const double*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                                  std::int64_t, std::int64_t, double*);
 
 template void copy_padded<float>(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
                                  std::int64_t, std::int64_t, std::int64_t, float*);

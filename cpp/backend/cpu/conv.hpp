@@ -44,8 +44,9 @@ struct ConvPass : Activation {
   int x, w, bias, y;     // values; bias may be kNone
   std::int64_t y_pixel;  // elements from one pixel of y to the next: out_c, or more without a residual
   int residual = kNone;
-  int factor = kNone;  // of x: a number for each image and channel; 1x1 kernels only
-  int mean = kNone;    // of y over each image's pixels: 1x1 and depthwise convolutions only
+  int factor = kNone;    // of x: a number for each image and channel; 1x1 kernels only
+  int mean = kNone;      // of y over each image's pixels: 1x1 and depthwise convolutions only
+  bool x_first = false;  // x lies channels first
   double flops = 0;
 };
 
@@ -189,5 +190,10 @@ void for_each_piece(const std::vector<std::int64_t>& pieces, Fn&& fn) {
 template <class T>
 void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
                  std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to);
+
+// The same of an image that lies channels first; each channel once.
+template <class T>
+void copy_planes(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
+                 std::int64_t col, std::int64_t cols, T* to);
 
 }  // namespace fastconv::cpu

@@ -11,7 +11,8 @@ namespace {
 struct PhasePlan {
   Phase phase;
   bool flat;                  // 1x1 over dense pixels: the whole input is one row, or each image where they differ
-  bool copy;                  // taps reach outside the input's columns: blocks are copied with zeros beside them
+  bool copy;                  // taps reach outside the input's columns: blocks are copied with zeros beside them; or
+                              // the input lies channels first
   std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
   std::int64_t images;
   std::int64_t block;                   // output rows (flat: pixels) of a piece
@@ -41,7 +42,7 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   const auto all_wanted = static_cast<std::int64_t>(
       std::clamp(p.flops / static_cast<double>(p.phases.size()) / kPieceFlops, double{kPieces}, double{kMostPieces}));
   q.phase = phase;
-  q.copy = h.taps > 0 && w.taps > 0 && reaches_outside(w, p.in_w);
+  q.copy = h.taps > 0 && w.taps > 0 && (p.x_first || reaches_outside(w, p.in_w));
   q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
            h.os == 1 && w.os == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
   q.images = q.flat && p.factor == kNone && p.mean == kNone ? 1 : p.n;
@@ -240,8 +241,11 @@ class Direct {
       const std::int64_t begin = h.i0 + first * h.is;
       const std::int64_t end = begin + (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
       in_first = std::clamp<std::int64_t>(begin, 0, p_.in_h);
-      copy_padded(in, p_.in_h, p_.in_w, p_.in_c, in_first, std::clamp<std::int64_t>(end, in_first, p_.in_h) - in_first,
-                  w.i0, q.in_cols, 1, scratch);
+      const std::int64_t in_rows = std::clamp<std::int64_t>(end, in_first, p_.in_h) - in_first;
+      if (p_.x_first)
+        copy_planes(in, p_.in_h, p_.in_w, p_.in_c, in_first, in_rows, w.i0, q.in_cols, scratch);
+      else
+        copy_padded(in, p_.in_h, p_.in_w, p_.in_c, in_first, in_rows, w.i0, q.in_cols, 1, scratch);
       in = scratch;
       in_row = q.in_cols * p_.in_c;
     } else {

@@ -10,6 +10,7 @@
 namespace fastconv::cpu {
 namespace {
 
+constexpr std::int64_t kMostPlanes = 4;        // that direct convolution copies as pixels
 constexpr std::int64_t kPieces = 16;           // wanted at least, for the threads there may be
 constexpr std::int64_t kLeastRows = 28;        // output channels of a piece
 constexpr std::int64_t kMostPanel = 4 << 20;   // bytes
@@ -238,20 +239,30 @@ bool prefers(const PlanContext& c, const ConvPass& p) {
   return planes.fits() && pays(p, planes);
 }
 
+// Direct convolution can turn few planes into pixels while it copies its blocks of rows.
+bool copies_planes(const PlanContext& c, const ConvPass& p) {
+  if (p.in_c < 2 || p.in_c > kMostPlanes || p.groups != 1 || p.n < 1 || p.in_h * p.in_w < 2) return false;
+  std::vector<PackRequest> ignored;
+  PlanContext trial = c.with(ignored);
+  return c.dtype() != DType::f32 || !plan_winograd<float>(trial, p).run;
+}
+
 }  // namespace
 
 ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered) {
   ChannelsFirst chosen;
   chosen.weights = offered.weights && c.attrs().integer("groups", 1) == 1;
-  if (!offered.input || !offered.weights || !offered.output || !chosen.weights) return chosen;
+  if (!offered.input) return chosen;
   const ConvPass pass = forward_pass(c);
-  const bool all = c.dtype() == DType::f32 ? prefers<float>(c, pass) : prefers<double>(c, pass);
-  return all ? offered : chosen;
+  if (chosen.weights && offered.output)
+    if (c.dtype() == DType::f32 ? prefers<float>(c, pass) : prefers<double>(c, pass)) return offered;
+  chosen.input = copies_planes(c, pass);
+  return chosen;
 }
 
 template <class T>
 Step plan_conv_planes(const PlanContext& c, const ConvPass& pass) {
-  if (!c.node().channels_first.input) return {};
+  if (!c.node().channels_first.output) return {};
   const auto planes = std::make_shared<const Planes<T>>(pass);
   Step step;
   step.algorithm = "planes";

@@ -18,9 +18,10 @@ std::map<std::string, Function>& functions() {
 }
 
 unsigned rows_of(const Node& node) {
-  if (node.channels_first.input || node.channels_first.output) return kDense;
   const auto it = functions().find(node.op->name);
-  return it == functions().end() ? kDense : it->second.rows;
+  if (it == functions().end()) return kDense;
+  const unsigned read = node.channels_first.input ? kDense : it->second.rows & (kReadsFirst | kReadsAll);
+  return read | (node.channels_first.output ? kDense : it->second.rows & kWrites);
 }
 
 class Cpu final : public Backend {

@@ -117,6 +117,17 @@ struct Vec<float> {
     }
   }
 
+  // Element i of r[c] goes to place 3 * i + c of them all.
+  static void interleave(Vec (&r)[3]) {
+    const __m256 a = _mm256_permutevar8x32_ps(r[0].v, _mm256_setr_epi32(0, 3, 6, 1, 4, 7, 2, 5));
+    const __m256 b = _mm256_permutevar8x32_ps(r[1].v, _mm256_setr_epi32(5, 0, 3, 6, 1, 4, 7, 2));
+    const __m256 c = _mm256_permutevar8x32_ps(r[2].v, _mm256_setr_epi32(2, 5, 0, 3, 6, 1, 4, 7));
+    constexpr int second = 0x92, third = 0x24;  // places 1, 4, 7 and 2, 5
+    r[0].v = _mm256_blend_ps(_mm256_blend_ps(a, b, second), c, third);
+    r[1].v = _mm256_blend_ps(_mm256_blend_ps(c, a, second), b, third);
+    r[2].v = _mm256_blend_ps(_mm256_blend_ps(b, c, second), a, third);
+  }
+
   using Broadcast = Vec;
   static Broadcast broadcast(const float* p) {
     Vec b{_mm256_broadcast_ss(p)};
@@ -224,6 +235,15 @@ struct Vec<double> {
     r[1].v = _mm256_permute2f128_pd(a1, a3, 0x20);
     r[2].v = _mm256_permute2f128_pd(a0, a2, 0x31);
     r[3].v = _mm256_permute2f128_pd(a1, a3, 0x31);
+  }
+
+  static void interleave(Vec (&r)[3]) {
+    const __m256d a = _mm256_permute4x64_pd(r[0].v, 0x6c), b = _mm256_permute4x64_pd(r[1].v, 0xb1);
+    const __m256d c = _mm256_permute4x64_pd(r[2].v, 0xc6);
+    constexpr int second = 0x2, third = 0x4;
+    r[0].v = _mm256_blend_pd(_mm256_blend_pd(a, b, second), c, third);
+    r[1].v = _mm256_blend_pd(_mm256_blend_pd(b, c, second), a, third);
+    r[2].v = _mm256_blend_pd(_mm256_blend_pd(c, a, second), b, third);
   }
 
   using Broadcast = Vec;

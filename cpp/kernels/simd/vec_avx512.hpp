@@ -103,6 +103,20 @@ struct Vec<float> {
     }
   }
 
+  // Element i of r[c] goes to place 3 * i + c of them all.
+  static void interleave(Vec (&r)[3]) {
+    const __m512 a =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10, 5), r[0].v);
+    const __m512 b =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10), r[1].v);
+    const __m512 c =
+        _mm512_permutexvar_ps(_mm512_setr_epi32(10, 5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15), r[2].v);
+    constexpr __mmask16 second = 0x2492, third = 0x4924;  // places 1, 4, ... and 2, 5, ...
+    r[0].v = _mm512_mask_blend_ps(third, _mm512_mask_blend_ps(second, a, b), c);
+    r[1].v = _mm512_mask_blend_ps(third, _mm512_mask_blend_ps(second, b, c), a);
+    r[2].v = _mm512_mask_blend_ps(third, _mm512_mask_blend_ps(second, c, a), b);
+  }
+
   // A factor for accumulate: stays in memory, the FMA broadcasts it.
   struct Broadcast {
     const float* p;
@@ -189,6 +203,16 @@ struct Vec<double> {
       r[2 + j].v = _mm512_shuffle_f64x2(s, t, 0x88);
       r[6 + j].v = _mm512_shuffle_f64x2(s, t, 0xdd);
     }
+  }
+
+  static void interleave(Vec (&r)[3]) {
+    const __m512d a = _mm512_permutexvar_pd(_mm512_setr_epi64(0, 3, 6, 1, 4, 7, 2, 5), r[0].v);
+    const __m512d b = _mm512_permutexvar_pd(_mm512_setr_epi64(5, 0, 3, 6, 1, 4, 7, 2), r[1].v);
+    const __m512d c = _mm512_permutexvar_pd(_mm512_setr_epi64(2, 5, 0, 3, 6, 1, 4, 7), r[2].v);
+    constexpr __mmask8 second = 0x92, third = 0x24;
+    r[0].v = _mm512_mask_blend_pd(third, _mm512_mask_blend_pd(second, a, b), c);
+    r[1].v = _mm512_mask_blend_pd(third, _mm512_mask_blend_pd(second, c, a), b);
+    r[2].v = _mm512_mask_blend_pd(third, _mm512_mask_blend_pd(second, b, c), a);
   }
 
   struct Broadcast {

@@ -201,6 +201,13 @@ struct Vec {
     for (int i = 0; i < width; ++i) r[i] = t[i];
   }
 
+  // Element i of r[c] goes to place 3 * i + c of them all.
+  static void interleave(Vec (&r)[3]) {
+    Vec t[3];
+    for (int k = 0; k < 3; ++k) t[k] = each([&](int i) { return r[(k * width + i) % 3].v[(k * width + i) / 3]; });
+    for (int k = 0; k < 3; ++k) r[k] = t[k];
+  }
+
   using Broadcast = Vec;
   static Broadcast broadcast(const T* p) { return set(*p); }
   static void accumulate(Vec& acc, Vec w, Broadcast b) { acc = fma(w, b, acc); }

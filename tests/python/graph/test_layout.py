@@ -105,6 +105,88 @@ def test_weights_that_stay_are_packed_once():
     assert steps == ["transpose", "conv2d", "transpose"]
 
 
+def stem(x, w, b, attrs, activation="", perm=None, **options):
+    """A convolution with weights that stay, on x as it lies or through a transpose."""
+    g = Net(x)
+    ids = g.add("transpose", g.ids, perm=perm) if perm else g.ids
+    variables = [g.graph.variable(core.Variable(a)) for a in (w, b)]
+    (y,) = g.add("conv2d", [*ids, *variables], **attrs)
+    if activation:
+        (y,) = g.add(activation, [y])
+    plan = core.Plan(g.graph, [y], **options)
+    return plan, [s["op"] for s in plan.profile([x]) if s["algorithm"] != "view"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{}, {"strict": True}, {"any_size": True}])
+def test_few_planes_are_read_as_they_lie(dtype, options):
+    """The first layer of networks: the same bits as on channels last."""
+    for i in range(40):
+        c, k = int(RNG.choice([2, 3, 3, 4])), int(RNG.integers(1, 70))
+        n, (h, w) = int(RNG.integers(1, 4)), (int(s) for s in RNG.integers(13, 90, 2))
+        attrs = conv_attrs(RNG, h, w)
+        if i % 4 == 0:
+            attrs["pads"] = [0] * 4
+        if i % 5 == 0:
+            attrs["algorithm"] = "direct"
+        x, b = random(n, c, h, w, dtype=dtype), random(k, dtype=dtype)
+        weight = random(*(int(s) for s in RNG.integers(1, 8, 2)), c, k, dtype=dtype)
+        activation = str(RNG.choice(["", "relu", "silu"]))
+        plan, steps = stem(x, weight, b, attrs, activation, perm=LAST, **options)
+        assert steps == ["conv2d"]
+        (got,) = plan.run([x])
+        last = np.ascontiguousarray(x.transpose(LAST))
+        (expected,) = stem(last, weight, b, attrs, activation, **options)[0].run([last])
+        assert np.array_equal(got, expected)
+        assert np.array_equal(got, plan.run([x], 3)[0])
+    exact = Net(*(a.astype("float64") for a in (last, weight, b)))
+    attrs["algorithm"] = "direct"
+    (want,), _ = exact.run(exact.add("conv2d", exact.ids, **attrs))
+    want = {"relu": np.maximum(want, 0), "silu": want / (1 + np.exp(-want))}.get(activation, want)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
+
+
+@pytest.mark.parametrize("c, groups, steps", [(5, 1, 2), (4, 2, 2), (3, 1, 1)])
+def test_which_planes_are_read(c, groups, steps):
+    x, w, b = random(1, c, 20, 30), random(3, 3, c // groups, 8), random(8)
+    attrs = {"strides": [2, 2], "pads": [1] * 4, "dilations": [1, 1], "groups": groups}
+    plan, ran = stem(x, w, b, attrs, perm=LAST)
+    assert len(ran) == steps
+    last = np.ascontiguousarray(x.transpose(LAST))
+    assert np.array_equal(plan.run([x])[0], stem(last, w, b, attrs)[0].run([last])[0])
+
+
+def test_winograd_on_few_planes_keeps_the_transpose():
+    x, w, b = random(1, 3, 20, 30), random(3, 3, 3, 8), random(8)
+    attrs = {
+        "strides": [1, 1],
+        "pads": [1] * 4,
+        "dilations": [1, 1],
+        "algorithm": "winograd F(4,3)",
+    }
+    plan, ran = stem(x, w, b, attrs, perm=LAST)
+    assert ran == ["transpose", "conv2d"]
+    exact = stem(x, w, b, {**attrs, "algorithm": "direct"}, perm=LAST)[0]
+    np.testing.assert_allclose(plan.run([x])[0], exact.run([x])[0], atol=1e-4)
+
+
+def test_few_planes_into_a_concat():
+    """The output's rows lie further apart than they are long."""
+    x, w, b = random(2, 3, 33, 31), random(3, 3, 3, 24), random(24)
+    attrs = {"strides": [2, 2], "pads": [1] * 4, "dilations": [1, 1]}
+    g = Net(x)
+    last = g.add("transpose", g.ids, perm=LAST)
+    parts = []
+    for scale in (1, 2):
+        variables = [g.graph.variable(core.Variable(a * np.float32(scale))) for a in (w, b)]
+        parts += g.add("conv2d", [*last, *variables], **attrs)
+    (got,), steps = g.run(g.add("concat", parts, axis=3))
+    assert "transpose" not in steps
+    expected = stem(x, w, b, attrs, perm=LAST)[0].run([x])[0]
+    assert np.array_equal(got, np.concatenate([expected, 2 * expected], axis=3))
+
+
 POOLS = [
     ("max_pool2d", {"kernel": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
     ("max_pool2d", {"kernel": [2, 3], "strides": [1, 3], "pads": [0] * 4, "dilations": [2, 2]}),

@@ -9,4 +9,5 @@
 #include "kernels/reduce_args.hpp"
 #include "kernels/shape_args.hpp"
 #include "kernels/softmax_args.hpp"
+#include "kernels/strassen_args.hpp"
 #include "kernels/winograd_args.hpp"

@@ -39,6 +39,15 @@ AxisPhase transposed_axis(std::int64_t residue, std::int64_t outputs, std::int64
   return a;
 }
 
+// The algorithms to choose from by measurement; none where there is no choice.
+template <class T>
+std::vector<std::string> candidates(const PlanContext& c, const ConvPass& pass) {
+  std::vector<std::string> names = winograd_candidates<T>(c, pass);
+  if (strassen_covers<T>(c, pass)) names.push_back("strassen");
+  if (!names.empty()) names.insert(names.begin(), "direct");
+  return names;
+}
+
 template <class... Plans>
 Step first_of(Plans... plans) {
   Step step;
@@ -50,9 +59,10 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto plan_copied = [&] { return pass.x_first ? plan_direct<T>(c, pass) : Step{}; };
-    Step step = first_of([&] { return plan_conv_planes<T>(c, pass); }, plan_copied,
-                         [&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_winograd<T>(c, pass); },
-                         [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
+    Step step =
+        first_of([&] { return plan_conv_planes<T>(c, pass); }, plan_copied, [&] { return plan_depthwise<T>(c, pass); },
+                 [&] { return plan_winograd<T>(c, pass); }, [&] { return plan_strassen<T>(c, pass); },
+                 [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
     if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
       std::vector<std::string> names = candidates<T>(c, pass);
       if (std::count(names.begin(), names.end(), step.algorithm)) {
@@ -138,6 +148,14 @@ std::string problem_key(const ConvPass& p, const PlanOptions& options) {
   for (const Phase& q : p.phases)
     for (const AxisPhase& a : {q.h, q.w}) key += " " + join({a.is, a.os, a.taps, a.tap_step, a.i0});
   return key;
+}
+
+std::string wished_algorithm(const PlanContext& c, const ConvPass& p) {
+  const std::string wish = c.attrs().text("algorithm", "");
+  const auto& tuned = c.options().algorithms;
+  if (!wish.empty() || tuned.empty()) return wish;
+  const auto found = tuned.find(problem_key(p, c.options()));
+  return found == tuned.end() ? wish : found->second;
 }
 
 void set_activation(Activation& a, const Attrs& attrs) {

@@ -61,6 +61,8 @@ std::string join(std::initializer_list<std::int64_t> numbers);
 std::string weights_key(const ConvPass& pass);
 // All that the choice of an algorithm may depend on.
 std::string problem_key(const ConvPass& pass, const PlanOptions& options);
+// The algorithm that the node's attribute or, without one, a measurement asks for; empty where neither does.
+std::string wished_algorithm(const PlanContext& c, const ConvPass& pass);
 
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
 template <class T>
@@ -73,13 +75,24 @@ template <>
 Step plan_winograd<float>(PlanContext& c, const ConvPass& pass);
 template <>
 Step plan_winograd<double>(PlanContext& c, const ConvPass& pass);
-// The algorithms to choose from by measurement; none where there is no choice.
 template <class T>
-std::vector<std::string> candidates(const PlanContext& c, const ConvPass& pass);
+std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& pass);
 template <>
-std::vector<std::string> candidates<float>(const PlanContext& c, const ConvPass& pass);
+std::vector<std::string> winograd_candidates<float>(const PlanContext& c, const ConvPass& pass);
 template <>
-std::vector<std::string> candidates<double>(const PlanContext& c, const ConvPass& pass);
+std::vector<std::string> winograd_candidates<double>(const PlanContext& c, const ConvPass& pass);
+template <class T>
+bool strassen_covers(const PlanContext& c, const ConvPass& pass);
+template <>
+bool strassen_covers<float>(const PlanContext& c, const ConvPass& pass);
+template <>
+bool strassen_covers<double>(const PlanContext& c, const ConvPass& pass);
+template <class T>
+Step plan_strassen(PlanContext& c, const ConvPass& pass);
+template <>
+Step plan_strassen<float>(PlanContext& c, const ConvPass& pass);
+template <>
+Step plan_strassen<double>(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_narrow(PlanContext& c, const ConvPass& pass);
 template <class T>

@@ -386,10 +386,7 @@ class Costs {
 // Null where direct convolution is better.
 const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
   if (c.options().strict) return nullptr;
-  std::string wish = c.attrs().text("algorithm", "");
-  const auto& tuned = c.options().algorithms;
-  if (wish.empty() && !tuned.empty())
-    if (const auto found = tuned.find(problem_key(p, c.options())); found != tuned.end()) wish = found->second;
+  const std::string wish = wished_algorithm(c, p);
   const bool stable = c.stable(p.w);
   ConvPass sized = p;
   if (c.options().any_size && p.phases.size() == 1) {
@@ -437,17 +434,16 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
 }
 
 template <>
-std::vector<std::string> candidates<float>(const PlanContext& c, const ConvPass& p) {
+std::vector<std::string> winograd_candidates<float>(const PlanContext& c, const ConvPass& p) {
   if (c.options().strict) return {};
   std::vector<std::string> names;
   for (const Algorithm& a : kAlgorithms)
     if (covers(a.size, p)) names.push_back(name(a.size));
-  if (!names.empty()) names.insert(names.begin(), "direct");
   return names;
 }
 
 template <>
-std::vector<std::string> candidates<double>(const PlanContext&, const ConvPass&) {
+std::vector<std::string> winograd_candidates<double>(const PlanContext&, const ConvPass&) {
   return {};
 }
 

@@ -215,7 +215,8 @@ def test_wishes_that_cannot_be():
         if "5" in wish or "/2" in wish:
             assert plan_of((1, 56, 56, 64), (3, 3, 64, 64), algorithm=wish) == ["direct"]
     with pytest.raises(
-        ValueError, match=r'algorithm is "fft", expected "direct" or "winograd " and one of F'
+        ValueError,
+        match=r'algorithm is "fft", expected "direct", "strassen" or "winograd " and one of F',
     ):
         plan_of((1, 8, 8, 6), (3, 3, 6, 4), algorithm="fft")
 

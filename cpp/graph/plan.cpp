@@ -72,7 +72,8 @@ void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const
     if (!node.outputs.empty()) planned.shape = graph.value(node.outputs[0]).type.shape;
     for (int in : node.inputs) {
       if (in == kNone || !stable[in]) continue;
-      const bool packed = std::any_of(requests.begin(), requests.end(), [&](auto& r) { return r.value == in; });
+      const bool packed =
+          std::any_of(requests.begin(), requests.end(), [&](auto& r) { return r.value == in || r.scale == in; });
       if (!packed || std::count(node.inputs.begin(), node.inputs.end(), in) > 1) preparation_->keep_value(in);
     }
     for (PackRequest& request : requests) {
@@ -239,7 +240,9 @@ void Plan::run_step(const PlannedStep& s, RunContext& context, std::byte* arena)
   if (!s.step.run) return;
   for (int p : s.packs) {
     const Pack& pack = packs_[p];
-    if (pack.item == kNone) pack.request.pack(context.values_[pack.request.value], arena + pack.offset);
+    const PackRequest& r = pack.request;
+    if (pack.item == kNone)
+      r.pack(context.values_[r.value], r.scale == kNone ? nullptr : context.values_[r.scale], arena + pack.offset);
   }
   context.workspace_ = arena + s.workspace_offset;
   s.step.execute(context);

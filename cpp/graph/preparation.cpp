@@ -142,17 +142,22 @@ void Preparation::add_step(const Node& node, Step step, std::vector<PackRequest>
 
 int Preparation::add_pack(PackRequest request) {
   static std::atomic<std::uint64_t> unshared{0};
-  const Place& place = places_[request.value];
+  const Place none, &place = places_[request.value], &scale = request.scale == kNone ? none : places_[request.scale];
   std::string key = request.key.empty() ? "unshared " + std::to_string(++unshared) : "pack " + text_key(request.key);
   // Packing sees bytes, not shapes; a small constant's are told by its type.
   key += " " + std::to_string(request.bytes) + " " + type_key(request.value) + place.key;
+  if (request.scale != kNone) key += " " + type_key(request.scale) + scale.key;
+  std::vector<int> depends = place.depends;
+  merge(depends, scale.depends);
   bool made = false;
-  const int item = item_for(std::move(key), request.bytes, place.depends, made);
+  const int item = item_for(std::move(key), request.bytes, depends, made);
   if (!made) return item;
   Action action;
   action.outputs = {item};
-  if (place.item != kNone) action.inputs = {place.item};
-  if (place.variable) action.read = {place.variable};
+  for (const Place* p : {&place, &scale}) {
+    if (p->item != kNone) merge(action.inputs, {p->item});
+    if (p->variable) action.read.push_back(p->variable);
+  }
   action.pack = std::move(request);
   actions_.push_back(std::move(action));
   return item;
@@ -234,6 +239,26 @@ std::shared_ptr<const PackStore::Snapshot> Preparation::get() {
   return slot_;
 }
 
+// By item, buffers for what is computed for the first time and kept.
+std::vector<std::shared_ptr<Buffer>> Preparation::buffers_to_keep(
+    const std::vector<bool>& run_action, const std::vector<std::shared_ptr<Buffer>>& contents) const {
+  std::vector<int> items;
+  std::vector<std::size_t> sizes;
+  {
+    Section section(section_mutex());
+    for (std::size_t a = 0; a < actions_.size(); ++a) {
+      if (!run_action[a]) continue;
+      for (int out : actions_[a].outputs)
+        if (items_[out].keep && !contents[out] && !items_[out].entry->contents) items.push_back(out);
+    }
+  }
+  for (int item : items) sizes.push_back(items_[item].bytes);
+  std::vector<Buffer> made = Buffer::together(sizes);
+  std::vector<std::shared_ptr<Buffer>> buffers(items_.size());
+  for (std::size_t i = 0; i < items.size(); ++i) buffers[items[i]] = std::make_shared<Buffer>(std::move(made[i]));
+  return buffers;
+}
+
 void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> readers,
                           const std::vector<std::uint64_t>& versions, std::vector<std::shared_ptr<Buffer>>& contents) {
   Memory memory;
@@ -267,6 +292,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
     }
     return buffer;
   };
+  std::vector<std::shared_ptr<Buffer>> kept = buffers_to_keep(run_action, contents);
   for (std::size_t a = 0; a < actions_.size(); ++a) {
     if (!run_action[a]) continue;
     const Action& action = actions_[a];
@@ -290,7 +316,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
           contents[out] = std::move(old);
         }
       }
-      if (!contents[out]) contents[out] = fresh_buffer(item);
+      if (!contents[out]) contents[out] = kept[out] ? std::move(kept[out]) : fresh_buffer(item);
       lies(out, *contents[out]);
       fresh.push_back(out);
     }
@@ -313,7 +339,9 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
 
 void Preparation::run(const Action& action, Memory& memory) const {
   if (!action.step.run) {
-    action.pack.pack(memory.values[action.pack.value], memory.items[action.outputs[0]]);
+    const PackRequest& p = action.pack;
+    p.pack(memory.values[p.value], p.scale == kNone ? nullptr : memory.values[p.scale],
+           memory.items[action.outputs[0]]);
     return;
   }
   const std::size_t scratch = scratch_ * static_cast<std::size_t>(num_threads());

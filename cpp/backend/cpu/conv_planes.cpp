@@ -243,6 +243,11 @@ bool prefers(const PlanContext& c, const ConvPass& p) {
 ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered) {
   ChannelsFirst chosen;
   chosen.weights = offered.weights && c.attrs().integer("groups", 1) == 1;
+  if (c.stable(c.in(1))) {  // scaled, perhaps: only where pack_channels_first packs them
+    const Shape& w = c.in_shape(1);
+    chosen.weights = chosen.weights && w[2] > 1 && w[0] * w[1] <= kMostTaps;
+    return chosen;
+  }
   if (!offered.input || !offered.weights || !offered.output || !chosen.weights) return chosen;
   const ConvPass pass = forward_pass(c);
   const bool all = c.dtype() == DType::f32 ? prefers<float>(c, pass) : prefers<double>(c, pass);

@@ -19,6 +19,7 @@ OTHERS = [isa for isa in core.config()["isas_supported"] if isa != core.config()
         "test_concat.py",
         "test_depthwise.py",
         "test_fusion.py",
+        "test_layout.py",
         "test_narrow.py",
         "test_operators.py",
         "test_winograd.py",

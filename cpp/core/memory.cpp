@@ -22,35 +22,17 @@ namespace {
 constexpr std::size_t kMapThreshold = std::size_t{1} << 17;
 constexpr std::size_t kHugeThreshold = std::size_t{1} << 22;
 
-constexpr std::size_t kPage = 4096, kHugePage = std::size_t{1} << 21;
-
-std::size_t round_up(std::size_t n, std::size_t unit) { return (n + unit - 1) / unit * unit; }
-std::size_t map_size(std::size_t bytes) { return round_up(bytes, kPage); }
-std::size_t address(const void* data) { return reinterpret_cast<std::uintptr_t>(data); }
-
-// Whole pages whose contents nobody needs, or that are a file's. A hint: its failure changes nothing.
-void forget([[maybe_unused]] void* pages, [[maybe_unused]] std::size_t bytes) {
-#if defined(__linux__)
-  madvise(pages, bytes, MADV_DONTNEED);
-#endif
-}
+std::size_t map_size(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
 }  // namespace
 
 Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
 #if defined(__linux__)
   if (bytes >= kMapThreshold) {
-    // Huge pages begin at multiples of their size.
-    const std::size_t more = bytes >= kHugeThreshold ? kHugePage - kPage : 0, mapped = map_size(bytes) + more;
-    void* p = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* p = mmap(nullptr, map_size(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
+    if (bytes >= kHugeThreshold) madvise(p, map_size(bytes), MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(p);
-    if (!more) return;
-    const std::size_t before = round_up(address(p), kHugePage) - address(p), after = more - before;
-    data_ += before;
-    if (before) munmap(p, before);
-    if (after) munmap(data_ + map_size(bytes), after);
-    madvise(data_, map_size(bytes), MADV_HUGEPAGE);
     return;
   }
 #endif
@@ -59,42 +41,16 @@ Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
-      bytes_(std::exchange(other.bytes_, 0)),
-      whole_(std::move(other.whole_)) {}
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
-  std::swap(whole_, other.whole_);
   return *this;
-}
-
-std::vector<Buffer> Buffer::together(const std::vector<std::size_t>& sizes) {
-  std::vector<Buffer> parts(sizes.size());
-  std::size_t bytes = 0;
-  for (std::size_t size : sizes) bytes += round_up(size, kAlignment);
-  if (bytes < kHugeThreshold) {
-    for (std::size_t i = 0; i < sizes.size(); ++i) parts[i] = Buffer(sizes[i]);
-    return parts;
-  }
-  const auto whole = std::make_shared<const Buffer>(bytes);
-  std::byte* at = whole->data();
-  for (std::size_t i = 0; i < sizes.size(); at += round_up(sizes[i], kAlignment), ++i) {
-    parts[i].data_ = at;
-    parts[i].bytes_ = sizes[i];
-    parts[i].whole_ = whole;
-  }
-  return parts;
 }
 
 Buffer::~Buffer() {
   if (!data_) return;
-  if (whole_) {
-    const std::size_t begin = round_up(address(data_), kPage), end = address(data_ + bytes_) / kPage * kPage;
-    if (begin < end) forget(data_ + (begin - address(data_)), end - begin);
-    return;
-  }
 #if defined(__linux__)
   if (bytes_ >= kMapThreshold) {
     munmap(data_, map_size(bytes_));
@@ -104,10 +60,14 @@ Buffer::~Buffer() {
   ::operator delete(data_, std::align_val_t{kAlignment});
 }
 
-void release_pages(const void* data, std::size_t bytes) {
-  if (bytes < 16 * kPage) return;
-  const std::size_t begin = address(data) / kPage * kPage, end = round_up(address(data) + bytes, kPage);
-  forget(reinterpret_cast<void*>(begin), end - begin);
+void release_pages([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+  constexpr std::uintptr_t page = 4096;
+  if (bytes < 16 * page) return;
+  const auto begin = reinterpret_cast<std::uintptr_t>(data) & ~(page - 1);
+  const auto end = (reinterpret_cast<std::uintptr_t>(data) + bytes + page - 1) & ~(page - 1);
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint: its failure changes nothing
+#endif
 }
 
 struct ArenaPool::State {  // guarded by section_mutex()

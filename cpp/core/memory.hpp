@@ -2,7 +2,6 @@
 #pragma once
 #include <cstddef>
 #include <memory>
-#include <vector>
 
 namespace fastconv {
 
@@ -16,16 +15,12 @@ class Buffer {
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
-  // Buffers of these sizes in one piece of memory: the pages of small ones would cost more than what is done with them.
-  // The memory of each goes back to the system on its own, but for pages that it shares with neighbours.
-  static std::vector<Buffer> together(const std::vector<std::size_t>& sizes);
   std::byte* data() const { return data_; }
   std::size_t size() const { return bytes_; }
 
  private:
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
-  std::shared_ptr<const Buffer> whole_;  // that it is a part of
 };
 
 // Takes the pages of a file that is mapped for reading out of this process's memory; the next read maps them again.

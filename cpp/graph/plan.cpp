@@ -287,6 +287,16 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   }
   for (const Copy& c : copies_)
     if (c.bytes) std::memcpy(outputs[c.output], values[c.value], c.bytes);
+  move_to_huge_pages(*prepared);
+}
+
+// What runs again will run often. One large pack a run: it takes a millisecond, or many where the system is short of
+// them.
+void Plan::move_to_huge_pages(const PackStore::Snapshot& prepared) {
+  const std::size_t n = prepared.contents.size();
+  if (moved_.load(std::memory_order_relaxed) > n) return;
+  std::size_t at = moved_++;
+  while (at > 0 && at <= n && !(prepared.contents[at - 1] && prepared.contents[at - 1]->make_huge())) at = moved_++;
 }
 
 void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {

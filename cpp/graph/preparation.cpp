@@ -239,26 +239,6 @@ std::shared_ptr<const PackStore::Snapshot> Preparation::get() {
   return slot_;
 }
 
-// By item, buffers for what is computed for the first time and kept.
-std::vector<std::shared_ptr<Buffer>> Preparation::buffers_to_keep(
-    const std::vector<bool>& run_action, const std::vector<std::shared_ptr<Buffer>>& contents) const {
-  std::vector<int> items;
-  std::vector<std::size_t> sizes;
-  {
-    Section section(section_mutex());
-    for (std::size_t a = 0; a < actions_.size(); ++a) {
-      if (!run_action[a]) continue;
-      for (int out : actions_[a].outputs)
-        if (items_[out].keep && !contents[out] && !items_[out].entry->contents) items.push_back(out);
-    }
-  }
-  for (int item : items) sizes.push_back(items_[item].bytes);
-  std::vector<Buffer> made = Buffer::together(sizes);
-  std::vector<std::shared_ptr<Buffer>> buffers(items_.size());
-  for (std::size_t i = 0; i < items.size(); ++i) buffers[items[i]] = std::make_shared<Buffer>(std::move(made[i]));
-  return buffers;
-}
-
 void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> readers,
                           const std::vector<std::uint64_t>& versions, std::vector<std::shared_ptr<Buffer>>& contents) {
   Memory memory;
@@ -279,6 +259,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
     if (contents[item] && contents[item].use_count() == 1) idle.push_back(contents[item]);
     contents[item].reset();
   };
+  // In small pages: huge ones may be memory that a virtual machine's host must find first, which takes far longer.
   const auto fresh_buffer = [&](const Item& item) {
     const auto fits = [&](const auto& buffer) { return buffer->size() >= item.bytes; };
     const auto found = item.keep ? idle.end() : std::find_if(idle.begin(), idle.end(), fits);
@@ -288,11 +269,15 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
       idle.erase(found);
     } else {
       if (!item.keep && !idle.empty()) idle.pop_back();  // too small
-      buffer = std::make_shared<Buffer>(item.bytes);
+      buffer = std::make_shared<Buffer>(item.bytes, Pages::small);
+      constexpr std::size_t piece = std::size_t{1} << 20;
+      parallel_for(static_cast<std::int64_t>((item.bytes + piece - 1) / piece), [&](std::int64_t i, int) {
+        const std::size_t begin = static_cast<std::size_t>(i) * piece;
+        buffer->populate(begin, std::min(begin + piece, item.bytes));
+      });
     }
     return buffer;
   };
-  std::vector<std::shared_ptr<Buffer>> kept = buffers_to_keep(run_action, contents);
   for (std::size_t a = 0; a < actions_.size(); ++a) {
     if (!run_action[a]) continue;
     const Action& action = actions_[a];
@@ -316,7 +301,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
           contents[out] = std::move(old);
         }
       }
-      if (!contents[out]) contents[out] = kept[out] ? std::move(kept[out]) : fresh_buffer(item);
+      if (!contents[out]) contents[out] = fresh_buffer(item);
       lies(out, *contents[out]);
       fresh.push_back(out);
     }

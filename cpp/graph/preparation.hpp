@@ -62,8 +62,6 @@ class Preparation {
   std::uint64_t version(const std::vector<int>& depends) const;
   void compute(const std::vector<bool>& run_action, std::vector<int> readers,
                const std::vector<std::uint64_t>& versions, std::vector<std::shared_ptr<Buffer>>& contents);
-  std::vector<std::shared_ptr<Buffer>> buffers_to_keep(const std::vector<bool>& run_action,
-                                                       const std::vector<std::shared_ptr<Buffer>>& contents) const;
   void run(const Action& action, Memory& memory) const;
   std::string type_key(int value) const;
 

@@ -129,13 +129,12 @@ struct ChannelBlock {
 };
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
 
-// Packs a block of weights that lie channels first (OIHW): to[tap * tap_step + r * columns + channel] for n input
-// channels r; zeros where there are fewer channels than columns. False where the weights lie otherwise, or have more
-// taps. `scale` (or null): w_scale from the block's first channel on.
-constexpr std::int64_t kMostTaps = 144;
+// Transposes a block of weights that lie channels first (OIHW): to[r][tap][columns] for n input channels r; zeros where
+// there are fewer channels than columns. False where the weights lie otherwise. `scale` (or null): w_scale from the
+// block's first channel on.
 template <class T>
-bool pack_channels_first(const ConvPass& p, const Phase& phase, const T* w, const T* scale, std::int64_t channels,
-                         std::int64_t n, std::int64_t columns, T* to, std::int64_t tap_step);
+bool transpose_weights(const ConvPass& p, const Phase& phase, const T* w, const T* scale, std::int64_t channels,
+                       std::int64_t n, std::int64_t columns, T* to);
 // Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much
 // or where all the layer's weights stay there anyway.
 inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_bytes) {

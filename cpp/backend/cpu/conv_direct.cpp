@@ -1,5 +1,6 @@
 // Direct convolution: drives the conv_row kernel over images, rows and groups of output channels.
 #include <algorithm>
+#include <memory>
 
 #include "backend/cpu/conv.hpp"
 
@@ -138,9 +139,25 @@ class Direct {
   static std::int64_t taps(const PhasePlan& q) { return q.phase.h.taps * q.phase.w.taps; }
   std::int64_t group_packed(const PhasePlan& q) const { return taps(q) * in_ * group_vectors_ * table_.width; }
 
+  bool pack_channels_first(const PhasePlan& q, const ChannelBlock& b, const T* w, const T* scale, T* to) const {
+    const std::int64_t columns = std::int64_t{b.vectors} * table_.width, all = taps(q);
+    if (all == 1) return transpose_weights(p_, q.phase, w, scale, b.channels, in_, columns, to);
+    const std::int64_t most = std::max<std::int64_t>(144 / std::max<std::int64_t>(all, 1), 1);  // rows stay in L1
+    const std::unique_ptr<T[]> rows(new T[static_cast<std::size_t>(most * all * columns)]);
+    for (std::int64_t first = 0; first < in_; first += most) {
+      const std::int64_t n = std::min(most, in_ - first);
+      if (!transpose_weights(p_, q.phase, w + first * all, scale, b.channels, n, columns, rows.get())) return false;
+      const T* from = rows.get();
+      for (std::int64_t r = first; r < first + n; ++r)
+        for (std::int64_t t = 0; t < all; ++t, from += columns)
+          std::copy_n(from, columns, to + (t * in_ + r) * columns);
+    }
+    return true;
+  }
+
   void pack_block(const PhasePlan& q, const ChannelBlock& b, const T* w, const T* scale, T* to) const {
     const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
-    if (pack_channels_first(p_, q.phase, w, scale, b.channels, in_, columns, to, in_ * columns)) return;
+    if (pack_channels_first(q, b, w, scale, to)) return;
     for (std::int64_t i = 0; i < q.phase.h.taps; ++i)
       for (std::int64_t j = 0; j < q.phase.w.taps; ++j) {
         const T* from =

@@ -243,9 +243,8 @@ bool prefers(const PlanContext& c, const ConvPass& p) {
 ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered) {
   ChannelsFirst chosen;
   chosen.weights = offered.weights && c.attrs().integer("groups", 1) == 1;
-  if (c.stable(c.in(1))) {  // scaled, perhaps: only where pack_channels_first packs them
-    const Shape& w = c.in_shape(1);
-    chosen.weights = chosen.weights && w[2] > 1 && w[0] * w[1] <= kMostTaps;
+  if (c.stable(c.in(1))) {
+    chosen.weights = chosen.weights && c.in_shape(1)[2] > 1;  // plan_narrow knows no scale
     return chosen;
   }
   if (!offered.input || !offered.weights || !offered.output || !chosen.weights) return chosen;

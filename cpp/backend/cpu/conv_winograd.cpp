@@ -120,7 +120,7 @@ class Winograd {
              kernels);
       WinogradWeightsArgs<float> a{};
       a.size = size_;
-      a.w = kernels, a.w_tap = n * columns, a.run = n * columns;
+      a.w = kernels, a.count = n, a.run = columns;
       a.u = to + (g.packed * s_.weights + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
       a.u_plane = p_.in_c * g.columns;
       table_.winograd_weights(a);
@@ -154,23 +154,24 @@ class Winograd {
     return value == kNone ? nullptr : context.data<const float>(value);
   }
 
-  // to[tap][input channel][column], in the order in which the taps read the input.
+  // to[input channel][tap][column], taps in the order in which they read the input.
   void gather(const float* w, const float* scale, std::int64_t n, std::int64_t channels, std::int64_t columns,
               float* to) const {
     const Phase& q = p_.phases[0];
-    if (pack_channels_first(p_, q, w, scale, channels, n, columns, to, n * columns)) return;
+    if (transpose_weights(p_, q, w, scale, channels, n, columns, to)) return;
+    const std::int64_t step = columns * size_.taps * size_.taps;
     for (std::int64_t i = 0; i < size_.taps; ++i)
-      for (std::int64_t j = 0; j < size_.taps; ++j, to += n * columns) {
+      for (std::int64_t j = 0; j < size_.taps; ++j, to += columns) {
         const float* from = w + (q.h.k0 + i * q.h.k_step) * p_.w_kh + (q.w.k0 + j * q.w.k_step) * p_.w_kw;
         if (p_.w_out == 1) {
           for (std::int64_t r = 0; r < n; ++r) {
-            std::copy_n(from + r * p_.w_in, channels, to + r * columns);
-            std::fill(to + r * columns + channels, to + (r + 1) * columns, 0.f);
+            std::copy_n(from + r * p_.w_in, channels, to + r * step);
+            std::fill(to + r * step + channels, to + r * step + columns, 0.f);
           }
         } else {
           for (std::int64_t o = 0; o < columns; ++o)
             for (std::int64_t r = 0; r < n; ++r)
-              to[r * columns + o] = o < channels ? from[o * p_.w_out + r * p_.w_in] : 0.f;
+              to[r * step + o] = o < channels ? from[o * p_.w_out + r * p_.w_in] : 0.f;
         }
       }
   }

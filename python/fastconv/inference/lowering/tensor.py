@@ -146,7 +146,7 @@ class CoreGraph:
         if array.nbytes > _SMALL and not any(array.strides):
             number = self.core.constant(np.array(array.flat[0]))
             return self.emit("broadcast_to", [number], shape=list(array.shape))
-        return self.core.constant(np.require(array, requirements=["C", "A"]))
+        return self.core.constant(array)
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         tensor = Tensor(self, shape, dtype, name)

@@ -60,9 +60,10 @@ struct Step {
 struct PackRequest {
   int value;
   std::size_t bytes;
-  std::function<void(const void* from, void* to)> pack;
-  // All that the packed bytes depend on but the value, so that plans can share them; empty: they do not.
+  std::function<void(const void* from, const void* scale, void* to)> pack;
+  // All that the packed bytes depend on but the values, so that plans can share them; empty: they do not.
   std::string key = {};
+  int scale = kNone;  // another value that packing reads
 };
 
 // What a plan asks of its algorithms.

@@ -23,15 +23,20 @@ constexpr std::size_t kMapThreshold = std::size_t{1} << 17;
 constexpr std::size_t kHugeThreshold = std::size_t{1} << 22;
 
 std::size_t map_size(std::size_t bytes) { return (bytes + 4095) & ~std::size_t{4095}; }
+
+#if defined(__linux__)
+// As in <linux/mman.h>, which may be older than the kernel. Hints: their failure changes nothing.
+constexpr int kPopulateWrite = 23, kCollapse = 25;
+#endif
 }  // namespace
 
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
+Buffer::Buffer(std::size_t bytes, [[maybe_unused]] Pages pages) : bytes_(bytes) {
   if (bytes == 0) return;
 #if defined(__linux__)
   if (bytes >= kMapThreshold) {
     void* p = mmap(nullptr, map_size(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
-    if (bytes >= kHugeThreshold) madvise(p, map_size(bytes), MADV_HUGEPAGE);
+    if (pages == Pages::huge && bytes >= kHugeThreshold) madvise(p, map_size(bytes), MADV_HUGEPAGE);
     data_ = static_cast<std::byte*>(p);
     return;
   }
@@ -58,6 +63,23 @@ Buffer::~Buffer() {
   }
 #endif
   ::operator delete(data_, std::align_val_t{kAlignment});
+}
+
+void Buffer::populate([[maybe_unused]] std::size_t begin, [[maybe_unused]] std::size_t end) const {
+#if defined(__linux__)
+  if (bytes_ < kMapThreshold) return;
+  begin = begin & ~std::size_t{4095}, end = map_size(end);
+  madvise(data_ + begin, end - begin, kPopulateWrite);
+#endif
+}
+
+bool Buffer::make_huge() const {
+  if (bytes_ < kHugeThreshold) return false;
+#if defined(__linux__)
+  madvise(data_, map_size(bytes_), MADV_HUGEPAGE);
+  madvise(data_, map_size(bytes_), kCollapse);
+#endif
+  return true;
 }
 
 void release_pages([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t bytes) {

@@ -7,16 +7,23 @@ namespace fastconv {
 
 constexpr std::size_t kAlignment = 64;
 
+enum class Pages { huge, small };
+
 // Owns 64-byte aligned memory, zeroed by the operating system or here. Throws std::bad_alloc.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t bytes);
+  explicit Buffer(std::size_t bytes, Pages pages = Pages::huge);  // huge: where there is enough of it
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   ~Buffer();
   std::byte* data() const { return data_; }
   std::size_t size() const { return bytes_; }
+  // Takes the pages of [begin, end) from the system at once: a fault for each costs more.
+  void populate(std::size_t begin, std::size_t end) const;
+  // Moves a large one from small pages to huge ones, where the system can; false for a small one. Others may read it
+  // meanwhile.
+  bool make_huge() const;
 
  private:
   std::byte* data_ = nullptr;

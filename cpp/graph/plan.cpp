@@ -72,7 +72,8 @@ void Plan::plan_nodes(const Graph& graph, const std::vector<bool>& stable, const
     if (!node.outputs.empty()) planned.shape = graph.value(node.outputs[0]).type.shape;
     for (int in : node.inputs) {
       if (in == kNone || !stable[in]) continue;
-      const bool packed = std::any_of(requests.begin(), requests.end(), [&](auto& r) { return r.value == in; });
+      const bool packed =
+          std::any_of(requests.begin(), requests.end(), [&](auto& r) { return r.value == in || r.scale == in; });
       if (!packed || std::count(node.inputs.begin(), node.inputs.end(), in) > 1) preparation_->keep_value(in);
     }
     for (PackRequest& request : requests) {
@@ -239,7 +240,9 @@ void Plan::run_step(const PlannedStep& s, RunContext& context, std::byte* arena)
   if (!s.step.run) return;
   for (int p : s.packs) {
     const Pack& pack = packs_[p];
-    if (pack.item == kNone) pack.request.pack(context.values_[pack.request.value], arena + pack.offset);
+    const PackRequest& r = pack.request;
+    if (pack.item == kNone)
+      r.pack(context.values_[r.value], r.scale == kNone ? nullptr : context.values_[r.scale], arena + pack.offset);
   }
   context.workspace_ = arena + s.workspace_offset;
   s.step.execute(context);
@@ -289,6 +292,16 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   });
   for (const Copy& c : copies_)
     if (c.bytes) std::memcpy(outputs[c.output], values[c.value], c.bytes);
+  move_to_huge_pages(*prepared);
+}
+
+// What runs again will run often. One large pack a run: it takes a millisecond, or many where the system is short of
+// them.
+void Plan::move_to_huge_pages(const PackStore::Snapshot& prepared) {
+  const std::size_t n = prepared.contents.size();
+  if (moved_.load(std::memory_order_relaxed) > n) return;
+  std::size_t at = moved_++;
+  while (at > 0 && at <= n && !(prepared.contents[at - 1] && prepared.contents[at - 1]->make_huge())) at = moved_++;
 }
 
 void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {

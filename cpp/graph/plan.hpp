@@ -1,6 +1,7 @@
 // A plan: a graph made ready to run. Algorithms are chosen, weights packed, memory assigned. Immutable but for the
 // prepared values, which follow the versions of their variables; many threads may run one plan at once.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -81,6 +82,7 @@ class Plan {
   void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
                   const PlanOptions& options, const Placement& placement, std::vector<std::size_t>& run_nodes);
   void place_stable(const Graph& graph, const std::vector<bool>& stable);
+  void move_to_huge_pages(const PackStore::Snapshot& prepared);
   void run_step(const PlannedStep& step, RunContext& context, std::byte* arena) const;
   std::vector<void*> locate(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::byte* arena,
                             const PackStore::Snapshot& prepared) const;
@@ -103,6 +105,7 @@ class Plan {
   std::vector<std::string> input_names_;
   double seconds_ = 0;  // of the steps, roughly
   std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
+  std::atomic<std::size_t> moved_{0};  // prepared contents that were looked at for huge pages, 1 for the first run
   LongMutex alone_;
 };
 

@@ -142,17 +142,22 @@ void Preparation::add_step(const Node& node, Step step, std::vector<PackRequest>
 
 int Preparation::add_pack(PackRequest request) {
   static std::atomic<std::uint64_t> unshared{0};
-  const Place& place = places_[request.value];
+  const Place none, &place = places_[request.value], &scale = request.scale == kNone ? none : places_[request.scale];
   std::string key = request.key.empty() ? "unshared " + std::to_string(++unshared) : "pack " + text_key(request.key);
   // Packing sees bytes, not shapes; a small constant's are told by its type.
   key += " " + std::to_string(request.bytes) + " " + type_key(request.value) + place.key;
+  if (request.scale != kNone) key += " " + type_key(request.scale) + scale.key;
+  std::vector<int> depends = place.depends;
+  merge(depends, scale.depends);
   bool made = false;
-  const int item = item_for(std::move(key), request.bytes, place.depends, made);
+  const int item = item_for(std::move(key), request.bytes, depends, made);
   if (!made) return item;
   Action action;
   action.outputs = {item};
-  if (place.item != kNone) action.inputs = {place.item};
-  if (place.variable) action.read = {place.variable};
+  for (const Place* p : {&place, &scale}) {
+    if (p->item != kNone) merge(action.inputs, {p->item});
+    if (p->variable) action.read.push_back(p->variable);
+  }
   action.pack = std::move(request);
   actions_.push_back(std::move(action));
   return item;
@@ -254,6 +259,7 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
     if (contents[item] && contents[item].use_count() == 1) idle.push_back(contents[item]);
     contents[item].reset();
   };
+  // In small pages: huge ones may be memory that a virtual machine's host must find first, which takes far longer.
   const auto fresh_buffer = [&](const Item& item) {
     const auto fits = [&](const auto& buffer) { return buffer->size() >= item.bytes; };
     const auto found = item.keep ? idle.end() : std::find_if(idle.begin(), idle.end(), fits);
@@ -263,7 +269,12 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
       idle.erase(found);
     } else {
       if (!item.keep && !idle.empty()) idle.pop_back();  // too small
-      buffer = std::make_shared<Buffer>(item.bytes);
+      buffer = std::make_shared<Buffer>(item.bytes, Pages::small);
+      constexpr std::size_t piece = std::size_t{1} << 20;
+      parallel_for(static_cast<std::int64_t>((item.bytes + piece - 1) / piece), [&](std::int64_t i, int) {
+        const std::size_t begin = static_cast<std::size_t>(i) * piece;
+        buffer->populate(begin, std::min(begin + piece, item.bytes));
+      });
     }
     return buffer;
   };
@@ -313,7 +324,9 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
 
 void Preparation::run(const Action& action, Memory& memory) const {
   if (!action.step.run) {
-    action.pack.pack(memory.values[action.pack.value], memory.items[action.outputs[0]]);
+    const PackRequest& p = action.pack;
+    p.pack(memory.values[p.value], p.scale == kNone ? nullptr : memory.values[p.scale],
+           memory.items[action.outputs[0]]);
     return;
   }
   const std::size_t scratch = scratch_ * static_cast<std::size_t>(num_threads());

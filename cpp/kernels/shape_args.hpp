@@ -3,13 +3,15 @@
 
 namespace fastconv {
 
-// y[c * y_row + r] = x[r * x_row + c]; moves bits only, so doubles stand for any 8 bytes.
+// y[c * y_row + r] = x[r * x_row + c], times scale[r] if there is one; without, bits are moved, so doubles stand for
+// any 8 bytes.
 template <class T>
 struct TransposeArgs {
   const T* x;
   T* y;
   std::int64_t rows, columns;
   std::int64_t x_row, y_row;
+  const T* scale = nullptr;
 };
 
 // y[3 * i + c] = x[c * x_plane + i] for three planes.

@@ -265,20 +265,23 @@ template <class L, int R, class T>
 FASTCONV_NOINLINE void weights_run(const WinogradWeightsArgs<T>& a) {
   using VT = Vec<T>;
   constexpr int U = L::U;
-  for (std::int64_t c = 0; c < a.run; c += VT::width) {
-    VT t[U][R];
-    FASTCONV_UNROLL for (int j = 0; j < R; ++j) {
-      VT d[R], e[U];
-      FASTCONV_UNROLL for (int i = 0; i < R; ++i) d[i] = VT::load(a.w + (R * i + j) * a.w_tap + c);
-      L::weights(d, e);
-      FASTCONV_UNROLL for (int i = 0; i < U; ++i) t[i][j] = e[i];
+  const T* w = a.w;
+  T* u = a.u;
+  for (std::int64_t k = 0; k < a.count; ++k, w += R * R * a.run, u += a.run)
+    for (std::int64_t c = 0; c < a.run; c += VT::width) {
+      VT t[U][R];
+      FASTCONV_UNROLL for (int j = 0; j < R; ++j) {
+        VT d[R], e[U];
+        FASTCONV_UNROLL for (int i = 0; i < R; ++i) d[i] = VT::load(w + (R * i + j) * a.run + c);
+        L::weights(d, e);
+        FASTCONV_UNROLL for (int i = 0; i < U; ++i) t[i][j] = e[i];
+      }
+      FASTCONV_UNROLL for (int i = 0; i < U; ++i) {
+        VT e[U];
+        L::weights(t[i], e);
+        FASTCONV_UNROLL for (int j = 0; j < U; ++j) e[j].store(u + (i * U + j) * a.u_plane + c);
+      }
     }
-    FASTCONV_UNROLL for (int i = 0; i < U; ++i) {
-      VT e[U];
-      L::weights(t[i], e);
-      FASTCONV_UNROLL for (int j = 0; j < U; ++j) e[j].store(a.u + (i * U + j) * a.u_plane + c);
-    }
-  }
 }
 
 template <int M_, int R_, int S_>

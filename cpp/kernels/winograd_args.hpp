@@ -45,13 +45,13 @@ struct WinogradOutputArgs {
   T lo, hi;
 };
 
-// u[plane][e] = (G w G')[plane] for `run` kernels w[tap][e], tap = taps * row + column; run is whole vectors.
+// u[plane][i][e] = (G w[i] G')[plane] for `count` times `run` kernels w[i][tap][e], tap = taps * row + column, densely
+// but for u's planes; run is whole vectors.
 template <class T>
 struct WinogradWeightsArgs {
   WinogradSize size;
   const T* w;
-  std::int64_t w_tap;
-  std::int64_t run;
+  std::int64_t count, run;
   T* u;
   std::int64_t u_plane;
 };

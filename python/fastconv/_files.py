@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT = "fastconv"
 
 
 def cache_folder() -> Path:
     """Return fastconv's folder in the user's cache, which need not exist yet."""
+    from pathlib import Path
+
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -32,6 +36,8 @@ def write_atomically(path, data) -> None:
         path: path of the file; its folder must exist.
         data: bytes, or an iterable of pieces (bytes, memoryviews), which are written in turn.
     """
+    import tempfile  # with all it needs, a good part of what loading a model costs
+
     path = os.fspath(path)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):

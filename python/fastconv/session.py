@@ -14,7 +14,6 @@ import numpy as np
 from fastconv import _runtime
 from fastconv.inference.model import ModelGraph, ValueInfo
 from fastconv.inference.network import Need, Network, Plan
-from fastconv.inference.tuning import Tuner
 
 if TYPE_CHECKING:
     from fastconv.inference.summary import Summary
@@ -121,7 +120,11 @@ class InferenceSession:
         self._max_plans = max_plans
         if not isinstance(tune, bool):
             raise TypeError(f"tune is {tune!r}, expected True or False")
-        tuner = Tuner(self._threads) if tune else None
+        tuner = None
+        if tune:
+            from fastconv.inference.tuning import Tuner
+
+            tuner = Tuner(self._threads)
         self._network = Network(_read(path_or_bytes), precision == "strict", tuner)
         model = self._network.model
         self._inputs = {info.name: info for info in model.inputs}

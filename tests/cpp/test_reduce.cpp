@@ -76,12 +76,15 @@ void test_transpose(const KernelTable<T>& table) {
     const std::int64_t rows = random_int(1, 40), columns = random_int(1, 40);
     const std::int64_t x_row = columns + random_int(0, 3), y_row = rows + random_int(0, 3);
     Guarded<T> x((rows - 1) * x_row + columns), y((columns - 1) * y_row + rows);
-    fill_random(x);
+    Guarded<T> scale(rows);
+    fill_random(x), fill_random(scale);
+    const bool scaled = i % 2;
     for (std::int64_t k = 0; k < y.size(); ++k) y[k] = -1;
-    table.transpose({x.data(), y.data(), rows, columns, x_row, y_row});
+    table.transpose({x.data(), y.data(), rows, columns, x_row, y_row, scaled ? scale.data() : nullptr});
     bool good = true;
     for (std::int64_t c = 0; c < columns; ++c) {
-      for (std::int64_t r = 0; r < rows; ++r) good = good && y[c * y_row + r] == x[r * x_row + c];
+      for (std::int64_t r = 0; r < rows; ++r)
+        good = good && y[c * y_row + r] == x[r * x_row + c] * (scaled ? scale[r] : T(1));
       for (std::int64_t r = rows; r < y_row && c + 1 < columns; ++r) good = good && y[c * y_row + r] == -1;
     }
     check(good, "transpose of " + std::to_string(rows) + " x " + std::to_string(columns));

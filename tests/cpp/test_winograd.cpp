@@ -162,9 +162,9 @@ void test_winograd_weights(const KernelTable<T>& table) {
     a.size = kSizes[round % std::size(kSizes)];
     const std::int64_t m = a.size.m, taps = a.size.taps, stride = a.size.stride, alpha = a.size.alpha();
     const std::int64_t planes = alpha * alpha, weights = a.size.weights();
-    a.run = table.width * random_int(1, 5);
-    a.w_tap = a.run + random_int(0, 3), a.u_plane = a.run + random_int(0, 3);
-    Guarded<T> w((taps * taps - 1) * a.w_tap + a.run), u((weights * weights - 1) * a.u_plane + a.run);
+    a.run = table.width * random_int(1, 5), a.count = random_int(1, 3);
+    a.u_plane = a.count * a.run + random_int(0, 3);
+    Guarded<T> w(a.count * taps * taps * a.run), u((weights * weights - 1) * a.u_plane + a.count * a.run);
     fill_random(w);
     a.w = w.data(), a.u = u.data();
     table.winograd_weights(a);
@@ -175,12 +175,14 @@ void test_winograd_weights(const KernelTable<T>& table) {
              a.u_plane;
     };
     for (std::int64_t plane = 0; plane < planes; ++plane)
-      for (std::int64_t e = 0; e < a.run; ++e)
+      for (std::int64_t k = 0; k < a.count * a.run; ++k) {
+        const std::int64_t first = k / a.run * taps * taps * a.run + k % a.run;
         check_close(
-            u[weights_of(plane) + e],
+            u[weights_of(plane) + k],
             both_sides(t.weights, static_cast<std::size_t>(plane / alpha), static_cast<std::size_t>(plane % alpha),
-                       [&](auto p, auto q) { return static_cast<double>(w[(taps * p + q) * a.w_tap + e]); }),
+                       [&](auto p, auto q) { return static_cast<double>(w[first + (taps * p + q) * a.run]); }),
             kBound<T>, "winograd_weights");
+      }
 
     // The three together are a convolution.
     const std::int64_t n = table.width;
@@ -200,7 +202,7 @@ void test_winograd_weights(const KernelTable<T>& table) {
           double s = 0;
           for (std::int64_t tap = 0; tap < taps * taps; ++tap)
             s += static_cast<double>(x[((i * stride + tap / taps) * alpha + j * stride + tap % taps) * n + c]) *
-                 static_cast<double>(w[tap * a.w_tap + c]);
+                 static_cast<double>(w[tap * a.run + c]);
           check_close(y[(i * m + j) * n + c], s, 10 * kBound<T>, "winograd");
         }
   }

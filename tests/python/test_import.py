@@ -41,6 +41,15 @@ def test_import_loads_no_submodule():
     assert out.stdout.strip() == f"{expected} []"
 
 
+def test_sessions_load_what_they_need():
+    code = (
+        "import sys, fastconv.session, fastconv.inference.file; "
+        "print([m for m in ('tempfile', 'fastconv.inference.tuning', 'onnx') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_listed_names_exist():
     missing = [n for n in {*dir(fastconv), *fastconv.__all__} if not hasattr(fastconv, n)]
     assert missing == []

@@ -19,7 +19,7 @@ int pack_inverse_deviation(PlanContext& c, std::int64_t channels, double eps) {
   std::int64_t bits = 0;
   std::memcpy(&bits, &eps, sizeof bits);
   return c.pack({c.in(4), static_cast<std::size_t>(channels) * sizeof(T),
-                 [=](const void* from, void* to) {
+                 [=](const void* from, const void*, void* to) {
                    for (std::int64_t i = 0; i < channels; ++i)
                      static_cast<T*>(to)[i] = T(1) / std::sqrt(static_cast<const T*>(from)[i] + static_cast<T>(eps));
                  },

@@ -195,7 +195,7 @@ ConvPass forward_pass(const PlanContext& c) {
     p.w_kh = w[1], p.w_kw = 1, p.w_in = w[0] * w[1], p.w_out = w[2] * p.w_in;
     p.w_group = w[3] / p.groups * p.w_out;
   }
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.factor = c.in(4);
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.factor = c.in(4), p.w_scale = c.in(5);
   p.y = c.out(), p.y_pixel = c.row(p.y);
   if (c.outputs() > 1) p.mean = c.out(1);
   p.x_first = first.input;
@@ -239,6 +239,7 @@ ConvPass dense_pass(PlanContext& c) {
   p.n = p.in_h = p.out_h = 1;
   p.in_w = p.out_w = rows, p.in_c = in, p.out_c = out, p.groups = 1;
   p.w_in = transposed ? 1 : out, p.w_out = transposed ? in : 1;
+  p.w_kh = p.w_kw = 1;  // of the only tap
   p.phases = {{forward_axis(1, 1, 1, 0, 1), forward_axis(rows, 1, 1, 0, 1)}};
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out(), p.y_pixel = c.row(p.y);
   p.flops = 2.0 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
@@ -247,36 +248,24 @@ ConvPass dense_pass(PlanContext& c) {
 }
 
 template <class T>
-bool pack_channels_first(const ConvPass& p, const Phase& q, const T* w, std::int64_t channels, std::int64_t n,
-                         std::int64_t columns, T* to, std::int64_t tap_step) {
-  constexpr std::int64_t most_rows = 144, most_columns = 64;
+bool transpose_weights(const ConvPass& p, const Phase& q, const T* w, const T* scale, std::int64_t channels,
+                       std::int64_t n, std::int64_t columns, T* to) {
   const std::int64_t taps = q.h.taps * q.w.taps;
   const auto whole = [](const AxisPhase& a) { return a.k0 == 0 && a.k_step == 1; };
   if (p.w_kw != 1 || p.w_kh != q.w.taps || p.w_in != taps || !whole(q.h) || !whole(q.w)) return false;
-  if (taps > most_rows || columns > most_columns) return false;
-  if (channels < columns)
-    for (std::int64_t t = 0; t < taps; ++t) std::fill_n(to + t * tap_step, n * columns, T(0));
-  if (taps == 1) {
-    kernels<T>().transpose({w, to, channels, n, p.w_out, columns});
-    return true;
-  }
-  T rows[most_rows * most_columns];
-  const std::int64_t chunk = most_rows / taps;
-  for (std::int64_t first = 0; first < n; first += chunk) {
-    const std::int64_t count = std::min(chunk, n - first);
-    kernels<T>().transpose({w + first * taps, rows, channels, count * taps, p.w_out, columns});
-    const T* from = rows;
-    for (std::int64_t r = first; r < first + count; ++r)
-      for (std::int64_t t = 0; t < taps; ++t, from += columns)
-        std::copy_n(from, channels, to + t * tap_step + r * columns);
-  }
+  if (channels < columns) std::fill_n(to, n * taps * columns, T(0));
+  // A vector of channels after the other: weights that come from memory are streams then.
+  const std::int64_t width = kernels<T>().width;
+  for (std::int64_t c = 0; c < channels; c += width)
+    kernels<T>().transpose({w + c * p.w_out, to + c, std::min(width, channels - c), n * taps, p.w_out, columns,
+                            scale ? scale + c : nullptr});
   return true;
 }
 
-template bool pack_channels_first<float>(const ConvPass&, const Phase&, const float*, std::int64_t, std::int64_t,
-                                         std::int64_t, float*, std::int64_t);
-template bool pack_channels_first<double>(const ConvPass&, const Phase&, const double*, std::int64_t, std::int64_t,
-                                          std::int64_t, double*, std::int64_t);
+template bool transpose_weights<float>(const ConvPass&, const Phase&, const float*, const float*, std::int64_t,
+                                       std::int64_t, std::int64_t, float*);
+template bool transpose_weights<double>(const ConvPass&, const Phase&, const double*, const double*, std::int64_t,
+                                        std::int64_t, std::int64_t, double*);
 
 template <class T>
 void fill_with_bias(const ConvPass& p, const T* bias, T* y) {

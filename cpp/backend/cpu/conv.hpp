@@ -42,6 +42,7 @@ struct ConvPass : Activation {
   std::vector<Phase> phases;
   bool fill = false;     // some outputs have no tap: all get the bias first
   int x, w, bias, y;     // values; bias may be kNone
+  int w_scale = kNone;   // a number for each output channel, which its weights are multiplied by while they are packed
   std::int64_t y_pixel;  // elements from one pixel of y to the next: out_c, or more without a residual
   int residual = kNone;
   int factor = kNone;    // of x: a number for each image and channel; 1x1 kernels only
@@ -172,11 +173,12 @@ struct ChannelBlock {
 };
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
 
-// Packs a block of weights that lie channels first (OIHW): to[tap * tap_step + r * columns + channel] for n input
-// channels r; zeros where there are fewer channels than columns. False where the weights lie otherwise.
+// Transposes a block of weights that lie channels first (OIHW): to[r][tap][columns] for n input channels r; zeros where
+// there are fewer channels than columns. False where the weights lie otherwise. `scale` (or null): w_scale from the
+// block's first channel on.
 template <class T>
-bool pack_channels_first(const ConvPass& p, const Phase& phase, const T* w, std::int64_t channels, std::int64_t n,
-                         std::int64_t columns, T* to, std::int64_t tap_step);
+bool transpose_weights(const ConvPass& p, const Phase& phase, const T* w, const T* scale, std::int64_t channels,
+                       std::int64_t n, std::int64_t columns, T* to);
 // Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much
 // or where all the layer's weights stay there anyway.
 inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_bytes) {

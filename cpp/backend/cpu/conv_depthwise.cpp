@@ -48,7 +48,7 @@ PackRequest depthwise_weights(const ConvPass& p) {
   std::int64_t packed = 0;
   for (const Phase& q : p.phases) packed += q.h.taps * q.w.taps * p.out_c;
   return {p.w, static_cast<std::size_t>(packed) * sizeof(T),
-          [=](const void* from, void* to) {
+          [=](const void* from, const void*, void* to) {
             const T* w = static_cast<const T*>(from);
             T* out = static_cast<T*>(to);
             for (const Phase& q : p.phases)

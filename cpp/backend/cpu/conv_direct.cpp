@@ -1,5 +1,6 @@
 // Direct convolution: drives the conv_row kernel over images, rows and groups of output channels.
 #include <algorithm>
+#include <memory>
 #include <numeric>
 
 #include "backend/cpu/conv.hpp"
@@ -125,13 +126,13 @@ class Direct {
            weights_key(p_);
   }
 
-  void pack(const T* w, T* to) const {
+  void pack(const T* w, const T* scale, T* to) const {
     const auto n = static_cast<std::int64_t>(blocks_.size());
     for (const PhasePlan& q : phases_) {
       parallel_for(p_.groups * n, [&](std::int64_t piece, int) {
         const std::int64_t group = piece / n;
         const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece % n)];
-        pack_block(q, b, w + group * p_.w_group + b.channel * p_.w_out,
+        pack_block(q, b, w + group * p_.w_group + b.channel * p_.w_out, scale ? scale + b.channel : nullptr,
                    to + q.packed + group * group_packed(q) + b.packed * table_.width * taps(q) * in_);
       });
     }
@@ -183,9 +184,25 @@ class Direct {
   static std::int64_t taps(const PhasePlan& q) { return q.phase.h.taps * q.phase.w.taps; }
   std::int64_t group_packed(const PhasePlan& q) const { return taps(q) * in_ * group_vectors_ * table_.width; }
 
-  void pack_block(const PhasePlan& q, const ChannelBlock& b, const T* w, T* to) const {
+  bool pack_channels_first(const PhasePlan& q, const ChannelBlock& b, const T* w, const T* scale, T* to) const {
+    const std::int64_t columns = std::int64_t{b.vectors} * table_.width, all = taps(q);
+    if (all == 1) return transpose_weights(p_, q.phase, w, scale, b.channels, in_, columns, to);
+    const std::int64_t most = std::max<std::int64_t>(144 / std::max<std::int64_t>(all, 1), 1);  // rows stay in L1
+    const std::unique_ptr<T[]> rows(new T[static_cast<std::size_t>(most * all * columns)]);
+    for (std::int64_t first = 0; first < in_; first += most) {
+      const std::int64_t n = std::min(most, in_ - first);
+      if (!transpose_weights(p_, q.phase, w + first * all, scale, b.channels, n, columns, rows.get())) return false;
+      const T* from = rows.get();
+      for (std::int64_t r = first; r < first + n; ++r)
+        for (std::int64_t t = 0; t < all; ++t, from += columns)
+          std::copy_n(from, columns, to + (t * in_ + r) * columns);
+    }
+    return true;
+  }
+
+  void pack_block(const PhasePlan& q, const ChannelBlock& b, const T* w, const T* scale, T* to) const {
     const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
-    if (pack_channels_first(p_, q.phase, w, b.channels, in_, columns, to, in_ * columns)) return;
+    if (pack_channels_first(q, b, w, scale, to)) return;
     for (std::int64_t i = 0; i < q.phase.h.taps; ++i)
       for (std::int64_t j = 0; j < q.phase.w.taps; ++j) {
         const T* from =
@@ -353,21 +370,23 @@ std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int m
 }
 
 template <class T>
-PackRequest weights_of(std::shared_ptr<const Direct<T>> direct, int w) {
-  return {w, direct->packed_bytes(),
-          [direct](const void* from, void* to) { direct->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
-          direct->pack_key()};
+PackRequest weights_of(std::shared_ptr<const Direct<T>> direct, const ConvPass& pass) {
+  return {pass.w, direct->packed_bytes(),
+          [direct](const void* from, const void* scale, void* to) {
+            direct->pack(static_cast<const T*>(from), static_cast<const T*>(scale), static_cast<T*>(to));
+          },
+          direct->pack_key(), pass.w_scale};
 }
 
 template <class T>
 PackRequest direct_weights(const ConvPass& pass) {
-  return weights_of<T>(std::make_shared<const Direct<T>>(pass), pass.w);
+  return weights_of<T>(std::make_shared<const Direct<T>>(pass), pass);
 }
 
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass) {
   const auto direct = std::make_shared<const Direct<T>>(pass);
-  const int slot = c.pack(weights_of<T>(direct, pass.w));
+  const int slot = c.pack(weights_of<T>(direct, pass));
   Step step;
   step.algorithm = "direct";
   step.flops = pass.flops;

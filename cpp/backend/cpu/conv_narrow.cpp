@@ -91,7 +91,9 @@ Step plan_narrow(PlanContext& c, const ConvPass& pass) {
   const auto narrow = std::make_shared<const Narrow<T>>(pass);
   const int slot =
       c.pack({pass.w, static_cast<std::size_t>(num_elements({h.taps, w.taps, narrow->columns})) * sizeof(T),
-              [narrow](const void* from, void* to) { narrow->pack(static_cast<const T*>(from), static_cast<T*>(to)); },
+              [narrow](const void* from, const void*, void* to) {
+                narrow->pack(static_cast<const T*>(from), static_cast<T*>(to));
+              },
               "narrow " + join({static_cast<std::int64_t>(sizeof(T)), pass.out_c}) + weights_key(pass)});
   Step step;
   step.algorithm = "narrow";

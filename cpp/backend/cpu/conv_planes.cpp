@@ -252,9 +252,11 @@ bool copies_planes(const PlanContext& c, const ConvPass& p) {
 ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered) {
   ChannelsFirst chosen;
   chosen.weights = offered.weights && c.attrs().integer("groups", 1) == 1;
+  const bool stable = c.stable(c.in(1));
+  if (stable) chosen.weights = chosen.weights && c.in_shape(1)[2] > 1;  // plan_narrow knows no scale
   if (!offered.input) return chosen;
   const ConvPass pass = forward_pass(c);
-  if (chosen.weights && offered.output)
+  if (chosen.weights && offered.output && !stable)
     if (c.dtype() == DType::f32 ? prefers<float>(c, pass) : prefers<double>(c, pass)) return offered;
   chosen.input = copies_planes(c, pass);
   return chosen;

@@ -107,7 +107,7 @@ class Winograd {
   }
 
   // [group][plane][block][input channel][vectors]
-  void pack(const float* w, float* to) const {
+  void pack(const float* w, const float* scale, float* to) const {
     const std::int64_t chunk = kMostKernels / (size_.taps * size_.taps), chunks = ceil_div(p_.in_c, chunk);
     parallel_for(static_cast<std::int64_t>(blocks_.size()) * chunks, [&](std::int64_t piece, int) {
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece / chunks)];
@@ -116,10 +116,11 @@ class Winograd {
       const std::int64_t first = piece % chunks * chunk, n = std::min(chunk, p_.in_c - first);
       const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
       alignas(64) float kernels[kMostKernels * kMostColumns];
-      gather(w + first * p_.w_in + b.channel * p_.w_out, n, b.channels, columns, kernels);
+      gather(w + first * p_.w_in + b.channel * p_.w_out, scale ? scale + b.channel : nullptr, n, b.channels, columns,
+             kernels);
       WinogradWeightsArgs<float> a{};
       a.size = size_;
-      a.w = kernels, a.w_tap = n * columns, a.run = n * columns;
+      a.w = kernels, a.count = n, a.run = columns;
       a.u = to + (g.packed * s_.weights + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
       a.u_plane = p_.in_c * g.columns;
       table_.winograd_weights(a);
@@ -156,22 +157,24 @@ class Winograd {
     return value == kNone ? nullptr : context.data<const float>(value);
   }
 
-  // to[tap][input channel][column], in the order in which the taps read the input.
-  void gather(const float* w, std::int64_t n, std::int64_t channels, std::int64_t columns, float* to) const {
+  // to[input channel][tap][column], taps in the order in which they read the input.
+  void gather(const float* w, const float* scale, std::int64_t n, std::int64_t channels, std::int64_t columns,
+              float* to) const {
     const Phase& q = p_.phases[0];
-    if (pack_channels_first(p_, q, w, channels, n, columns, to, n * columns)) return;
+    if (transpose_weights(p_, q, w, scale, channels, n, columns, to)) return;
+    const std::int64_t step = columns * size_.taps * size_.taps;
     for (std::int64_t i = 0; i < size_.taps; ++i)
-      for (std::int64_t j = 0; j < size_.taps; ++j, to += n * columns) {
+      for (std::int64_t j = 0; j < size_.taps; ++j, to += columns) {
         const float* from = w + (q.h.k0 + i * q.h.k_step) * p_.w_kh + (q.w.k0 + j * q.w.k_step) * p_.w_kw;
         if (p_.w_out == 1) {
           for (std::int64_t r = 0; r < n; ++r) {
-            std::copy_n(from + r * p_.w_in, channels, to + r * columns);
-            std::fill(to + r * columns + channels, to + (r + 1) * columns, 0.f);
+            std::copy_n(from + r * p_.w_in, channels, to + r * step);
+            std::fill(to + r * step + channels, to + r * step + columns, 0.f);
           }
         } else {
           for (std::int64_t o = 0; o < columns; ++o)
             for (std::int64_t r = 0; r < n; ++r)
-              to[r * columns + o] = o < channels ? from[o * p_.w_out + r * p_.w_in] : 0.f;
+              to[r * step + o] = o < channels ? from[o * p_.w_out + r * p_.w_in] : 0.f;
         }
       }
   }
@@ -420,10 +423,11 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
   if (!chosen) return {};
   const auto winograd = std::make_shared<const Winograd>(pass, chosen->size);
   const int slot = c.pack({pass.w, winograd->packed_bytes(),
-                           [winograd](const void* from, void* to) {
-                             winograd->pack(static_cast<const float*>(from), static_cast<float*>(to));
+                           [winograd](const void* from, const void* scale, void* to) {
+                             winograd->pack(static_cast<const float*>(from), static_cast<const float*>(scale),
+                                            static_cast<float*>(to));
                            },
-                           winograd->pack_key()});
+                           winograd->pack_key(), pass.w_scale});
   Step step;
   step.algorithm = name(chosen->size);
   step.flops = pass.flops;

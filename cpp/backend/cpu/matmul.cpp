@@ -66,7 +66,7 @@ Step plan_panels(PlanContext& c, Product p) {
   const std::int64_t panel = round_up(p.columns, table.width) * p.k;  // of one matrix
   const int slot = c.pack(
       {c.in(1), static_cast<std::size_t>(num_elements({p.b_count, std::max<std::int64_t>(panel, 1)})) * sizeof(T),
-       [=](const void* from, void* to) {
+       [=](const void* from, const void*, void* to) {
          parallel_for(p.b_count * n, [&](std::int64_t piece, int) {
            const ChannelBlock& b = blocks[static_cast<std::size_t>(piece % n)];
            const T* f = static_cast<const T*>(from) + piece / n * p.k * p.columns + b.channel;

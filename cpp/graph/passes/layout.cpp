@@ -58,8 +58,7 @@ class Layouts {
       Node node = before[i];
       const Ints* perm = image_perm(graph_, node);
       if (perm && !stable[static_cast<std::size_t>(node.outputs[0])]) {
-        const bool weights = node.op->name == "conv2d" && !stable[static_cast<std::size_t>(node.inputs[1])];
-        change(node, *perm, weights, wish);
+        change(node, *perm, stable, wish);
       } else {
         nodes_.push_back(std::move(node));
       }
@@ -93,7 +92,18 @@ class Layouts {
     return graph_.make_node("reshape", {value}, {{"shape", permuted(graph_.value(value).type.shape, inverse(perm))}});
   }
 
-  void change(Node node, const Ints& perm, bool weights, const LayoutWish& wish) {
+  // Weights that are folded into: a transposed value times a number for each output channel. The value, or kNone.
+  int scaled_transpose(int weights, int& scale) const {
+    const int source = graph_.value(weights).node;
+    if (source == kNone) return kNone;
+    const Node& node = graph_.nodes()[static_cast<std::size_t>(source)];
+    if (node.op->name != "mul" || !from_transpose(node.inputs[0], kWeights)) return kNone;
+    if (graph_.value(node.inputs[1]).type.shape != Shape{graph_.value(weights).type.shape[3]}) return kNone;
+    scale = node.inputs[1];
+    return node.inputs[0];
+  }
+
+  void change(Node node, const Ints& perm, const std::vector<bool>& stable, const LayoutWish& wish) {
     const int x = node.inputs[0], y = node.outputs[0], reader = to_transpose(y, perm);
     const bool moved = from_transpose(x, perm);
     // With a residual y's layout stays, with a factor or means both; images whose transposes cost nothing are left as
@@ -104,11 +114,21 @@ class Layouts {
     offered.output = !residual && (reader >= 0 || plain(y, perm));
     if ((!moved && reader < 0) || (conv && (input(node, 4) != kNone || node.outputs.size() > 1)))
       offered.input = offered.output = false;
-    offered.weights = weights && (from_transpose(node.inputs[1], kWeights) || plain(node.inputs[1], kWeights));
+    int weights = kNone, scale = kNone;
+    if (node.op->name == "conv2d") {
+      weights = node.inputs[1];
+      const bool known = stable[static_cast<std::size_t>(weights)];
+      if (const int scaled = known ? scaled_transpose(weights, scale) : kNone; scaled != kNone) weights = scaled;
+      offered.weights = from_transpose(weights, kWeights) || (!known && plain(weights, kWeights));
+    }
     if (offered.input || offered.weights) node.channels_first = wish(node, offered);
     const ChannelsFirst chosen = node.channels_first;
     if (chosen.input) node.inputs[0] = before(x, perm);
-    if (chosen.weights) node.inputs[1] = before(node.inputs[1], kWeights);
+    if (chosen.weights) node.inputs[1] = before(weights, kWeights);
+    if (chosen.weights && scale != kNone) {
+      node.inputs.resize(6, kNone);
+      node.inputs[5] = scale;
+    }
     if (!chosen.output) {
       nodes_.push_back(std::move(node));
     } else if (reader >= 0) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from fastconv.inference.lowering.tensor import CoreGraph, NeedsValue, Shape, Ten
 from fastconv.inference.memory import check_memory
 from fastconv.inference.model import ModelGraph, Node
 from fastconv.inference.simplify import simplify
-from fastconv.inference.tuning import Tuner
+
+if TYPE_CHECKING:
+    from fastconv.inference.tuning import Tuner
 
 # Results up to this size are computed while planning, so that shapes may depend on them.
 _FOLD_BYTES = 1 << 20

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,6 +30,8 @@ _DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
+_LITTLE = "=" if sys.byteorder == "little" else "<"
+_STORED = {code: np.dtype(name).newbyteorder(_LITTLE) for code, name in _DTYPES.items()}
 _CODES = {name: code for code, name in _DTYPES.items()}
 _MAX_HEADER = 100_000_000  # as in the package safetensors
 _ALIGNMENT = 64
@@ -126,10 +129,11 @@ def arrays(data, header: dict, start: int, where: str) -> dict[str, np.ndarray]:
             )
         ranges.append((begin, end))
         array = np.frombuffer(data, dtype, math.prod(shape), start + begin)
-        if dtype.name == "bool" and array.size and array.view(np.uint8).max() > 1:
+        if dtype.kind == "b" and array.size and array.view(np.uint8).max() > 1:
             raise ValueError(f"{what} has bytes other than 0 and 1")
-        # A copy only if the file's writer did not align the tensor.
-        array = np.require(array, dtype.newbyteorder("="), ["C", "A"]).reshape(shape)
+        if not (array.flags.aligned and dtype.isnative):  # as its writer should have made it
+            array = np.require(array, dtype.newbyteorder("="), ["C", "A"])
+        array = array.reshape(shape)
         array.flags.writeable = False
         found[name] = array
     at = 0
@@ -155,8 +159,7 @@ def _entry(entry, what: str):
             raise ValueError(f"{what} has shape {shape!r} and offsets {offsets!r}")
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ValueError(f"{what} has offsets {offsets}")
-    dtype = np.dtype(_DTYPES[code]).newbyteorder("<")
-    return dtype, checked_shape(shape, what), *offsets
+    return _STORED[code], checked_shape(shape, what), *offsets
 
 
 def _distinct(pairs):

@@ -9,6 +9,7 @@ import numpy as np
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
 from fastconv.inference.structure import checked, checked_shape
 from fastconv.onnx.functions import Function, Inliner, Reference
+from fastconv.onnx.large import split
 from fastconv.onnx.tensors import ExternalFiles, dtype_name, text, to_array
 
 OLDEST_OPSET = 7
@@ -39,32 +40,33 @@ def load(model) -> ModelGraph:
             f"reading ONNX models needs the package onnx ({error}): pip install 'fastconv[onnx]'"
         ) from error
     if isinstance(model, onnx.ModelProto):
-        proto, where, folder = model, "the ONNX model", None
+        proto, where, folder, large = model, "the ONNX model", None, {}
     elif isinstance(model, bytes | bytearray | memoryview):
-        where, folder = "the ONNX model", None
+        where, folder, large = "the ONNX model", None, {}
         proto = _parse(bytes(model), where)
     elif isinstance(model, str | os.PathLike):
         where = os.fspath(model)
         where = os.fsdecode(where)
         folder = os.path.dirname(os.path.abspath(where))
-        proto = _parse(_read(where), where)
+        data, large = _read(where)
+        proto = _parse(data, where)
     else:
         raise TypeError(
             f"an ONNX model is a path, bytes or an onnx.ModelProto, not {type(model).__name__}"
         )
     try:
-        return _Reader(proto, where, ExternalFiles(folder)).read()
+        return _Reader(proto, where, ExternalFiles(folder), large).read()
     except UnicodeDecodeError as error:
         raise ValueError(f"{where} is damaged: a text in it is not UTF-8 ({error})") from None
 
 
-def _read(path: str) -> bytes:
+def _read(path: str) -> tuple[bytes, dict[int, np.ndarray]]:
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder, not an ONNX model")
     if not os.path.exists(path):
         raise FileNotFoundError(f"no such ONNX model: {path}")
     with open(path, "rb") as file:
-        return file.read()
+        return split(file)
 
 
 def _parse(data: bytes, where: str):
@@ -85,8 +87,9 @@ def _parse(data: bytes, where: str):
 
 
 class _Reader:
-    def __init__(self, proto, where: str, files: ExternalFiles):
+    def __init__(self, proto, where: str, files: ExternalFiles, large: dict[int, np.ndarray]):
         self._proto = proto
+        self._large = large
         self._where = where
         self._files = files
         self._constants: dict[str, np.ndarray] = {}
@@ -100,9 +103,10 @@ class _Reader:
         if len(graph.sparse_initializer):
             name = graph.sparse_initializer[0].values.name
             raise ValueError(f"{self._where}: the sparse tensor {name!r} is not supported")
-        for tensor in graph.initializer:
+        for index, tensor in enumerate(graph.initializer):
             name = text(tensor.name)
-            value = to_array(tensor, self._files, f"{self._where}: the tensor {name!r}")
+            what = f"{self._where}: the tensor {name!r}"
+            value = to_array(tensor, self._files, what, self._large.get(index))
             self._add_constant(name, value)
         nodes = self._nodes(graph, opsets)
         weights = {text(tensor.name) for tensor in graph.initializer}

@@ -147,13 +147,16 @@ def _number(digits: str, name: str, what: str) -> int:
     return int(digits)
 
 
-def to_array(tensor, files: ExternalFiles, what: str) -> np.ndarray:
+def to_array(
+    tensor, files: ExternalFiles, what: str, large: np.ndarray | None = None
+) -> np.ndarray:
     """Return a `TensorProto` as a read-only array, without a copy where the layout allows it.
 
     Args:
         tensor: the `TensorProto`.
         files: gives external data.
         what: names the tensor in messages.
+        large: its `raw_data`, where that was read apart from it.
 
     Raises:
         ValueError: a type that NumPy lacks, or data that does not fit the declared shape.
@@ -170,11 +173,11 @@ def to_array(tensor, files: ExternalFiles, what: str) -> np.ndarray:
     if tensor.data_location == type(tensor).EXTERNAL:
         data = files.read(tensor, count * dtype.itemsize, what)
         array = np.frombuffer(data, dtype)
-    elif tensor.HasField("raw_data"):
+    elif large is not None or tensor.HasField("raw_data"):
         used = [field for field in _STORAGE if len(getattr(tensor, field))]
         if used:
             raise ValueError(f"{what} has its data twice, as raw_data and as {used[0]}")
-        data = tensor.raw_data
+        data = tensor.raw_data if large is None else large
         if len(data) != count * dtype.itemsize:
             raise ValueError(
                 f"{what} of type {name} and shape {shape} needs {count * dtype.itemsize} bytes, "

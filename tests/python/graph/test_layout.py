@@ -187,6 +187,67 @@ def test_few_planes_into_a_concat():
     assert np.array_equal(got, np.concatenate([expected, 2 * expected], axis=3))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_folded_weights_are_packed_as_they_lie(dtype):
+    """The bits of the same network with the weights channels last; kernels of up to 13 x 13."""
+    for trial in range(60):
+        c, k, n = int(RNG.integers(1, 70)), int(RNG.integers(1, 90)), int(RNG.integers(1, 3))
+        size = [int(s) for s in RNG.integers(1, 4, 2)] if trial % 4 else [13, 12 + trial % 8 // 4]
+        x, w = random(n, 20, 17, c, dtype=dtype), random(k, c, *size, dtype=dtype)
+        norm = [random(k, dtype=dtype) for _ in range(3)] + [random(k, dtype=dtype) ** 2 + 1]
+        attrs = {**conv_attrs(RNG, 20, 17), "pads": [6, 6, 6, 6]}
+        results = []
+        for first in (True, False):
+            g = Net(x)
+            weights = w if first else np.ascontiguousarray(w.transpose(OIHW))
+            weights = [g.graph.variable(core.Variable(weights))]
+            if first:
+                weights = g.add("transpose", weights, perm=OIHW)
+            y = g.add("conv2d", [*g.ids, *weights], **attrs)
+            variables = [g.graph.variable(core.Variable(a)) for a in norm]
+            if trial % 3:
+                y = g.add("batch_norm_inference", [*y, *variables])
+            y = g.add("relu", y)
+            (got,), steps = g.run(y)
+            assert steps == ["conv2d"]
+            (again,), _ = g.run(y, threads=3)
+            np.testing.assert_array_equal(got, again)
+            results.append(got)
+        np.testing.assert_array_equal(*results)
+        exact = expected_conv(x.transpose(FIRST), w, np.zeros(k), attrs).transpose(LAST)
+        if trial % 3:
+            scale, shift, mean, var = (a.astype("float64") for a in norm)
+            exact = (exact - mean) / np.sqrt(var + 1e-5) * scale + shift
+        np.testing.assert_allclose(
+            results[0],
+            np.maximum(exact, 0),
+            rtol=0,
+            atol=(2e-5 if dtype == "float32" else 1e-12) * np.abs(exact).max(),
+        )
+
+
+def test_weights_of_two_layers():
+    """Shared weights, each layer with a scale of its own."""
+    x, w = random(1, 9, 9, 24), random(24, 24, 3, 3) / 10
+    results = []
+    for first in (True, False):
+        g = Net(x)
+        weights = w if first else np.ascontiguousarray(w.transpose(OIHW))
+        weights = [g.graph.variable(core.Variable(weights))]
+        if first:
+            weights = g.add("transpose", weights, perm=OIHW)
+        y, rng = g.ids, np.random.default_rng(3)
+        for _ in range(3):
+            y = g.add("conv2d", [*y, *weights], strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1])
+            norm = [rng.uniform(0.5, 2, 24).astype("float32") for _ in range(4)]
+            y = g.add(
+                "batch_norm_inference", [*y, *(g.graph.variable(core.Variable(a)) for a in norm)]
+            )
+        results.append(g.run([*y, *weights])[0])
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_array_equal(results[0][1], w.transpose(OIHW))
+
+
 POOLS = [
     ("max_pool2d", {"kernel": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
     ("max_pool2d", {"kernel": [2, 3], "strides": [1, 3], "pads": [0] * 4, "dilations": [2, 2]}),

@@ -143,3 +143,28 @@ def test_intermediate_values_are_not_kept():
         """
     )
     assert after - before < 1.1 * packed + 2, (before, packed, after)
+
+
+def test_packs_that_move_to_huge_pages():
+    """From the second run on, also while other threads read them: no more memory, the same bits."""
+    before, first, later, peak = output(
+        """
+        import threading
+        net = Net(256, 1024, 1024)
+        x = np.random.default_rng(1).random((1, 4, 5, 256), "float32")
+        net.run(Net(256, 8).plan(8, 8), 8, 8)
+        start, plan = rss(), net.plan(4, 5)
+        results = plan.run([x])
+        first = rss()
+        threads = [threading.Thread(target=lambda: results.extend(plan.run([x]))) for _ in range(6)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        assert all(np.array_equal(r, results[0]) for r in results) and len(results) == 7
+        with open("/proc/self/status") as f:
+            peak = next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) / 1024
+        print(start, first, rss(), peak)
+        """
+    )
+    assert first - before > 40
+    assert later - first < 8, (before, first, later)
+    assert peak - first < 8, (first, peak)

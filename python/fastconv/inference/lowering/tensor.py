@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical pos
 # Bytes up to which constants are told apart by their contents, not by the variable they are in.
 _SMALL = 4096
 
+
+_dtype_name = functools.cache(lambda dtype: dtype.name)  # NumPy makes it anew at each call
 
 MAX_RANK = 32  # NumPy broadcasts no more
 
@@ -143,7 +146,7 @@ class CoreGraph:
         if array.nbytes > _SMALL and not any(array.strides):
             number = self.core.constant(np.array(array.flat[0]))
             return self.emit("broadcast_to", [number], shape=list(array.shape))
-        return self.core.constant(np.require(array, requirements=["C", "A"]))
+        return self.core.constant(array)
 
     def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         tensor = Tensor(self, shape, dtype, name)
@@ -152,7 +155,7 @@ class CoreGraph:
 
     def known(self, value: np.ndarray, key: tuple | None = None, name: str = "") -> Tensor:
         value = np.asarray(value)
-        tensor = Tensor(self, value.shape, value.dtype.name, name)
+        tensor = Tensor(self, value.shape, _dtype_name(value.dtype), name)
         tensor.value = value
         tensor.key = key
         return tensor

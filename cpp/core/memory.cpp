@@ -73,13 +73,12 @@ void Buffer::populate([[maybe_unused]] std::size_t begin, [[maybe_unused]] std::
 #endif
 }
 
-bool Buffer::make_huge() const {
-  if (bytes_ < kHugeThreshold) return false;
+void Buffer::make_huge() const {
 #if defined(__linux__)
+  if (bytes_ < kHugeThreshold) return;
   madvise(data_, map_size(bytes_), MADV_HUGEPAGE);
   madvise(data_, map_size(bytes_), kCollapse);
 #endif
-  return true;
 }
 
 void release_pages([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t bytes) {

@@ -21,9 +21,8 @@ class Buffer {
   std::size_t size() const { return bytes_; }
   // Takes the pages of [begin, end) from the system at once: a fault for each costs more.
   void populate(std::size_t begin, std::size_t end) const;
-  // Moves a large one from small pages to huge ones, where the system can; false for a small one. Others may read it
-  // meanwhile.
-  bool make_huge() const;
+  // Moves a large one from small pages to huge ones, where the system can. Others may read it meanwhile.
+  void make_huge() const;
 
  private:
   std::byte* data_ = nullptr;

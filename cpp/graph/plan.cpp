@@ -295,13 +295,11 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   move_to_huge_pages(*prepared);
 }
 
-// What runs again will run often. One large pack a run: it takes a millisecond, or many where the system is short of
-// them.
+// What runs twice will run often. It takes some ten milliseconds, more where the system is short of huge pages.
 void Plan::move_to_huge_pages(const PackStore::Snapshot& prepared) {
-  const std::size_t n = prepared.contents.size();
-  if (moved_.load(std::memory_order_relaxed) > n) return;
-  std::size_t at = moved_++;
-  while (at > 0 && at <= n && !(prepared.contents[at - 1] && prepared.contents[at - 1]->make_huge())) at = moved_++;
+  if (runs_.load(std::memory_order_relaxed) >= 2 || ++runs_ != 2) return;
+  for (const std::shared_ptr<Buffer>& buffer : prepared.contents)
+    if (buffer) buffer->make_huge();
 }
 
 void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {

@@ -105,7 +105,7 @@ class Plan {
   std::vector<std::string> input_names_;
   double seconds_ = 0;  // of the steps, roughly
   std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
-  std::atomic<std::size_t> moved_{0};  // prepared contents that were looked at for huge pages, 1 for the first run
+  std::atomic<int> runs_{0};  // up to 2
   LongMutex alone_;
 };
 

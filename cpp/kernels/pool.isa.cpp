@@ -58,46 +58,28 @@ struct Sum {
 };
 
 struct Max {
-  // A sum of the elements that is no number tells of a NaN (or of both infinities); only then each is asked.
   template <int V, bool Masked, class T>
   static FASTCONV_INLINE void run(const PoolArgs<T>& a, const PoolGroup& g, Place place) {
-    if (!find<V, Masked, false>(a, g, place)) careful<V, Masked>(a, g, place);
-  }
-
- private:
-  template <int V, bool Masked, class T>
-  static FASTCONV_NOINLINE void careful(const PoolArgs<T>& a, const PoolGroup& g, Place place) {
-    find<V, Masked, true>(a, g, place);
-  }
-
-  template <int V, bool Masked, bool Careful, class T>
-  static FASTCONV_INLINE bool find(const PoolArgs<T>& a, const PoolGroup& g, Place place) {
     using VT = Vec<T>;
-    VT acc[V], total[V];
-    FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[v] = VT::set(-__builtin_inff()), total[v] = VT::zero();
+    VT acc[V];
     const auto take = [&](std::int64_t i) {
       FASTCONV_UNROLL for (int v = 0; v < V; ++v) {
-        const VT x = load<Masked>(a.x + i + v * VT::width, place), larger = max(x, acc[v]);
-        acc[v] = Careful ? select(is_nan(x), x, larger) : larger;  // max keeps a NaN that is its second operand
-        if (!Careful) total[v] = total[v] + x;
+        const VT x = load<Masked>(a.x + i + v * VT::width, place);
+        acc[v] = select(is_nan(x), x, max(x, acc[v]));  // max keeps a NaN that is its second operand
       }
     };
     if (a.row_count == 2 && g.last - g.first == 2) {  // the usual window; on few channels the loops would cost most
       const std::int64_t top = a.rows[0].source * a.row_step + place.at;
       const std::int64_t bottom = a.rows[1].source * a.row_step + place.at;
       const std::int64_t left = a.taps[g.first].source * a.pixel, right = a.taps[g.first + 1].source * a.pixel;
-      take(top + left), take(top + right), take(bottom + left), take(bottom + right);
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[v] = load<Masked>(a.x + top + left + v * VT::width, place);
+      take(top + right), take(bottom + left), take(bottom + right);
     } else {
+      FASTCONV_UNROLL for (int v = 0; v < V; ++v) acc[v] = VT::set(-__builtin_inff());
       for_taps(a, g, place.at, [&](std::int64_t i, const PoolTap&, const PoolTap&) { take(i); });
-    }
-    if (!Careful) {
-      FASTCONV_UNROLL for (int v = 1; v < V; ++v) total[0] = total[0] + total[v];
-      const T all = sum(total[0]);
-      if (all != all) return false;
     }
     T* y = a.y + g.out * a.pixel + place.at;
     FASTCONV_UNROLL for (int v = 0; v < V; ++v) store<Masked>(acc[v], y + v * VT::width, place);
-    return true;
   }
 };
 

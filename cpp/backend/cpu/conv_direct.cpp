@@ -293,13 +293,7 @@ class Direct {
       const T* weights = block_weights(q, packed, i);
       const T* next = block_weights(q, packed, (i + 1) % all);
       const auto element = static_cast<std::int64_t>(sizeof(T));
-      std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
-      if (q.flat && !lines) {  // the next piece's input instead, which another core may have written
-        const std::int64_t ahead = std::max<std::int64_t>(std::min(q.block, q.pixels - first - q.block), 0);
-        const std::int64_t all_lines = ahead * p_.in_c * element / 64, done = all_lines * (i - from) / (to - from);
-        next = in + q.block * p_.in_c + done * 64 / element;
-        lines = all_lines * (i + 1 - from) / (to - from) - done;
-      }
+      const std::int64_t lines = fetched_lines(taps(q) * in_ * b.vectors * table_.width * element, packed_ * element);
       a.vectors = b.vectors, a.channels = b.channels;
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;

@@ -105,6 +105,7 @@ CALLS = {
     "sigmoid_cross_entropy": ([IMAGE, IMAGE], {}),
     "sigmoid_cross_entropy_backward": ([IMAGE, IMAGE, IMAGE], {}),
     "mod": ([IMAGE, (4, 1)], {"fmod": True}),
+    "mul_add": ([IMAGE, (4, 1), IMAGE], {"activation": "relu"}),
     "clip": ([IMAGE], {"min": -1.0, "max": 1.0}),
     "gelu": ([IMAGE], {"approximate": "tanh"}),
 }

@@ -149,14 +149,15 @@ template <class T>
 void finish_rows(const Activation& p, const DepthwiseArgs<T>& a, T* parts, T* sums) {
   constexpr std::int64_t kTogether = 4096;
   const std::int64_t group = std::max<std::int64_t>(kTogether / std::max<std::int64_t>(a.pixels * a.channels, 1), 1);
+  const bool once = group >= a.rows;
   std::int64_t groups = 0;
   for (std::int64_t first = 0; first < a.rows; first += group, ++groups) {
     const std::int64_t rows = std::min(group, a.rows - first);
     T* y = a.y + first * a.y_row;
     for (std::int64_t r = 0; r < rows; ++r) activate(p, y + r * a.y_row, a.pixels, a.y_pixel, a.channels);
-    if (sums) add_up(y, rows * a.pixels, a.y_pixel, a.channels, parts + groups * a.channels);
+    if (sums) add_up(y, rows * a.pixels, a.y_pixel, a.channels, once ? sums : parts + groups * a.channels);
   }
-  if (sums) add_up(parts, groups, a.channels, a.channels, sums);
+  if (sums && !once) add_up(parts, groups, a.channels, a.channels, sums);
 }
 template <class T>
 void combine_sums(const ConvPass& p, const T* sums, std::int64_t blocks, T* means) {

@@ -92,9 +92,9 @@ void test_strassen_row(const KernelTable<T>& table) {
     if (random_int(0, 1)) a.sums = &sums;
     table.strassen_row(a);
 
-    // As many vectors of sums as there were turns.
-    const std::int64_t tiles = (a.pixels + table.tile_pixels - 1) / table.tile_pixels;
-    const std::int64_t turns = a.sums && plain ? tiles * a.run / 4 : 0;
+    // As many vectors of sums as there were turns, but for the tile that makes the sum of weights.
+    const std::int64_t tiles = (a.pixels + table.tile_pixels - 1) / table.tile_pixels - (plain ? 0 : 1);
+    const std::int64_t turns = a.sums ? tiles * a.run / 4 : 0;
     q.check_sums(std::min(turns * table.width, q.run * q.pixels), "strassen_row");
     check((q.pixels - sums.pixels) * q.run + sums.at == std::min(turns * table.width, q.run * q.pixels),
           "strassen_row: the sums that are left");

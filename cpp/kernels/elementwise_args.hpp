@@ -29,6 +29,7 @@ struct UnaryArgs {
   const T* x;
   T* y;
   std::int64_t n;
+  std::int64_t rows = 1, row = 0;  // so many times n elements, each `row` after the last, in x and y
 };
 
 // dx = dy * f'(s), s being the input or the output of f.

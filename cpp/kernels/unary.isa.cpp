@@ -12,15 +12,17 @@ FASTCONV_NOINLINE void forward(const UnaryArgs<T>& args) {
   const Function<V> f(args.parameters);
   const T* x = args.x;
   T* y = args.y;
-  std::int64_t i = 0;
-  for (; i + 2 * W <= args.n; i += 2 * W) {
-    const V y0 = f.forward(V::load(x + i)), y1 = f.forward(V::load(x + i + W));
-    y0.store(y + i);
-    y1.store(y + i + W);
-  }
-  for (; i < args.n; i += W) {
-    const int n = args.n - i < W ? static_cast<int>(args.n - i) : W;
-    f.forward(V::load(x + i, n)).store(y + i, n);
+  for (std::int64_t r = 0; r < args.rows; ++r, x += args.row, y += args.row) {
+    std::int64_t i = 0;
+    for (; i + 2 * W <= args.n; i += 2 * W) {
+      const V y0 = f.forward(V::load(x + i)), y1 = f.forward(V::load(x + i + W));
+      y0.store(y + i);
+      y1.store(y + i + W);
+    }
+    for (; i < args.n; i += W) {
+      const int n = args.n - i < W ? static_cast<int>(args.n - i) : W;
+      f.forward(V::load(x + i, n)).store(y + i, n);
+    }
   }
 }
 

@@ -101,7 +101,7 @@ FASTCONV_FUNCTION(gelu) {
 
 FASTCONV_FUNCTION(silu) {
   FASTCONV_PARAMETERS;
-  V forward(V x) const { return x / (one + exp(zero - x)); }
+  V forward(V x) const { return silu(x); }
   V backward(V dy, V x) const {
     const V s = sigmoid(x);
     return dy * s * fma(x, one - s, one);

@@ -1,4 +1,5 @@
 // Elementwise kernels against the C library's functions in double.
+#include <cstring>
 #include <limits>
 
 #include "harness.hpp"
@@ -131,6 +132,60 @@ void test_rounding(const KernelTable<T>& table) {
   }
 }
 
+// Sigmoid and SiLU everywhere, relative to their value however small it is; what lies beyond is 0 or x.
+template <class T>
+void test_sigmoid(const KernelTable<T>& table) {
+  const std::int64_t n = 40000;
+  Guarded<T> x(n), y(n);
+  for (Unary f : {Unary::sigmoid, Unary::silu}) {
+    const bool silu = f == Unary::silu;
+    for (const double low : {-20.0, -87.0}) {
+      for (std::int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(low + (100 - low) * static_cast<double>(i) / n);
+      table.unary({f, {}, x.data(), y.data(), n});
+      const double ulps = (low < -20 ? 6 : 2.5) * static_cast<double>(std::numeric_limits<T>::epsilon());
+      for (std::int64_t i = 0; i < n; ++i) {
+        const double want = reference(f, x[i], {}).y;
+        check(std::fabs(y[i] - want) <= ulps * std::fabs(want),
+              (silu ? "silu of " : "sigmoid of ") + std::to_string(x[i]) + ": " + std::to_string(y[i] / want - 1));
+      }
+    }
+    const T infinity = std::numeric_limits<T>::infinity();
+    const std::vector<T> ends = {T(-90), T(-200), T(-1e30), T(90), T(1e30), infinity, T(-0.0), T(1e-42)};
+    for (std::size_t i = 0; i < ends.size(); ++i) x[static_cast<std::int64_t>(i)] = ends[i];
+    table.unary({f, {}, x.data(), y.data(), static_cast<std::int64_t>(ends.size())});
+    for (std::int64_t i = 0; i < 3; ++i) check(std::fabs(y[i]) < 1e-35, "sigmoid and silu far below 0");
+    for (std::int64_t i = 3; i < 6; ++i) check(y[i] == (silu ? x[i] : T(1)), "sigmoid and silu far above 0");
+    for (std::int64_t i = 6; i < 8; ++i) check(y[i] == (silu ? x[i] / 2 : T(0.5)), "sigmoid and silu at 0");
+  }
+  if constexpr (sizeof(T) == 4) {  // a NaN with anything in its lower bits
+    for (std::int64_t i = 0; i < 64; ++i) {
+      const std::uint32_t bits = 0x7fc00000u | (i & 1 ? 1u << 31 : 0) | static_cast<std::uint32_t>(i * 0x10f3b);
+      std::memcpy(&x[i], &bits, 4);
+    }
+    for (Unary f : {Unary::sigmoid, Unary::silu}) {
+      table.unary({f, {}, x.data(), y.data(), 64});
+      for (std::int64_t i = 0; i < 64; ++i) check(std::isnan(y[i]), "sigmoid or silu of a NaN");
+    }
+  }
+}
+
+// Several rows in one call: nothing between them is touched.
+template <class T>
+void test_unary_rows(const KernelTable<T>& table) {
+  for (std::int64_t n : {1, 7, 16, 37}) {
+    const std::int64_t rows = 5, row = n + 3, all = (rows - 1) * row + n;
+    Guarded<T> x(all), y(all), one(n);
+    fill_random(x);
+    for (std::int64_t i = 0; i < all; ++i) y[i] = T(777);
+    table.unary({Unary::silu, {}, x.data(), y.data(), n, rows, row});
+    for (std::int64_t r = 0; r < rows; ++r) {
+      table.unary({Unary::silu, {}, x.data() + r * row, one.data(), n});
+      for (std::int64_t i = 0; i < row && r * row + i < all; ++i)
+        check(y[r * row + i] == (i < n ? one[i] : T(777)), "unary in rows");
+    }
+  }
+}
+
 template <class T>
 void test_unary(const KernelTable<T>& table) {
   for (const Case& c : cases()) {
@@ -155,6 +210,8 @@ void test_unary(const KernelTable<T>& table) {
     check(std::isnan(y[0]) || c.function == Unary::sign, std::string(c.name) + " of NaN");
   }
   test_rounding(table);
+  test_sigmoid(table);
+  test_unary_rows(table);
 }
 
 template <class T>

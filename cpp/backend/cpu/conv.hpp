@@ -134,7 +134,7 @@ template <class T>
 void activate(const Activation& p, T* y, std::int64_t rows, std::int64_t row, std::int64_t n) {
   if (!p.activate) return;
   if (row == n) n *= rows, rows = 1;
-  for (std::int64_t r = 0; r < rows; ++r, y += row) kernels<T>().unary({p.function, p.parameters, y, y, n});
+  kernels<T>().unary({p.function, p.parameters, y, y, n, rows, row});
 }
 
 // Means of y: pieces leave the sums of what they have just written as [image][block of pixels][channel]; their total is
@@ -173,6 +173,11 @@ struct ChannelBlock {
   std::int64_t packed;  // offset in vectors of all blocks before
 };
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most);
+
+// conv_row for strict plans: long sums are added in blocks of at most 256 products, whose sums are then added. One by
+// one, the later products of thousands would be rounded to the digits of the sum of all before.
+template <class T>
+void conv_row_in_blocks(const ConvRowArgs<T>& a);
 
 // Transposes a block of weights that lie channels first (OIHW): to[r][tap][columns] for n input channels r; zeros where
 // there are fewer channels than columns. False where the weights lie otherwise. `scale` (or null): w_scale from the

@@ -95,8 +95,9 @@ void refine(PhasePlan& q, std::int64_t threads) {
 template <class T>
 class Direct {
  public:
-  Direct(const ConvPass& pass)
+  Direct(const ConvPass& pass, bool strict = false)
       : p_(pass),
+        strict_(strict),
         table_(kernels<T>()),
         in_(pass.in_c / pass.groups),
         out_(pass.out_c / pass.groups),
@@ -312,7 +313,10 @@ class Direct {
         if (residual) a.residual = residual + out + r * y_row;
         a.next = next + lines * r / rows * 64 / element;
         a.next_lines = lines * (r + 1) / rows - lines * r / rows;
-        table_.conv_row(a);
+        if (strict_)
+          conv_row_in_blocks(a);
+        else
+          table_.conv_row(a);
       }
       if (sums && !p_.activate) add_up(y + out, a.pixels, a.y_pixel, b.channels, sums + piece * p_.out_c + channel);
     }
@@ -338,6 +342,7 @@ class Direct {
   }
 
   ConvPass p_;
+  bool strict_;
   const KernelTable<T>& table_;
   std::int64_t in_, out_;  // channels of a group
   std::vector<ChannelBlock> blocks_;
@@ -348,6 +353,27 @@ class Direct {
 };
 
 }  // namespace
+
+template <class T>
+void conv_row_in_blocks(const ConvRowArgs<T>& whole) {
+  constexpr std::int64_t most = 256;
+  const KernelTable<T>& table = kernels<T>();
+  if (whole.taps_h * whole.taps_w * whole.run <= most) return table.conv_row(whole);
+  const std::int64_t parts = ceil_div(whole.run, most), calls = whole.taps_h * whole.taps_w * parts;
+  ConvRowArgs<T> a = whole;
+  a.taps_h = a.taps_w = 1;
+  a.clamp = false;
+  a.next = nullptr, a.next_lines = 0;
+  for (std::int64_t i = 0; i < calls; ++i) {
+    const std::int64_t tap = i / parts, part = i % parts, from = whole.run * part / parts;
+    a.x = whole.x + tap / whole.taps_w * whole.x_tap_h + tap % whole.taps_w * whole.x_tap_w + from;
+    a.run = whole.run * (part + 1) / parts - from;
+    if (i + 1 == calls) a.clamp = whole.clamp, a.next = whole.next, a.next_lines = whole.next_lines;
+    table.conv_row(a);
+    a.w += a.run * a.vectors * table.width;
+    a.bias = nullptr, a.residual = whole.y;
+  }
+}
 
 std::vector<ChannelBlock> channel_blocks(std::int64_t channels, int width, int most) {
   std::vector<ChannelBlock> blocks;
@@ -379,7 +405,7 @@ PackRequest direct_weights(const ConvPass& pass) {
 
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass) {
-  const auto direct = std::make_shared<const Direct<T>>(pass);
+  const auto direct = std::make_shared<const Direct<T>>(pass, c.options().strict);
   const int slot = c.pack(weights_of<T>(direct, pass));
   Step step;
   step.algorithm = "direct";
@@ -390,6 +416,8 @@ Step plan_direct(PlanContext& c, const ConvPass& pass) {
   return step;
 }
 
+template void conv_row_in_blocks<float>(const ConvRowArgs<float>&);
+template void conv_row_in_blocks<double>(const ConvRowArgs<double>&);
 template PackRequest direct_weights<float>(const ConvPass&);
 template PackRequest direct_weights<double>(const ConvPass&);
 template Step plan_direct<float>(PlanContext&, const ConvPass&);

@@ -88,7 +88,7 @@ Step plan_panels(PlanContext& c, Product p) {
   step.algorithm = "panels";
   step.flops = 2.0 * static_cast<double>(p.count) * static_cast<double>(p.rows) * static_cast<double>(p.k) *
                static_cast<double>(p.columns);
-  step.run = [=, &table, a_id = c.in(0), y_id = c.out()](const RunContext& run) {
+  step.run = [=, &table, strict = c.options().strict, a_id = c.in(0), y_id = c.out()](const RunContext& run) {
     const T *a = run.data<const T>(a_id), *packed = run.packed<T>(slot);
     T* y = run.data<T>(y_id);
     parallel_for(p.count * row_pieces * column_pieces, [&](std::int64_t piece, int) {
@@ -107,7 +107,10 @@ Step plan_panels(PlanContext& c, Product p) {
         args.vectors = block.vectors, args.channels = block.channels;
         args.w = packed + p.b[i] * panel + block.packed * table.width * p.k;
         args.y = y + (static_cast<std::int64_t>(i) * p.rows + first) * p.columns + block.channel;
-        table.conv_row(args);
+        if (strict)
+          conv_row_in_blocks(args);
+        else
+          table.conv_row(args);
       }
     });
   };

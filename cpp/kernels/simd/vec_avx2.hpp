@@ -62,6 +62,16 @@ struct Vec<float> {
     const __m256i hi = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23);
     return {_mm256_mul_ps(_mm256_mul_ps(a.v, _mm256_castsi256_ps(lo)), _mm256_castsi256_ps(hi))};
   }
+  // 2^(k / power_steps) for whole numbers k that make it normal, a being k + 1.5 * 2^23. The table has the bits of
+  // 2^(j / power_steps) less j << 20, so that adding k << 20 needs no split of k.
+  static constexpr int power_steps = 8;
+  friend Vec power_of_2(Vec a) {
+    const __m256i k = _mm256_castps_si256(a.v);
+    const __m256i table = _mm256_setr_epi32(0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a,
+                                            0x3f7744fd, 0x3f7ac0c7);
+    const __m256i power = _mm256_permutevar8x32_epi32(table, k);
+    return {_mm256_castsi256_ps(_mm256_add_epi32(power, _mm256_slli_epi32(k, 20)))};
+  }
   // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
   friend Vec exponent(Vec a) {
     return {
@@ -150,6 +160,7 @@ template <>
 struct Vec<double> {
   static constexpr int width = 4;
   using Element = double;
+  static constexpr int power_steps = 0;  // no power_of_2
   __m256d v;
 
   static Vec zero() { return {_mm256_setzero_pd()}; }

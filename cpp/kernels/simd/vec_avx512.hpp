@@ -54,6 +54,20 @@ struct Vec<float> {
   friend Vec round(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
   // a * 2^n for integral n (subnormal results flushed or rounded).
   friend Vec ldexp(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+  // 2^(k / power_steps) for whole numbers k that make it normal, a being k + 1.5 * 2^23. The table has the bits of
+  // 2^(j / power_steps) less j << 18, so that adding k << 18 needs no split of k.
+  static constexpr int power_steps = 32;
+  friend Vec power_of_2(Vec a) {
+    const __m512i k = _mm512_castps_si512(a.v);
+    const __m512i low = _mm512_setr_epi32(0x3f800000, 0x3f7ecd87, 0x3f7daac3, 0x3f7c980f, 0x3f7b95c2, 0x3f7aa43a,
+                                          0x3f79c3d3, 0x3f78f4f0, 0x3f7837f0, 0x3f778d3a, 0x3f76f532, 0x3f767043,
+                                          0x3f75fed7, 0x3f75a15b, 0x3f75583f, 0x3f7523f6);
+    const __m512i high = _mm512_setr_epi32(0x3f7504f3, 0x3f74fbaf, 0x3f7508a4, 0x3f752c4d, 0x3f75672a, 0x3f75b9be,
+                                           0x3f76248c, 0x3f76a81e, 0x3f7744fd, 0x3f77fbb8, 0x3f78ccdf, 0x3f79b907,
+                                           0x3f7ac0c7, 0x3f7be4ba, 0x3f7d257d, 0x3f7e83b3);
+    const __m512i power = _mm512_permutex2var_epi32(low, k, high);
+    return {_mm512_castsi512_ps(_mm512_add_epi32(power, _mm512_slli_epi32(k, 18)))};
+  }
   // Of positive normal numbers: a = mantissa(a) * 2^exponent(a), the mantissa in [1, 2).
   friend Vec exponent(Vec a) { return {_mm512_getexp_ps(a.v)}; }
   friend Vec mantissa(Vec a) { return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)}; }
@@ -136,6 +150,7 @@ template <>
 struct Vec<double> {
   static constexpr int width = 8;
   using Element = double;
+  static constexpr int power_steps = 0;  // no power_of_2
   __m512d v;
 
   static Vec zero() { return {_mm512_setzero_pd()}; }

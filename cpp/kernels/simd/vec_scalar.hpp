@@ -27,6 +27,7 @@ template <class T>
 struct Vec {
   static constexpr int width = 16 / sizeof(T);
   using Element = T;
+  static constexpr int power_steps = 0;  // no power_of_2 of that kind: it needs exact products
   typename Lanes<T>::type v;
 
   template <class Fn>

@@ -73,11 +73,14 @@ void Buffer::populate([[maybe_unused]] std::size_t begin, [[maybe_unused]] std::
 #endif
 }
 
-void Buffer::make_huge() const {
+bool Buffer::large() const { return bytes_ >= kHugeThreshold; }
+
+void Buffer::make_huge([[maybe_unused]] std::size_t begin, [[maybe_unused]] std::size_t end) const {
 #if defined(__linux__)
-  if (bytes_ < kHugeThreshold) return;
-  madvise(data_, map_size(bytes_), MADV_HUGEPAGE);
-  madvise(data_, map_size(bytes_), kCollapse);
+  if (!large()) return;
+  end = map_size(end);
+  madvise(data_ + begin, end - begin, MADV_HUGEPAGE);
+  madvise(data_ + begin, end - begin, kCollapse);
 #endif
 }
 

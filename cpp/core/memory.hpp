@@ -21,8 +21,11 @@ class Buffer {
   std::size_t size() const { return bytes_; }
   // Takes the pages of [begin, end) from the system at once: a fault for each costs more.
   void populate(std::size_t begin, std::size_t end) const;
-  // Moves a large one from small pages to huge ones, where the system can. Others may read it meanwhile.
-  void make_huge() const;
+  // Whether it is large enough for huge pages.
+  bool large() const;
+  // Moves [begin, end) of a large one from small pages to huge ones, where the system can. Others may read it
+  // meanwhile.
+  void make_huge(std::size_t begin, std::size_t end) const;
 
  private:
   std::byte* data_ = nullptr;

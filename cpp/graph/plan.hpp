@@ -105,7 +105,8 @@ class Plan {
   std::vector<std::string> input_names_;
   double seconds_ = 0;  // of the steps, roughly
   std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
-  std::atomic<int> runs_{0};  // up to 2
+  std::atomic<std::size_t> runs_{0};  // until all packs are in huge pages
+  std::atomic<bool> moved_{false};
   LongMutex alone_;
 };
 

@@ -51,7 +51,7 @@ class Strassen {
   // How much less time than direct convolution's, which takes a cycle a product.
   double gain() const {
     const auto real = [](std::int64_t n) { return static_cast<double>(n); };
-    const double tile = real(table_.tile_pixels), rows = real(pixels_) / real(blocks_) / 2;
+    const double tile = real(table_.tile_pixels), rows = real(rows_);
     const double tiles = std::ceil(rows / tile) * tile / rows;  // the last ones are narrower
     const double stores = 4 / real(p_.in_c), sums = 2.5 / real(pairs_ * 2 * columns_), weights = 1.6 / rows;
     const double share = real(pairs_ * 2 * columns_) / real(p_.out_c);

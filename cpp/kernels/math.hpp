@@ -112,25 +112,20 @@ struct ExpPart<8> {
   static constexpr float c[3] = {-1.0f, 0.50006485f, -0.166642964f};
 };
 
-// What sigmoid and SiLU take x to be at least: the divisor is still finite there.
-template <class V>
-FASTCONV_INLINE V sigmoid_domain(V x) {
-  if constexpr (V::power_steps > 0) x = max(V::set(-88), x);
-  return x;
-}
-
-// 1 + exp(-x) for x in that domain. Overflow and underflow cannot happen, so exp is cheaper than in general, and its
+// 1 + exp(-x). Of a clamped x overflow and underflow cannot happen, so exp is cheaper than in general, and its
 // error of 2e-9 of x is none of the result's where that is not tiny.
 template <class V>
 FASTCONV_INLINE V sigmoid_divisor(V x) {
   const V one = V::set(1);
   constexpr int N = V::power_steps;
   if constexpr (N > 0) {
-    x = min(V::set(64), x);               // beyond, the divisor is 1; a NaN, the second operand, is kept
+    // Above, the result is 1; below, infinity. min and max keep a NaN that is their second operand.
+    const V low = V::set(-88), clamped = min(V::set(64), max(low, x));
     const V whole = V::set(12582912.0f);  // 1.5 * 2^23: adding it leaves no bits for a fraction
-    const V k = fma(x, V::set(-1.44269504f * N), whole);
-    const V s = fma(k - whole, V::set(0.693147181f / N), x), power = power_of_2(k);
-    return fma(power, s * polynomial(s, ExpPart<N>::c), power + one);
+    const V k = fma(clamped, V::set(-1.44269504f * N), whole);
+    const V s = fma(k - whole, V::set(0.693147181f / N), clamped), power = power_of_2(k);
+    const V sum = fma(power, s * polynomial(s, ExpPart<N>::c), power + one);
+    return select(less(x, low), V::set(__builtin_inff()), sum);
   } else {
     return one + exp(V::zero() - x);
   }
@@ -138,12 +133,11 @@ FASTCONV_INLINE V sigmoid_divisor(V x) {
 
 template <class V>
 FASTCONV_INLINE V sigmoid(V x) {
-  return V::set(1) / sigmoid_divisor(sigmoid_domain(x));
+  return V::set(1) / sigmoid_divisor(x);
 }
 
 template <class V>
 FASTCONV_INLINE V silu(V x) {
-  x = sigmoid_domain(x);
   return x / sigmoid_divisor(x);
 }
 

@@ -13,7 +13,7 @@ struct ConvRowArgs {
   std::int64_t taps_h, taps_w;
   std::int64_t run;  // contiguous elements of one tap; weights follow as [taps_h][taps_w][run][vectors * width]
   const T* w;
-  int vectors;        // 1, 2 or 4, at most tile_vectors
+  int vectors;        // 1 to tile_vectors
   int channels;       // valid ones, in ((vectors - 1) * width, vectors * width]
   const T* bias;      // `channels` elements, or null
   const T* residual;  // added before the clamp; lies as y does (may be y itself), or null
@@ -24,6 +24,22 @@ struct ConvRowArgs {
   T lo, hi;
   const T* next;            // weights that a later call reads, to be fetched into L2 meanwhile, or null
   std::int64_t next_lines;  // cache lines of 64 bytes there; a few more are fetched
+};
+
+// y[r * y_row + p] = bias[r] + sum over i < n of w[r * w_row + i] * x[p * x_row + i]
+template <class T>
+struct ConvDotsArgs {
+  const T* w;
+  std::int64_t w_row, rows;
+  const T* x;
+  std::int64_t x_row;
+  int pixels;  // 1 to 4
+  std::int64_t n;
+  const T* bias;  // or null
+  T* y;
+  std::int64_t y_row;
+  bool clamp;  // y = min(max(y, lo), hi); NaN stays NaN
+  T lo, hi;
 };
 
 // One row of output pixels of a convolution of one input channel with stride 1, at most 8 output channels:

@@ -117,8 +117,10 @@ void row(const ConvRowArgs<T>& a) {
 
 template <class T>
 void conv_row(const ConvRowArgs<T>& a) {
-  if constexpr (Tile<T>::vectors >= 4)
+  if constexpr (Tile<T>::vectors >= 4) {
     if (a.vectors == 4) return row<T, 4>(a);
+    if (a.vectors == 3) return row<T, 3>(a);
+  }
   if (a.vectors == 2) return row<T, 2>(a);
   row<T, 1>(a);
 }

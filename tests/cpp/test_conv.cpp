@@ -9,7 +9,7 @@ void test_conv_row(const KernelTable<T>& table) {
   for (int round = 0; round < 400; ++round) {
     ConvRowArgs<T> a{};
     const int width = table.width;
-    a.vectors = 1 << random_int(0, table.tile_vectors == 4 ? 2 : 1);
+    a.vectors = static_cast<int>(random_int(1, table.tile_vectors));
     a.channels = static_cast<int>(random_int((a.vectors - 1) * width + 1, a.vectors * width));
     a.pixels = random_int(1, 31);
     a.taps_h = random_int(0, 3), a.taps_w = random_int(1, 3), a.run = random_int(1, 19);
@@ -62,6 +62,37 @@ void test_conv_row(const KernelTable<T>& table) {
   a.clamp = true, a.lo = 0, a.hi = 6;
   table.conv_row(a);
   check(std::isnan(y[0]), "conv_row: relu of NaN is NaN");
+}
+
+template <class T>
+void test_conv_dots(const KernelTable<T>& table) {
+  for (int round = 0; round < 200; ++round) {
+    ConvDotsArgs<T> a{};
+    a.rows = random_int(0, 20), a.pixels = static_cast<int>(random_int(1, 4)), a.n = random_int(0, 70);
+    a.w_row = a.n + random_int(0, 3), a.x_row = a.n + random_int(0, 3), a.y_row = a.pixels + random_int(0, 3);
+    Guarded<T> w(a.rows ? (a.rows - 1) * a.w_row + a.n : 0), x((a.pixels - 1) * a.x_row + a.n), bias(a.rows);
+    Guarded<T> y(a.rows ? (a.rows - 1) * a.y_row + a.pixels : 0);
+    fill_random(w), fill_random(x), fill_random(bias);
+    for (std::int64_t i = 0; i < y.size(); ++i) y[i] = T(777);
+    if (round % 5 == 0 && x.size()) x[random_int(0, x.size() - 1)] = std::numeric_limits<T>::quiet_NaN();
+    a.w = w.data(), a.x = x.data(), a.y = y.data();
+    a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    a.clamp = random_int(0, 1);
+    a.lo = T(-0.5), a.hi = random_int(0, 1) ? T(1) : std::numeric_limits<T>::infinity();
+    table.conv_dots(a);
+    for (std::int64_t r = 0; r < a.rows; ++r)
+      for (std::int64_t p = 0; p < a.y_row && r * a.y_row + p < y.size(); ++p) {
+        if (p >= a.pixels) {
+          check(y[r * a.y_row + p] == T(777), "conv_dots wrote between rows");
+          continue;
+        }
+        double s = a.bias ? a.bias[r] : 0;
+        for (std::int64_t i = 0; i < a.n; ++i)
+          s += static_cast<double>(w[r * a.w_row + i]) * static_cast<double>(x[p * a.x_row + i]);
+        if (a.clamp && s == s) s = std::min<double>(std::max<double>(s, a.lo), a.hi);
+        check_close(y[r * a.y_row + p], s, tolerance<T>(static_cast<double>(a.n)), "conv_dots");
+      }
+  }
 }
 
 template <class T>
@@ -211,6 +242,7 @@ void test_depthwise_weights(const KernelTable<T>& table) {
 }
 
 FASTCONV_TEST(conv_row);
+FASTCONV_TEST(conv_dots);
 FASTCONV_TEST(conv_narrow);
 FASTCONV_TEST(conv_weights);
 FASTCONV_TEST(depthwise);

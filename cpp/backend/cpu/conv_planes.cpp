@@ -1,7 +1,8 @@
 // Convolution of NCHW by OIHW as they lie, for weights that are new in every run: nothing of them is packed. The roles
 // of conv_row are swapped: its pixels are output channels, whose weights lie in the order of the reduction, and its
 // vectors run along the output's pixels. For a block of pixels the inputs of all taps are gathered into a panel
-// [input channel][kh][kw][pixel] that stays in the cache.
+// [input channel][kh][kw][pixel] that stays in the cache. A few pixels more than whole vectors, as of 7x7 and 14x14
+// maps, have a panel [pixel][input channel][kh][kw] and sums along it.
 #include <algorithm>
 #include <cstring>
 
@@ -16,6 +17,7 @@ constexpr std::int64_t kLeastRows = 28;        // output channels of a piece
 constexpr std::int64_t kMostPanel = 4 << 20;   // bytes
 constexpr std::int64_t kMostWindow = 1 << 18;  // bytes of a channel's input for a block
 constexpr std::int64_t kChunk = 16;            // elements copied at once
+constexpr std::int64_t kTailBytes = 1 << 17;   // of weights that two kernels read one after the other
 
 struct PixelBlock {
   std::int64_t first, pixels;
@@ -38,12 +40,13 @@ class Planes {
         reduction_(pass.in_c * h_.taps * w_.taps),
         pixels_(pass.out_h * pass.out_w),
         columns_(std::int64_t{table_.tile_vectors} * table_.width),
-        whole_(pixels_ / columns_),
-        rest_(channel_blocks(pixels_ % columns_, table_.width, table_.tile_vectors)) {
-    blocks_ = whole_ + static_cast<std::int64_t>(rest_.size());
+        tail_(tail_pixels(pixels_, table_.width, reduction_)),
+        whole_((pixels_ - tail_) / columns_),
+        rest_((pixels_ - tail_) % columns_),
+        blocks_(whole_ + (rest_ > 0)) {
     dense_ = h_.taps == 1 && w_.taps == 1 && h_.is == 1 && w_.is == 1 && h_.i0 == 0 && w_.i0 == 0 &&
              p_.in_h == p_.out_h && p_.in_w == p_.out_w;
-    panel_ = reduction_ * columns_;
+    panel_ = reduction_ * (columns_ + tail_);
     const std::int64_t units = std::max<std::int64_t>(p_.n * blocks_, 1);
     splits_ = std::clamp<std::int64_t>(ceil_div(kPieces, units), 1, std::max<std::int64_t>(p_.out_c / kLeastRows, 1));
     used_.assign(static_cast<std::size_t>(std::min<std::int64_t>(w_.is, w_.taps * w_.tap_step + 1)), false);
@@ -54,21 +57,17 @@ class Planes {
   }
 
   bool fits() const {
-    return num_elements({reduction_, columns_}) * static_cast<std::int64_t>(sizeof(T)) <= kMostPanel &&
+    return panel_ * static_cast<std::int64_t>(sizeof(T)) <= kMostPanel &&
            window_ * static_cast<std::int64_t>(sizeof(T)) <= kMostWindow;
   }
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(window_ + (splits_ > 1 ? 0 : panel_)) * sizeof(T);
+    return static_cast<std::size_t>(window_ + tail_ * reduction_ + (splits_ > 1 ? 0 : panel_)) * sizeof(T);
   }
   std::size_t workspace_bytes() const {
     return splits_ > 1 ? static_cast<std::size_t>(p_.n * blocks_ * panel_) * sizeof(T) : 0;
   }
   // Vectors of pixels that are computed.
-  std::int64_t vectors() const {
-    std::int64_t n = whole_ * table_.tile_vectors;
-    for (const ChannelBlock& b : rest_) n += b.vectors;
-    return n * p_.n;
-  }
+  std::int64_t vectors() const { return (whole_ * table_.tile_vectors + ceil_div(rest_, table_.width)) * p_.n; }
 
   void run(const RunContext& context) const {
     const T *x = context.data<const T>(p_.x), *w = context.data<const T>(p_.w);
@@ -76,9 +75,9 @@ class Planes {
     T *y = context.data<T>(p_.y), *panels = reinterpret_cast<T*>(context.workspace());
     if (splits_ == 1) {
       parallel_for(p_.n * blocks_, [&](std::int64_t unit, int thread) {
-        T* window = reinterpret_cast<T*>(context.scratch(thread));
-        gather(x, unit, 0, p_.in_c, window, window + window_);
-        multiply(unit, 0, p_.out_c, w, bias, window + window_, y);
+        T *window = reinterpret_cast<T*>(context.scratch(thread)), *panel = window + window_ + tail_ * reduction_;
+        gather(x, unit, 0, p_.in_c, window, panel);
+        multiply(unit, 0, p_.out_c, w, bias, panel, y);
       });
       return;
     }
@@ -98,17 +97,34 @@ class Planes {
  private:
   PixelBlock block(std::int64_t i) const {
     if (i < whole_) return {i * columns_, columns_, table_.tile_vectors};
-    const ChannelBlock& b = rest_[static_cast<std::size_t>(i - whole_)];
-    return {whole_ * columns_ + b.channel, b.channels, b.vectors};
+    return {whole_ * columns_, rest_, static_cast<int>(ceil_div(rest_, table_.width))};
   }
+  // Too few to be worth a vector; the last block has them.
+  static std::int64_t tail_pixels(std::int64_t pixels, std::int64_t width, std::int64_t reduction) {
+    const std::int64_t tail = pixels % width;
+    return pixels > width && tail * 4 <= width && reduction >= 4 * width ? tail : 0;
+  }
+  bool has_tail(std::int64_t unit) const { return tail_ && unit % blocks_ == blocks_ - 1; }
   // Of the input under some rows and columns of the output; columns lie by their remainder modulo the stride.
   std::int64_t window_rows(std::int64_t rows) const { return (rows - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1; }
   std::int64_t line(std::int64_t columns) const { return columns + (w_.taps - 1) * w_.tap_step / w_.is + 1 + kChunk; }
 
+  // The window is followed by room for a tail.
   void gather(const T* x, std::int64_t unit, std::int64_t from, std::int64_t to, T* window, T* panel) const {
     const PixelBlock b = block(unit % blocks_);
-    const std::int64_t plane = p_.in_h * p_.in_w, columns = std::int64_t{b.vectors} * table_.width;
-    const T* image = x + unit / blocks_ * p_.in_c * plane;
+    const std::int64_t columns = std::int64_t{b.vectors} * table_.width, taps = h_.taps * w_.taps;
+    const T* image = x + unit / blocks_ * p_.in_c * p_.in_h * p_.in_w;
+    gather(image, b, columns, from, to, window, panel);
+    if (!has_tail(unit)) return;
+    T* turned = window + window_;
+    gather(image, {pixels_ - tail_, tail_, 0}, tail_, from, to, window, turned);
+    table_.transpose({turned + from * taps * tail_, panel + reduction_ * columns + from * taps, (to - from) * taps,
+                      tail_, tail_, reduction_});
+  }
+
+  void gather(const T* image, const PixelBlock& b, std::int64_t columns, std::int64_t from, std::int64_t to, T* window,
+              T* panel) const {
+    const std::int64_t plane = p_.in_h * p_.in_w;
     if (dense_) {
       for (std::int64_t c = from; c < to; ++c) std::copy_n(image + c * plane + b.first, b.pixels, panel + c * columns);
       return;
@@ -197,16 +213,37 @@ class Planes {
       for (std::int64_t r = 0; r < to - from; ++r) std::fill_n(out + r * pixels_, b.pixels, bias[from + r]);
       a.residual = out;
     }
-    table_.conv_row(a);
-    activate(p_, out, to - from, pixels_, b.pixels);
+    if (!has_tail(unit)) {
+      table_.conv_row(a);
+      return activate(p_, out, to - from, pixels_, b.pixels);
+    }
+    ConvDotsArgs<T> d{};
+    d.w_row = d.x_row = d.n = reduction_;
+    d.x = panel + reduction_ * b.vectors * table_.width;
+    d.pixels = static_cast<int>(tail_);
+    d.y_row = pixels_;
+    d.clamp = p_.clamp, d.lo = a.lo, d.hi = a.hi;
+    // Of rows whose weights are still in the cache.
+    const std::int64_t fit = kTailBytes / (reduction_ * static_cast<std::int64_t>(sizeof(T)));
+    const std::int64_t chunk = std::max(fit / table_.tile_pixels, std::int64_t{1}) * table_.tile_pixels;
+    for (std::int64_t r = from; r < to; r += chunk) {
+      a.pixels = d.rows = std::min(chunk, to - r);
+      table_.conv_row(a);
+      d.w = a.x, d.y = a.y + b.pixels;
+      d.bias = bias ? bias + r : nullptr;
+      table_.conv_dots(d);
+      a.x += chunk * reduction_, a.y += chunk * pixels_;
+      if (a.residual) a.residual = a.y;
+    }
+    activate(p_, out, to - from, pixels_, b.pixels + tail_);
   }
 
   ConvPass p_;
   const KernelTable<T>& table_;
   AxisPhase h_, w_;
-  std::int64_t reduction_, pixels_, columns_, whole_;
-  std::vector<ChannelBlock> rest_;
-  std::int64_t blocks_ = 0, panel_ = 0, splits_ = 1, window_ = 0;
+  std::int64_t reduction_, pixels_, columns_;
+  std::int64_t tail_, whole_, rest_;  // pixels beside vectors, whole blocks, pixels of another block
+  std::int64_t blocks_, panel_ = 0, splits_ = 1, window_ = 0;
   bool dense_ = false;      // 1x1 over all pixels
   std::vector<bool> used_;  // remainders of columns modulo the stride
 };

@@ -411,7 +411,7 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
     const double cost = costs.winograd(a);
     if (!best || cost < least) best = &a, least = cost;
   }
-  if (!best || p.in_c < kLeastInputs || least * (stable ? 1.15 : 1.3) > costs.direct()) return nullptr;
+  if (!best || p.in_c < kLeastInputs || least * (stable ? 1.15 : 1.2) > costs.direct()) return nullptr;
   return best;
 }
 

@@ -83,6 +83,42 @@ def test_convolution(dtype):
     assert without > 8
 
 
+@pytest.mark.parametrize("activation", ["", "relu", "silu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "c, k, size, kernel, stride",
+    [
+        (70, 65, 7, 1, 1),
+        (300, 150, 7, 3, 2),
+        (64, 60, 14, 1, 1),
+        (40, 33, 5, 5, 1),
+        (9, 90, 10, 3, 2),
+    ],
+)
+def test_pixels_beside_whole_vectors(c, k, size, kernel, stride, dtype, activation):
+    """Maps of 7x7, 14x14 and the like, on planes as they lie."""
+    hw = size * stride
+    x = random(2, c, hw, hw + stride, dtype=dtype)[:, :, :, :hw].copy()
+    w, b = random(k, c, kernel, kernel, dtype=dtype), random(k, dtype=dtype)
+    attrs = {"strides": [stride] * 2, "pads": [kernel // 2] * 4, "dilations": [1, 1]}
+    g = Net(x, w, b)
+    ids = [
+        g.add("transpose", g.ids[:1], perm=LAST)[0],
+        g.add("transpose", g.ids[1:2], perm=OIHW)[0],
+    ]
+    y = g.add("conv2d", [*ids, g.ids[2]], **attrs)
+    if activation:
+        y = g.add(activation, y)
+    out = g.add("transpose", y, perm=FIRST)
+    (got,), _ = g.run(out)
+    want = expected_conv(x, w, b, attrs)
+    want = {"relu": np.maximum(want, 0), "silu": want / (1 + np.exp(-want))}.get(activation, want)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.abs(want).max())
+    (again,), _ = g.run(out, threads=3)
+    assert np.array_equal(got, again)
+
+
 def test_other_readers_keep_their_layout():
     """The convolution's output is also read channels last: its transpose stays."""
     x, w = random(1, 8, 30, 30), random(16, 8, 3, 3)

@@ -40,7 +40,7 @@ class Planes {
         reduction_(pass.in_c * h_.taps * w_.taps),
         pixels_(pass.out_h * pass.out_w),
         columns_(std::int64_t{table_.tile_vectors} * table_.width),
-        tail_(tail_pixels(pixels_, table_.width, reduction_)),
+        tail_(tail_pixels(pixels_, table_.width, reduction_, pass.out_c)),
         whole_((pixels_ - tail_) / columns_),
         rest_((pixels_ - tail_) % columns_),
         blocks_(whole_ + (rest_ > 0)) {
@@ -100,9 +100,9 @@ class Planes {
     return {whole_ * columns_, rest_, static_cast<int>(ceil_div(rest_, table_.width))};
   }
   // Too few to be worth a vector; the last block has them.
-  static std::int64_t tail_pixels(std::int64_t pixels, std::int64_t width, std::int64_t reduction) {
+  static std::int64_t tail_pixels(std::int64_t pixels, std::int64_t width, std::int64_t reduction, std::int64_t rows) {
     const std::int64_t tail = pixels % width;
-    return pixels > width && tail * 4 <= width && reduction >= 4 * width ? tail : 0;
+    return pixels > width && tail * 4 <= width && reduction >= 16 * width && rows >= 4 * width ? tail : 0;
   }
   bool has_tail(std::int64_t unit) const { return tail_ && unit % blocks_ == blocks_ - 1; }
   // Of the input under some rows and columns of the output; columns lie by their remainder modulo the stride.

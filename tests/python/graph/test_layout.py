@@ -88,9 +88,9 @@ def test_convolution(dtype):
 @pytest.mark.parametrize(
     "c, k, size, kernel, stride",
     [
-        (70, 65, 7, 1, 1),
+        (270, 65, 7, 1, 1),
         (300, 150, 7, 3, 2),
-        (64, 60, 14, 1, 1),
+        (259, 66, 14, 1, 1),
         (40, 33, 5, 5, 1),
         (9, 90, 10, 3, 2),
     ],

@@ -48,6 +48,10 @@ class Strassen {
            sizeof(float);
   }
 
+  std::size_t workspace_bytes() const {
+    return p_.mean == kNone ? 0 : static_cast<std::size_t>(p_.n * blocks_ * p_.out_c) * sizeof(float);
+  }
+
   // How much less time than direct convolution's, which takes a cycle a product.
   double gain() const {
     const auto real = [](std::int64_t n) { return static_cast<double>(n); };
@@ -60,8 +64,10 @@ class Strassen {
   std::int64_t pieces() const { return p_.n * blocks_ * splits_; }
 
   void run(const float* packed, const RunContext& context) const {
-    const Buffers b{context.data<const float>(p_.x), packed, optional(context, p_.bias), optional(context, p_.residual),
-                    context.data<float>(p_.y)};
+    const Buffers b{
+        context.data<const float>(p_.x), packed,
+        optional(context, p_.bias),      optional(context, p_.residual),
+        context.data<float>(p_.y),       p_.mean == kNone ? nullptr : reinterpret_cast<float*>(context.workspace())};
     const std::int64_t blocks = p_.n * blocks_;
     parallel_for(blocks * splits_, [&](std::int64_t i, int thread) {
       const std::int64_t block = weights_first_ ? i % blocks : i / splits_;
@@ -69,12 +75,13 @@ class Strassen {
       run_piece(b, block / blocks_, block % blocks_, units_ * split / splits_, units_ * (split + 1) / splits_,
                 reinterpret_cast<float*>(context.scratch(thread)));
     });
+    if (b.sums) combine_sums(p_, b.sums, blocks_, context.data<float>(p_.mean));
   }
 
  private:
   struct Buffers {
     const float *x, *w, *bias, *residual;
-    float* y;
+    float *y, *sums;
   };
   // A piece's pixels, and its part of the scratch.
   struct Piece {
@@ -98,7 +105,12 @@ class Strassen {
     q.image = image, q.first = begin(block), q.pixels = begin(block + 1) - q.first;
     q.made = scratch, q.u2 = q.made + half_ * columns_, q.u3 = q.u2 + rows_ * columns_;
     q.unused = q.u3 + rows_ * columns_, q.sums = q.unused + 2 * columns_, q.copy = q.sums + 4 * rows_ * s_pixel_;
-    if (q.pixels == 0) return;
+    const std::int64_t channel = first_channel(from), channels = first_channel(to) - channel;
+    float* sums = b.sums ? b.sums + (image * blocks_ + block) * p_.out_c + channel : nullptr;
+    if (q.pixels == 0) {
+      if (sums) std::fill_n(sums, channels, 0.f);
+      return;
+    }
     gather(b.x, q);
     for (std::int64_t i = from; i < to; ++i)
       if (i < pairs_)
@@ -106,9 +118,9 @@ class Strassen {
       else
         run_single(b, q, i + pairs_);
     if (from == to) return;
-    const std::int64_t channel = first_channel(from);
-    activate(p_, b.y + (image * pixels_ + q.first) * p_.y_pixel + channel, q.pixels, p_.y_pixel,
-             first_channel(to) - channel);
+    float* y = b.y + (image * pixels_ + q.first) * p_.y_pixel + channel;
+    activate(p_, y, q.pixels, p_.y_pixel, channels);
+    if (sums) add_up(y, q.pixels, p_.y_pixel, channels, sums);
   }
 
   std::int64_t first_channel(std::int64_t unit) const {
@@ -232,7 +244,7 @@ template <>
 bool strassen_covers<float>(const PlanContext& c, const ConvPass& p) {
   // Rows of a dense layer are samples, whose results must not depend on one another: out_h is 1.
   if (c.options().strict || p.groups != 1 || p.phases.size() != 1 || p.fill || p.out_h < 2) return false;
-  if (p.factor != kNone || p.mean != kNone || p.x_first) return false;
+  if (p.factor != kNone || p.x_first) return false;
   const auto one = [](const AxisPhase& a, std::int64_t in, std::int64_t out) {
     return a.taps == 1 && a.os == 1 && a.o0 == 0 && a.outputs == out && a.i0 >= 0 && a.i0 + (out - 1) * a.is < in;
   };
@@ -259,6 +271,7 @@ Step plan_strassen<float>(PlanContext& c, const ConvPass& pass) {
   step.algorithm = "strassen";
   step.flops = pass.flops;
   step.scratch = strassen->scratch_bytes();
+  step.workspace = strassen->workspace_bytes();
   step.run = [strassen, slot](const RunContext& r) { strassen->run(r.packed<float>(slot), r); };
   return step;
 }

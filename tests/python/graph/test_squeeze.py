@@ -202,6 +202,23 @@ def test_means_come_from_the_convolution(n, h, w, cin, cout, layer, op, dtype):
                 np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", [None, "relu", "silu"])
+def test_means_come_from_strassens_algorithm(name):
+    net = Net(2, 29, 27, 256)
+    y = net.conv(net.x, 512, **ONE)
+    y = net.activation(y, name) if name else y
+    m = mean(net, y)
+    plan = core.Plan(net.graph, [y, m])
+    steps = [(s["op"], s["algorithm"]) for s in plan.profile([net.data])]
+    assert steps == [("conv2d", "strassen")]
+    one = plan.run([net.data], threads=1)
+    for got, exact in zip(one, (net.exact[y], net.exact[m]), strict=True):
+        np.testing.assert_allclose(got, exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+    for threads in (2, 3, 64):
+        for a, b in zip(one, plan.run([net.data], threads=threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_means_without_their_axes():
     net = Net(2, 9, 8, 6)
     y = net.conv(net.x, 20, **ONE)

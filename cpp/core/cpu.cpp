@@ -1,6 +1,10 @@
 #include "core/cpu.hpp"
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
 
 #include "core/tensor.hpp"
 #if defined(__linux__)
@@ -95,6 +99,19 @@ const Caches& caches() {
   static const Caches c{32 << 10, 1 << 20, 8 << 20};
 #endif
   return c;
+}
+
+int processors() {
+  static const int n = [] {
+    const char* root = std::getenv("FASTCONV_CGROUP_ROOT");  // for tests: stands for the "/" of proc and sys
+    std::ifstream f((root ? std::string(root) : "") + "/sys/devices/system/cpu/present");
+    std::string ranges;  // "0-63"
+    f >> ranges;
+    const std::size_t last = ranges.find_last_of(",-");
+    const int highest = std::atoi(ranges.c_str() + (last == std::string::npos ? 0 : last + 1));
+    return std::max({1, highest + 1, static_cast<int>(std::thread::hardware_concurrency())});
+  }();
+  return n;
 }
 
 }  // namespace fastconv

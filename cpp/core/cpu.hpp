@@ -20,4 +20,7 @@ struct Caches {
 };
 const Caches& caches();
 
+// Of the machine, whatever this process may use of them. Unlike the number of threads it may decide between algorithms.
+int processors();
+
 }  // namespace fastconv

@@ -9,8 +9,8 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kPixels = 112;  // of a block, at most
-constexpr std::int64_t kLeastPieces = 4, kPieces = 16;
+constexpr std::int64_t kPixels = 112;                                    // of a block, at most
+constexpr std::int64_t kLeastPieces = 4, kPieces = 16, kPiecesEach = 2;  // each: for a processor of the machine
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;           // floats
 constexpr std::int64_t kLeastChannels = 64;  // in and out: a product of fewer is mostly loads and stores
@@ -34,7 +34,8 @@ class Strassen {
     if (blocks_ > 1) blocks_ = round_up(blocks_, 2);
     while (p_.n * blocks_ * units_ < kLeastPieces && pixels_ / (2 * blocks_) >= 6 * std::int64_t{table_.tile_pixels})
       blocks_ *= 2;
-    splits_ = std::clamp<std::int64_t>(ceil_div(kPieces, p_.n * blocks_), 1, units_);
+    const std::int64_t wanted = std::max<std::int64_t>(kPieces, kPiecesEach * processors());
+    splits_ = std::clamp<std::int64_t>(ceil_div(wanted, p_.n * blocks_), 1, units_);
     for (std::int64_t i = 0; i < blocks_; ++i) most_ = std::max(most_, begin(i + 1) - begin(i));
     rows_ = ceil_div(most_, 2);
     s_pixel_ = half_ + kLine;  // rows whole KBs apart would fall into the same sets of L1
@@ -265,7 +266,9 @@ Step plan_strassen<float>(PlanContext& c, const ConvPass& pass) {
   const std::string wish = wished_algorithm(c, pass);
   if (!wish.empty() && wish != "strassen") return {};
   const auto strassen = std::make_shared<const Strassen>(pass);
-  if (wish.empty() && (strassen->pieces() < kLeastPieces || strassen->gain() < kLeastGain)) return {};
+  // A block's size is part of the result, so there are no more pieces for more threads.
+  const std::int64_t least = std::max<std::int64_t>(kLeastPieces, kPiecesEach * processors());
+  if (wish.empty() && (strassen->pieces() < least || strassen->gain() < kLeastGain)) return {};
   const int slot = c.pack(direct_weights<float>(pass));
   Step step;
   step.algorithm = "strassen";

@@ -12,7 +12,7 @@ VARIANTS = {  # engine -> module and options; the environment of a process is in
     "fastconv-strict": ("fastconv", {"precision": "strict"}),
     "torch-channels-last": ("torch", {"order": "channels_last"}),
 }
-WARM_UP_SECONDS, WARM_UP_RUNS, FEWEST_RUNS = 0.2, 2, 5
+WARM_UP_SECONDS, WARM_UP_RUNS, FEWEST_RUNS = 1.0, 2, 5
 
 
 def open_engine(name, files, x, threads):

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <new>
 #include <set>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -82,6 +84,25 @@ void Buffer::make_huge([[maybe_unused]] std::size_t begin, [[maybe_unused]] std:
   madvise(data_ + begin, end - begin, MADV_HUGEPAGE);
   madvise(data_ + begin, end - begin, kCollapse);
 #endif
+}
+
+void make_huge_meanwhile(const std::vector<std::shared_ptr<Buffer>>& buffers) {
+  constexpr std::size_t kRange = std::size_t{8} << 20;  // the longest that a buffer is kept
+  std::vector<std::weak_ptr<Buffer>> large;
+  for (const std::shared_ptr<Buffer>& b : buffers)
+    if (b && b->large()) large.push_back(b);
+  if (large.empty()) return;
+  try {
+    std::thread([large = std::move(large)] {
+      for (const std::weak_ptr<Buffer>& weak : large)
+        for (std::size_t begin = 0;; begin += kRange) {
+          const std::shared_ptr<Buffer> b = weak.lock();
+          if (!b || begin >= b->size()) break;
+          b->make_huge(begin, std::min(begin + kRange, b->size()));
+        }
+    }).detach();
+  } catch (const std::system_error&) {  // no thread: small pages do as well
+  }
 }
 
 void release_pages([[maybe_unused]] const void* data, [[maybe_unused]] std::size_t bytes) {

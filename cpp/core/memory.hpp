@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 namespace fastconv {
 
@@ -21,16 +22,19 @@ class Buffer {
   std::size_t size() const { return bytes_; }
   // Takes the pages of [begin, end) from the system at once: a fault for each costs more.
   void populate(std::size_t begin, std::size_t end) const;
-  // Whether it is large enough for huge pages.
-  bool large() const;
   // Moves [begin, end) of a large one from small pages to huge ones, where the system can. Others may read it
   // meanwhile.
   void make_huge(std::size_t begin, std::size_t end) const;
+  bool large() const;  // enough for huge pages
 
  private:
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
 };
+
+// Moves those that are large to huge pages, from a thread of its own: readers go on, but it takes up to a millisecond a
+// page. It keeps none of them alive.
+void make_huge_meanwhile(const std::vector<std::shared_ptr<Buffer>>& buffers);
 
 // Takes the pages of a file that is mapped for reading out of this process's memory; the next read maps them again.
 void release_pages(const void* data, std::size_t bytes);

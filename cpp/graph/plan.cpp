@@ -292,23 +292,8 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
   });
   for (const Copy& c : copies_)
     if (c.bytes) std::memcpy(outputs[c.output], values[c.value], c.bytes);
-  move_to_huge_pages(*prepared);
-}
-
-// What runs twice will run often. A few at a time, so that no run waits long: a huge page takes up to a millisecond.
-void Plan::move_to_huge_pages(const PackStore::Snapshot& prepared) {
-  constexpr std::size_t kRange = std::size_t{8} << 20;
-  if (moved_.load(std::memory_order_relaxed)) return;
-  const std::size_t run = runs_++;
-  if (run == 0) return;
-  std::size_t range = run - 1;
-  for (const std::shared_ptr<Buffer>& buffer : prepared.contents) {
-    if (!buffer || !buffer->large()) continue;
-    const std::size_t ranges = (buffer->size() + kRange - 1) / kRange;
-    if (range < ranges) return buffer->make_huge(range * kRange, std::min((range + 1) * kRange, buffer->size()));
-    range -= ranges;
-  }
-  moved_ = true;
+  // What runs twice will run often.
+  if (runs_.load(std::memory_order_relaxed) < 2 && ++runs_ == 2) make_huge_meanwhile(prepared->contents);
 }
 
 void Plan::run(const std::vector<const void*>& feeds, const std::vector<void*>& outputs) {

@@ -82,7 +82,6 @@ class Plan {
   void plan_nodes(const Graph& graph, const std::vector<bool>& stable, const Backend& backend,
                   const PlanOptions& options, const Placement& placement, std::vector<std::size_t>& run_nodes);
   void place_stable(const Graph& graph, const std::vector<bool>& stable);
-  void move_to_huge_pages(const PackStore::Snapshot& prepared);
   void run_step(const PlannedStep& step, RunContext& context, std::byte* arena) const;
   std::vector<void*> locate(const std::vector<const void*>& feeds, const std::vector<void*>& outputs, std::byte* arena,
                             const PackStore::Snapshot& prepared) const;
@@ -105,8 +104,7 @@ class Plan {
   std::vector<std::string> input_names_;
   double seconds_ = 0;  // of the steps, roughly
   std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
-  std::atomic<std::size_t> runs_{0};  // until all packs are in huge pages
-  std::atomic<bool> moved_{false};
+  std::atomic<int> runs_{0};  // up to 2
   LongMutex alone_;
 };
 

@@ -268,8 +268,9 @@ void Preparation::compute(const std::vector<bool>& run_action, std::vector<int> 
       buffer = std::move(*found);
       idle.erase(found);
     } else {
-      if (!item.keep && !idle.empty()) idle.pop_back();  // too small
-      buffer = std::make_shared<Buffer>(item.bytes, Pages::small);
+      if (!item.keep && !idle.empty()) idle.pop_back();       // too small
+      constexpr std::size_t longest = std::size_t{32} << 20;  // more would take seconds to move
+      buffer = std::make_shared<Buffer>(item.bytes, item.bytes < longest ? Pages::small : Pages::huge);
       constexpr std::size_t piece = std::size_t{1} << 20;
       parallel_for(static_cast<std::int64_t>((item.bytes + piece - 1) / piece), [&](std::int64_t i, int) {
         const std::size_t begin = static_cast<std::size_t>(i) * piece;

@@ -126,7 +126,7 @@ class Layouts {
     if (chosen.input) node.inputs[0] = before(x, perm);
     if (chosen.weights) node.inputs[1] = before(weights, kWeights);
     if (chosen.weights && scale != kNone) {
-      node.inputs.resize(6, kNone);
+      node.inputs.resize(6, kNone);  // the last is what w is multiplied by; only plans make it
       node.inputs[5] = scale;
     }
     if (!chosen.output) {

@@ -40,10 +40,9 @@ AxisPhase transposed_axis(std::int64_t residue, std::int64_t outputs, std::int64
 }
 
 // The algorithms to choose from by measurement; none where there is no choice.
-template <class T>
 std::vector<std::string> candidates(const PlanContext& c, const ConvPass& pass) {
-  std::vector<std::string> names = winograd_candidates<T>(c, pass);
-  if (strassen_covers<T>(c, pass)) names.push_back("strassen");
+  std::vector<std::string> names = winograd_candidates(c, pass);
+  if (strassen_covers(c, pass)) names.push_back("strassen");
   if (!names.empty()) names.insert(names.begin(), "direct");
   return names;
 }
@@ -61,10 +60,10 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
     const auto plan_copied = [&] { return pass.x_first ? plan_direct<T>(c, pass) : Step{}; };
     Step step =
         first_of([&] { return plan_conv_planes<T>(c, pass); }, plan_copied, [&] { return plan_depthwise<T>(c, pass); },
-                 [&] { return plan_winograd<T>(c, pass); }, [&] { return plan_strassen<T>(c, pass); },
+                 [&] { return plan_winograd(c, pass); }, [&] { return plan_strassen(c, pass); },
                  [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
     if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
-      std::vector<std::string> names = candidates<T>(c, pass);
+      std::vector<std::string> names = candidates(c, pass);
       if (std::count(names.begin(), names.end(), step.algorithm)) {
         step.problem = problem_key(pass, c.options());
         step.candidates = std::move(names);

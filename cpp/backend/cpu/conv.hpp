@@ -71,30 +71,6 @@ Step plan_conv_planes(const PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& pass);
 template <class T>
-Step plan_winograd(PlanContext& c, const ConvPass& pass);
-template <>
-Step plan_winograd<float>(PlanContext& c, const ConvPass& pass);
-template <>
-Step plan_winograd<double>(PlanContext& c, const ConvPass& pass);
-template <class T>
-std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& pass);
-template <>
-std::vector<std::string> winograd_candidates<float>(const PlanContext& c, const ConvPass& pass);
-template <>
-std::vector<std::string> winograd_candidates<double>(const PlanContext& c, const ConvPass& pass);
-template <class T>
-bool strassen_covers(const PlanContext& c, const ConvPass& pass);
-template <>
-bool strassen_covers<float>(const PlanContext& c, const ConvPass& pass);
-template <>
-bool strassen_covers<double>(const PlanContext& c, const ConvPass& pass);
-template <class T>
-Step plan_strassen(PlanContext& c, const ConvPass& pass);
-template <>
-Step plan_strassen<float>(PlanContext& c, const ConvPass& pass);
-template <>
-Step plan_strassen<double>(PlanContext& c, const ConvPass& pass);
-template <class T>
 Step plan_narrow(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_direct(PlanContext& c, const ConvPass& pass);
@@ -104,6 +80,12 @@ template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
 template <class T>
 Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+
+// Float32 only, whose rounding the following trade for speed; float64 is asked for its precision.
+Step plan_winograd(PlanContext& c, const ConvPass& pass);
+std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& pass);
+Step plan_strassen(PlanContext& c, const ConvPass& pass);
+bool strassen_covers(const PlanContext& c, const ConvPass& pass);
 
 // The weights of these algorithms, which others read too. Direct: per block of channel_blocks() and tap [in][vectors *
 // width]; depthwise: [tap][channel], phase by phase.

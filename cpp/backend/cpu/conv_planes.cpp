@@ -271,7 +271,7 @@ bool prefers(const PlanContext& c, const ConvPass& p) {
   if (!c.attrs().text("algorithm", "").empty()) return false;
   std::vector<PackRequest> ignored;
   PlanContext trial = c.with(ignored);
-  if (plan_winograd<T>(trial, p).run) return false;
+  if (plan_winograd(trial, p).run) return false;
   const Planes<T> planes(p);
   return planes.fits() && pays(p, planes);
 }
@@ -281,7 +281,7 @@ bool copies_planes(const PlanContext& c, const ConvPass& p) {
   if (p.in_c < 2 || p.in_c > kMostPlanes || p.groups != 1 || p.n < 1 || p.in_h * p.in_w < 2) return false;
   std::vector<PackRequest> ignored;
   PlanContext trial = c.with(ignored);
-  return c.dtype() != DType::f32 || !plan_winograd<float>(trial, p).run;
+  return !plan_winograd(trial, p).run;
 }
 
 }  // namespace

@@ -241,8 +241,8 @@ class Strassen {
 
 }  // namespace
 
-template <>
-bool strassen_covers<float>(const PlanContext& c, const ConvPass& p) {
+bool strassen_covers(const PlanContext& c, const ConvPass& p) {
+  if (c.dtype() != DType::f32) return false;
   // Rows of a dense layer are samples, whose results must not depend on one another: out_h is 1.
   if (c.options().strict || p.groups != 1 || p.phases.size() != 1 || p.fill || p.out_h < 2) return false;
   if (p.factor != kNone || p.x_first) return false;
@@ -255,14 +255,8 @@ bool strassen_covers<float>(const PlanContext& c, const ConvPass& p) {
          p.out_c >= 2 * t.tile_vectors * t.width && p.out_h * p.out_w >= 4 * t.tile_pixels;
 }
 
-template <>
-bool strassen_covers<double>(const PlanContext&, const ConvPass&) {
-  return false;
-}
-
-template <>
-Step plan_strassen<float>(PlanContext& c, const ConvPass& pass) {
-  if (!strassen_covers<float>(c, pass)) return {};
+Step plan_strassen(PlanContext& c, const ConvPass& pass) {
+  if (!strassen_covers(c, pass)) return {};
   const std::string wish = wished_algorithm(c, pass);
   if (!wish.empty() && wish != "strassen") return {};
   const auto strassen = std::make_shared<const Strassen>(pass);
@@ -277,11 +271,6 @@ Step plan_strassen<float>(PlanContext& c, const ConvPass& pass) {
   step.workspace = strassen->workspace_bytes();
   step.run = [strassen, slot](const RunContext& r) { strassen->run(r.packed<float>(slot), r); };
   return step;
-}
-
-template <>
-Step plan_strassen<double>(PlanContext&, const ConvPass&) {
-  return {};  // the precision that one asks of float64 is direct summation's
 }
 
 }  // namespace fastconv::cpu

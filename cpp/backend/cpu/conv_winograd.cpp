@@ -388,7 +388,7 @@ class Costs {
 
 // Null where direct convolution is better.
 const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
-  if (c.options().strict) return nullptr;
+  if (c.dtype() != DType::f32 || c.options().strict) return nullptr;
   const std::string wish = wished_algorithm(c, p);
   const bool stable = c.stable(p.w);
   ConvPass sized = p;
@@ -417,8 +417,7 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
 
 }  // namespace
 
-template <>
-Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
+Step plan_winograd(PlanContext& c, const ConvPass& pass) {
   const Algorithm* chosen = choose(c, pass);
   if (!chosen) return {};
   const auto winograd = std::make_shared<const Winograd>(pass, chosen->size);
@@ -437,23 +436,12 @@ Step plan_winograd<float>(PlanContext& c, const ConvPass& pass) {
   return step;
 }
 
-template <>
-std::vector<std::string> winograd_candidates<float>(const PlanContext& c, const ConvPass& p) {
-  if (c.options().strict) return {};
+std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& p) {
+  if (c.dtype() != DType::f32 || c.options().strict) return {};
   std::vector<std::string> names;
   for (const Algorithm& a : kAlgorithms)
     if (covers(a.size, p)) names.push_back(name(a.size));
   return names;
-}
-
-template <>
-std::vector<std::string> winograd_candidates<double>(const PlanContext&, const ConvPass&) {
-  return {};
-}
-
-template <>
-Step plan_winograd<double>(PlanContext&, const ConvPass&) {
-  return {};  // the precision that one asks of float64 is direct summation's
 }
 
 }  // namespace fastconv::cpu

@@ -299,6 +299,11 @@ FASTCONV_INLINE void by_size(const WinogradSize& s, Fn&& fn) {
     case 451: return fn(Size<4, 5, 1>{}, Line<T, 4, 5, 1>{});
     case 232: return fn(Size<2, 3, 2>{}, Line<T, 2, 3, 2>{});
     case 432: return fn(Size<4, 3, 2>{}, Line<T, 4, 3, 2>{});
+    case 321: return fn(Size<3, 2, 1>{}, Line<T, 3, 2, 1>{});
+    case 341: return fn(Size<3, 4, 1>{}, Line<T, 3, 4, 1>{});
+    case 361: return fn(Size<3, 6, 1>{}, Line<T, 3, 6, 1>{});
+    case 521: return fn(Size<5, 2, 1>{}, Line<T, 5, 2, 1>{});
+    case 541: return fn(Size<5, 4, 1>{}, Line<T, 5, 4, 1>{});
   }
 }
 

@@ -103,6 +103,7 @@ Step plan_weights(PlanContext& c, const ConvGeometry& g) {
       return step;
     }
     return first_of([&] { return plan_depthwise_weights<T>(g, c.in(0), c.in(1), c.out()); },
+                    [&] { return plan_winograd_weights(c, g); },
                     [&] { return plan_direct_weights<T>(g, c.in(0), c.in(1), c.out()); });
   });
 }

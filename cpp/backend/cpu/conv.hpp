@@ -83,6 +83,8 @@ Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
 
 // Float32 only, whose rounding the following trade for speed; float64 is asked for its precision.
 Step plan_winograd(PlanContext& c, const ConvPass& pass);
+Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g);
+std::string winograd_name(const WinogradSize& size);
 std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& pass);
 Step plan_strassen(PlanContext& c, const ConvPass& pass);
 bool strassen_covers(const PlanContext& c, const ConvPass& pass);
@@ -171,6 +173,14 @@ bool transpose_weights(const ConvPass& p, const Phase& phase, const T* w, const 
 // or where all the layer's weights stay there anyway.
 inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_bytes) {
   return next_bytes <= caches().l2 / 4 && all_bytes > caches().l2 / 4 ? next_bytes / 64 : 0;
+}
+
+// The sum of partial gradients of n elements each, always in the same order.
+template <class T>
+void add_chunks(const T* partial, std::int64_t chunks, std::int64_t n, T* sum) {
+  parallel_range(n, std::max<std::int64_t>(1, 16384 / chunks), [&](auto begin, auto end, int) {
+    kernels<T>().reduce_columns({Reduce::sum, partial + begin, sum + begin, chunks, end - begin, n, T(1)});
+  });
 }
 
 // y = activation(bias) for every pixel.

@@ -315,10 +315,6 @@ constexpr Algorithm kAlgorithms[] = {
     {{4, 5, 1}, 750, 350, 250}, {{2, 3, 2}, 300, 150, 40},  {{4, 3, 2}, 1000, 400, 100},
 };
 
-std::string name(const WinogradSize& s) {
-  return "winograd F(" + std::to_string(s.m) + "," + std::to_string(s.taps) + ")" + (s.stride == 2 ? "/2" : "");
-}
-
 bool covers(const WinogradSize& s, const ConvPass& p) {
   if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.n * p.in_h * p.in_w * p.in_c == 0) return false;
   const auto regular = [&](const AxisPhase& a, std::int64_t out) {
@@ -405,7 +401,7 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
   for (const Algorithm& a : kAlgorithms) {
     if (!covers(a.size, p)) continue;
     if (!wish.empty()) {
-      if (wish == name(a.size)) return &a;
+      if (wish == winograd_name(a.size)) return &a;
       continue;
     }
     const double cost = costs.winograd(a);
@@ -416,6 +412,10 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
 }
 
 }  // namespace
+
+std::string winograd_name(const WinogradSize& s) {
+  return "winograd F(" + std::to_string(s.m) + "," + std::to_string(s.taps) + ")" + (s.stride == 2 ? "/2" : "");
+}
 
 Step plan_winograd(PlanContext& c, const ConvPass& pass) {
   const Algorithm* chosen = choose(c, pass);
@@ -428,7 +428,7 @@ Step plan_winograd(PlanContext& c, const ConvPass& pass) {
                            },
                            winograd->pack_key(), pass.w_scale});
   Step step;
-  step.algorithm = name(chosen->size);
+  step.algorithm = winograd_name(chosen->size);
   step.flops = pass.flops;
   step.scratch = winograd->scratch_bytes();
   step.workspace = winograd->workspace_bytes();
@@ -440,7 +440,7 @@ std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPas
   if (c.dtype() != DType::f32 || c.options().strict) return {};
   std::vector<std::string> names;
   for (const Algorithm& a : kAlgorithms)
-    if (covers(a.size, p)) names.push_back(name(a.size));
+    if (covers(a.size, p)) names.push_back(winograd_name(a.size));
   return names;
 }
 

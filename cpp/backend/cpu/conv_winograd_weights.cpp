@@ -1,0 +1,241 @@
+// Weight gradient by Winograd's algorithm: the gradient is a convolution too, whose kernel is the output's gradient. Its
+// tiles of d x d, F(taps, d), share the input's transform with F(d, taps) of the forward pass; the products are summed
+// over all tiles before the transform back, so that one is cheap.
+#include <algorithm>
+
+#include "backend/cpu/conv.hpp"
+
+namespace fastconv::cpu {
+namespace {
+
+constexpr std::int64_t kFloat = sizeof(float);
+constexpr std::int64_t kLine = 16;                // floats
+constexpr std::int64_t kBlock = 64;               // input and output channels of a piece
+constexpr std::int64_t kTileBytes = 600 << 10;    // of transformed tiles at once: in L2 beside their sums
+constexpr std::int64_t kMostTiles = 64;           // a plane of them is in L1
+constexpr std::int64_t kPieces = 16;              // wanted at least
+constexpr std::int64_t kPartialBytes = 32 << 20;  // of partial gradients
+constexpr std::int64_t kLeastInputs = 8;          // channels
+
+// F(taps, d) for tiles of d x d, and what transforms cost, in multiply-adds of one vector element: of a tile and input
+// channel, of a tile and output channel, of a pair of channels.
+struct Algorithm {
+  int d, taps;
+  double in, out, weights;
+
+  WinogradSize size() const { return {taps, d, 1}; }
+};
+
+constexpr Algorithm kAlgorithms[] = {
+    {2, 3, 60, 60, 60}, {4, 3, 220, 150, 120}, {6, 3, 750, 300, 300}, {2, 5, 220, 60, 200}, {4, 5, 750, 200, 400},
+};
+
+// How the work is cut.
+struct Cut {
+  std::int64_t tiles_h, tiles_w, tiles;  // tiles: of the whole batch
+  std::int64_t in, in_blocks;            // channels of a block, and how many blocks
+  std::int64_t columns, out_blocks;
+  std::int64_t chunks;   // of tiles, with partial gradients of their own
+  std::int64_t at_once;  // tiles that are transformed before their products
+};
+
+Cut cut(const ConvGeometry& g, const WinogradSize& size, std::int64_t width) {
+  Cut c{};
+  const std::int64_t d = size.taps, planes = std::int64_t{size.alpha()} * size.alpha();
+  c.tiles_h = ceil_div(g.oh, d), c.tiles_w = ceil_div(g.ow, d), c.tiles = g.n * c.tiles_h * c.tiles_w;
+  c.in_blocks = ceil_div(g.c, kBlock), c.in = ceil_div(g.c, c.in_blocks);
+  c.out_blocks = ceil_div(g.k, kBlock), c.columns = std::min(kBlock, round_up(g.k, width));
+  const std::int64_t wanted = ceil_div(kPieces, c.in_blocks * c.out_blocks);
+  const std::int64_t most = kPartialBytes / std::max<std::int64_t>(g.kh * g.kw * g.c * g.k * kFloat, 1);
+  c.chunks = std::clamp<std::int64_t>(std::min(wanted, most), 1, std::max(c.tiles / kMostTiles, std::int64_t{1}));
+  c.at_once = std::clamp<std::int64_t>(kTileBytes / (planes * (c.in + c.columns) * kFloat), 16, kMostTiles);
+  return c;
+}
+
+class WinogradWeights {
+ public:
+  WinogradWeights(const ConvGeometry& geometry, const WinogradSize& size)
+      : g_(geometry), size_(size), table_(kernels<float>()), c_(cut(g_, size, table_.width)) {
+    planes_ = std::int64_t{size.alpha()} * size.alpha();
+    v_tile_ = round_up(c_.in, kLine);
+    v_plane_ = odd_lines(c_.at_once * v_tile_);
+    s_plane_ = odd_lines(c_.at_once * c_.columns);
+    u_plane_ = odd_lines(c_.in * c_.columns);
+    patch_ = planes_ * std::max(v_tile_, c_.columns);
+  }
+
+  std::size_t scratch_bytes() const {
+    return static_cast<std::size_t>(planes_ * (v_plane_ + s_plane_ + u_plane_) + patch_) * sizeof(float);
+  }
+  std::size_t workspace_bytes() const {
+    return c_.chunks == 1 ? 0 : static_cast<std::size_t>(c_.chunks * elements()) * sizeof(float);
+  }
+
+  void run(const float* x, const float* dy, float* dw, const RunContext& context) const {
+    float* partial = c_.chunks == 1 ? dw : reinterpret_cast<float*>(context.workspace());
+    parallel_for(c_.chunks * c_.in_blocks * c_.out_blocks, [&](std::int64_t piece, int thread) {
+      const std::int64_t out = piece % c_.out_blocks, in = piece / c_.out_blocks % c_.in_blocks;
+      const std::int64_t chunk = piece / c_.out_blocks / c_.in_blocks;
+      run_piece(chunk, in * c_.in, out * kBlock, x, dy, partial + chunk * elements(),
+                reinterpret_cast<float*>(context.scratch(thread)));
+    });
+    if (c_.chunks > 1) add_chunks(partial, c_.chunks, elements(), dw);
+  }
+
+ private:
+  static std::int64_t odd_lines(std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; }
+  std::int64_t elements() const { return g_.kh * g_.kw * g_.c * g_.k; }
+
+  void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const float* dy, float* dw,
+                 float* scratch) const {
+    float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + planes_ * u_plane_;
+    const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(kBlock, g_.k - out);
+    std::fill_n(u, planes_ * u_plane_, 0.f);
+    const std::int64_t end = c_.tiles * (chunk + 1) / c_.chunks;
+    for (std::int64_t first = c_.tiles * chunk / c_.chunks; first < end; first += c_.at_once) {
+      const std::int64_t n = std::min(c_.at_once, end - first);
+      for (std::int64_t i = 0; i < n; ++i) {
+        transform_input(first + i, in, inputs, x, v + i * v_tile_, patch);
+        transform_gradient(first + i, out, outputs, dy, s + i * c_.columns, patch);
+      }
+      multiply(n, inputs, v, s, u);
+    }
+    WinogradOutputArgs<float> a{};
+    a.size = size_;
+    a.s_plane = u_plane_;
+    a.channels = outputs;
+    a.y_row = g_.kw * g_.c * g_.k, a.y_pixel = g_.c * g_.k;
+    a.rows = a.columns = size_.m;
+    for (std::int64_t i = 0; i < inputs; ++i) {
+      a.s = u + i * c_.columns;
+      a.y = dw + (in + i) * g_.k + out;
+      table_.winograd_output(a);
+    }
+  }
+
+  struct Tile {
+    std::int64_t image, row, col;  // of its first output
+  };
+  Tile tile(std::int64_t i) const {
+    const std::int64_t in_image = c_.tiles_h * c_.tiles_w, at = i % in_image;
+    return {i / in_image, at / c_.tiles_w * size_.taps, at % c_.tiles_w * size_.taps};
+  }
+
+  // Some channels of size x size pixels from (row, col) on, zeros outside the image and up to `padded` channels.
+  static void copy_patch(const float* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row,
+                         std::int64_t col, std::int64_t size, std::int64_t channels, std::int64_t padded, float* to) {
+    for (std::int64_t i = row; i < row + size; ++i)
+      for (std::int64_t j = col; j < col + size; ++j, to += padded) {
+        const bool inside = i >= 0 && i < h && j >= 0 && j < w;
+        if (inside) std::copy_n(image + (i * w + j) * c, channels, to);
+        std::fill(to + (inside ? channels : 0), to + padded, 0.f);
+      }
+  }
+
+  void transform_input(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* x, float* v,
+                       float* patch) const {
+    const Tile t = tile(number);
+    const std::int64_t row = t.row - g_.top, col = t.col - g_.left, alpha = size_.alpha();
+    const float* image = x + t.image * g_.h * g_.w * g_.c + channel;
+    WinogradInputArgs<float> a{};
+    a.size = size_;
+    a.channels = channels;
+    if (row >= 0 && col >= 0 && row + alpha <= g_.h && col + alpha <= g_.w) {
+      a.x = image + (row * g_.w + col) * g_.c;
+      a.x_row = g_.w * g_.c, a.x_pixel = g_.c;
+      if (col + size_.taps + alpha <= g_.w) a.next = a.x + size_.taps * g_.c;
+    } else {
+      copy_patch(image, g_.h, g_.w, g_.c, row, col, alpha, channels, v_tile_, patch);
+      a.x = patch;
+      a.x_row = alpha * v_tile_, a.x_pixel = v_tile_;
+    }
+    a.v = v, a.v_plane = v_plane_;
+    table_.winograd_input(a);
+  }
+
+  void transform_gradient(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* dy, float* s,
+                          float* patch) const {
+    const Tile t = tile(number);
+    copy_patch(dy + t.image * g_.oh * g_.ow * g_.k + channel, g_.oh, g_.ow, g_.k, t.row, t.col, size_.taps, channels,
+               c_.columns, patch);
+    table_.winograd_weights({size_, patch, 1, c_.columns, s, s_plane_});
+  }
+
+  void multiply(std::int64_t tiles, std::int64_t inputs, const float* v, const float* s, float* u) const {
+    ConvWeightsArgs<float> a{};
+    a.images = a.rows = 1;
+    a.pixels = tiles;
+    a.x_pixel = v_tile_, a.dy_pixel = c_.columns;
+    a.run = inputs;
+    a.dw_row = c_.columns;
+    const std::int64_t vectors = c_.columns / table_.width;
+    for (std::int64_t plane = 0; plane < planes_; ++plane) {
+      a.x = v + plane * v_plane_;
+      for (std::int64_t i = 0; i < vectors; i += a.vectors) {
+        a.vectors = table_.tile_vectors;
+        while (a.vectors > vectors - i) a.vectors /= 2;
+        a.dy = s + plane * s_plane_ + i * table_.width;
+        a.dw = u + plane * u_plane_ + i * table_.width;
+        table_.conv_weights(a);
+      }
+    }
+  }
+
+  ConvGeometry g_;
+  WinogradSize size_;
+  const KernelTable<float>& table_;
+  Cut c_;
+  std::int64_t planes_, v_tile_, v_plane_, s_plane_, u_plane_, patch_;
+};
+
+bool covers(const Algorithm& a, const ConvGeometry& g) {
+  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == 1 && g.stride_w == 1 &&
+         g.dilation_h == 1 && g.dilation_w == 1;
+}
+
+double real(std::int64_t n) { return static_cast<double>(n); }
+
+double direct_cost(const ConvGeometry& g, std::int64_t width) {
+  return real(g.n * g.oh * g.ow) * real(g.kh * g.kw) * real(g.c) * real(round_up(g.k, width)) / 0.85;
+}
+
+double winograd_cost(const Algorithm& a, const ConvGeometry& g, std::int64_t width) {
+  const WinogradSize size = a.size();
+  const Cut c = cut(g, size, width);
+  const double in = real(round_up(g.c, width)), out = real(round_up(g.k, width));
+  const double products = real(c.tiles) * real(size.alpha() * size.alpha()) * real(g.c) * out / 0.85;
+  const double transforms = real(c.tiles) * (a.in * in * real(c.out_blocks) + a.out * out * real(c.in_blocks));
+  const double back = real(c.chunks) * a.weights * real(g.c) * out;
+  // Three pairs of points have several times the error.
+  return (products + transforms + back) * (size.alpha() == 8 ? 1.1 : 1);
+}
+
+}  // namespace
+
+Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g) {
+  if (c.dtype() != DType::f32 || c.options().strict || g.c < kLeastInputs) return {};
+  const std::string wish = c.attrs().text("algorithm", "");
+  const std::int64_t width = kernels<float>().width;
+  const Algorithm* best = nullptr;
+  double least = direct_cost(g, width) / 1.2;
+  for (const Algorithm& a : kAlgorithms) {
+    if (!covers(a, g)) continue;
+    // Named as the forward pass of the same tiles.
+    if (!wish.empty() && wish != winograd_name({a.d, a.taps, 1})) continue;
+    const double cost = winograd_cost(a, g, width);
+    if (!wish.empty() || cost < least) best = &a, least = cost;
+  }
+  if (!best) return {};
+  const auto winograd = std::make_shared<const WinogradWeights>(g, best->size());
+  Step step;
+  step.algorithm = winograd_name({best->d, best->taps, 1});
+  step.flops = g.flops();
+  step.scratch = winograd->scratch_bytes();
+  step.workspace = winograd->workspace_bytes();
+  step.run = [winograd, x = c.in(0), dy = c.in(1), dw = c.out()](const RunContext& r) {
+    winograd->run(r.data<const float>(x), r.data<const float>(dy), r.data<float>(dw), r);
+  };
+  return step;
+}
+
+}  // namespace fastconv::cpu

@@ -102,6 +102,7 @@ void optimize(Graph& graph, Outputs& outputs) {
   remove_dead_code(graph, outputs);
   remove_identities(graph, outputs);
   merge_transposes(graph, outputs);
+  shrink_pooling_gradients(graph, outputs);
   lower_matmul(graph);
   remove_dead_code(graph, outputs);
   match_activations(graph, outputs);

@@ -32,6 +32,7 @@ _SUBMODULES = (
     "optimizers",
     "regularizers",
     "saving",
+    "testing",
     "utils",
     "visualize",
 )

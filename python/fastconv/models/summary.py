@@ -10,7 +10,7 @@ from fastconv._receptive import size_text
 from fastconv.layers.base import shapes_of
 from fastconv.models.counting import count
 
-_COUNTED = ["Multiply-adds", "Activations", "Receptive field"]
+_COUNTED = ["Mult-adds", "Memory", "Field"]
 
 
 def bytes_text(count_bytes: float) -> str:
@@ -119,6 +119,8 @@ def print_summary(
         first, last = sorted(names.index(name) for name in layer_range)
         layers = layers[first : last + 1]
     connections = not isinstance(model, Sequential) and model._function is not None
+    # The counts take the place of the connections.
+    connections = connections and not show_counts
     header = ["Layer (type)", "Output Shape", "Param #"]
     header += ["Connected to"] if connections else []
     header += ["Trai..."] if show_trainable else []

@@ -132,7 +132,8 @@ def check_gradients(
         layers: names of the layers to check, all by default.
         samples: random entries of each weight and input; smaller ones are checked whole.
         step: half the distance of the two points, for values up to 1, and in proportion above.
-        tolerance: largest relative error, |autodiff - numeric| / max(|autodiff|, |numeric|).
+        tolerance: largest relative error, |autodiff - numeric| / max(|autodiff|, |numeric|). Below
+            what rounding leaves of a difference, the denominator does not fall.
         training: run layers as in training (batch statistics, dropout with fixed masks).
         seed: of the entries and of the weighted sums.
         raise_error: raise where a gradient is wrong; otherwise only report.
@@ -319,7 +320,8 @@ class _Function:
             above, below = value(index, up), value(index, down)
             right, left = (above - at) / (up - here), (at - below) / (here - down)
             numeric = (above - below) / (up - down)
-            # What rounding of the sum makes of a slope of 0 is no error.
+            # Rounding of a sum of n terms grows with the root of n; what it makes of a slope of 0
+            # is no error.
             noise = 10 * np.finfo(np.float64).eps * max(self.scale, abs(at)) / h
             scale = max(abs(gradient), abs(numeric), noise / max(tolerance, 1e-12), 1e-300)
             kink = abs(right - left) > 10 * tolerance * scale
@@ -366,7 +368,6 @@ class _LayerFunction(_Function):
         with g.tracing():
             outputs = layer._trace(g, args, kwargs)
             terms = list(g.losses)
-            self.scale = 0.0
             for tensor in _tensors(outputs):
                 if tensor.dtype == "float64":
                     factors = random.uniform(0.5, 1.5, tensor.shape)
@@ -379,7 +380,7 @@ class _LayerFunction(_Function):
         weights = [w for w in layer._own_weights() if w.trainable and layer.trainable]
         magnitude = _core.Plan(g.graph, [t.id for t in _tensors(outputs)])
         results = magnitude.run(_feeds(g, given))
-        self.scale = float(sum(np.abs(a).sum() for a in results))
+        self.scale = float(np.sqrt(sum(np.square(a).sum() for a in results)))
         self._finish(g, total, inputs, given, weights)
 
 

@@ -52,9 +52,19 @@ CASES = [
     ("SpecificityAtSensitivity", {"sensitivity": 0.8}, BINARY, SCORES),
     ("PrecisionAtRecall", {"recall": 0.7}, BINARY, SCORES),
     ("RecallAtPrecision", {"precision": 0.75}, BINARY, SCORES),
-    ("MeanIoU", {"num_classes": 6}, LABELS, PROBABILITIES.argmax(1)),
-    ("MeanIoU", {"num_classes": 6, "sparse_y_pred": False}, LABELS, PROBABILITIES),
-    ("IoU", {"num_classes": 6, "target_class_ids": [0, 2]}, LABELS, PROBABILITIES.argmax(1)),
+    ("MeanIoU", {"num_classes": 6, "dtype": "float32"}, LABELS, PROBABILITIES.argmax(1)),
+    (
+        "MeanIoU",
+        {"num_classes": 6, "dtype": "float32", "sparse_y_pred": False},
+        LABELS,
+        PROBABILITIES,
+    ),
+    (
+        "IoU",
+        {"num_classes": 6, "dtype": "float32", "target_class_ids": [0, 2]},
+        LABELS,
+        PROBABILITIES.argmax(1),
+    ),
 ]
 
 

@@ -68,7 +68,7 @@ class Progress:
             return
         try:
             self._restore(model, make_validation)
-        except (KeyError, TypeError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(f"the backup is damaged or of another program: {error!r}") from error
 
     def _restore(self, model, make_validation) -> None:
@@ -89,6 +89,7 @@ class Progress:
                 make_validation().epoch(None)
         self.epoch, self.batch = content["epoch"], content["batch"]
         self._epoch_started = content["epoch_started"]
+        rng.set_state(self._epoch_started)
         self.validated = list(content["validated"])
         self.apply(model)
 

@@ -303,7 +303,8 @@ class _Function:
 
             for flat in random.choice(start.size, row.entries, replace=False):
                 index = tuple(int(i) for i in np.unravel_index(flat, start.shape))
-                self._entry(row, index, value, at, start[index], gradient[index], step, tolerance)
+                here, slope = float(start[index]), float(gradient[index])
+                self._entry(row, index, value, at, here, slope, step, tolerance)
             if weight is not None:
                 weight.assign(start)
             else:
@@ -337,8 +338,8 @@ class _Function:
         error, kink, numeric = best
         row.kinks += kink
         if error > row.error or not row.index:
-            row.error, row.index = float(error), index
-            row.autodiff, row.numeric = float(gradient), float(numeric)
+            row.error, row.index = error, index
+            row.autodiff, row.numeric = gradient, numeric
 
 
 class _LayerFunction(_Function):

@@ -220,11 +220,11 @@ class _Recorder(GraphBuilder):
 
     def __init__(self, training):
         super().__init__(training)
-        self.calls: list[tuple] = []
+        self.recorded: list[tuple] = []
 
     def traced(self, layer, args, kwargs, outputs):
         if getattr(layer, "_function", None) is None and flatten((args, kwargs)):
-            self.calls.append((layer, args, kwargs, outputs, self.training))
+            self.recorded.append((layer, args, kwargs, outputs, self.training))
 
 
 def _tensors(structure) -> list[Tensor]:
@@ -246,13 +246,13 @@ def _run(model, xs, training):
     inputs = [g.input(f"x{i}", a.shape, "float64") for i, a in enumerate(xs)]
     with g.tracing():
         outputs = flatten(model._run_on(g, inputs))
-    tensors = {t.id: t for call in g.calls for t in _tensors(call[1:3])}
+    tensors = {t.id: t for call in g.recorded for t in _tensors(call[1:3])}
     ends = [(t.origin[0], t.origin[1].id) if t.origin else (None, t.id) for t in outputs]
     plan = _core.Plan(g.graph, [*tensors, *(value for _, value in ends)])
     results = [np.asarray(a) for a in plan.run(_feeds(g, xs))]
     values = dict(zip(tensors, results, strict=False))
     kinds = (activation for activation, _ in ends)
-    return g.calls, values, list(zip(kinds, results[len(tensors) :], strict=True))
+    return g.recorded, values, list(zip(kinds, results[len(tensors) :], strict=True))
 
 
 class _Function:

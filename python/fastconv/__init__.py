@@ -20,6 +20,8 @@ _SUBMODULES = (
     "config",
     "constraints",
     "datasets",
+    "explorer",
+    "filters",
     "functional",
     "inference",
     "initializers",

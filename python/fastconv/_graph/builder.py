@@ -31,6 +31,7 @@ class GraphBuilder:
         self.training = training
         self.feeds: list[str] = []
         self.losses: list[Tensor] = []
+        self.calls: list[tuple[object, object]] = []  # (layer, outputs), inner layers first
         self._inputs: dict[str, Tensor] = {}
         self._variables: dict[int, tuple[object, Tensor]] = {}
         self._scopes: list[str] = []
@@ -99,11 +100,13 @@ class GraphBuilder:
         outputs = [Tensor(self, i) for i in self.graph.add(op, ids, attrs, name)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def gradients(self, outputs, wrt):
-        """Append the backward graph; None where there is no path."""
-        ids = self.graph.gradients(
-            [t.id for t in outputs], [None] * len(outputs), [t.id for t in wrt]
-        )
+    def gradients(self, outputs, wrt, seeds=None):
+        """Append the backward graph; None where there is no path.
+
+        `seeds` are the gradients of the outputs, by default ones.
+        """
+        seed_ids = [None] * len(outputs) if seeds is None else [t.id for t in seeds]
+        ids = self.graph.gradients([t.id for t in outputs], seed_ids, [t.id for t in wrt])
         return [None if i is None else Tensor(self, i) for i in ids]
 
     def __getattr__(self, op: str):

@@ -25,6 +25,7 @@ __all__ = [
     "get_registered_name",
     "load_keras_weights",
     "normalize",
+    "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_floatx",
@@ -40,6 +41,7 @@ _ELSEWHERE = {
     "array_to_img": "fastconv.preprocessing.image",
     "save_img": "fastconv.preprocessing.image",
     "load_keras_weights": "fastconv.models.keras_weights",
+    "plot_model": "fastconv.visualize",
     "set_floatx": "fastconv.config",
     "floatx": "fastconv.config",
 }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 _REPEATS = 5
-_SHEET = 640  # pixels that the longer side of a sheet of maps has at least
+_SIDE = 640  # pixels that the longer side of a picture has at least
 
 
 class StepTime(NamedTuple):
@@ -41,6 +41,7 @@ class ModelAnalysis:
         class_names: a name a class, each of them once.
         map_layers: names of the layers whose outputs are feature maps.
         cam_layers: the same where the model has convolutions, else none.
+        shown_layer: the first convolution among them, or the first of them.
 
     Raises:
         ValueError: the model does not classify images, or names and classes differ in number.
@@ -70,8 +71,10 @@ class ModelAnalysis:
         self.map_layers = [
             name for name, s in shapes.items() if len(s) == 4 and math.prod(s[pixels]) > 1
         ]
-        convolves = any(isinstance(layer, BaseConv) for layer in model._all_layers())
-        self.cam_layers = self.map_layers if convolves else []
+        convolutions = {x.name for x in model._all_layers() if isinstance(x, BaseConv)}
+        self.cam_layers = self.map_layers if convolutions else []
+        first = [name for name in self.map_layers if name in convolutions]
+        self.shown_layer = (first or self.map_layers or [None])[0]
 
     def prediction(self, batch: np.ndarray) -> dict[str, float]:
         """Return class name -> probability, for a batch of one."""
@@ -88,18 +91,16 @@ class ModelAnalysis:
         maps = maps if self._channels_first else np.moveaxis(maps, -1, 0)
         sheet = feature_sheet(maps[:max_maps])
         colours = colormaps["viridis"].with_extremes(bad="white")(np.ma.masked_invalid(sheet))
-        factor = max(1, -(-_SHEET // max(sheet.shape)))
-        pixels = np.rint(255 * colours[..., :3]).astype(np.uint8)
-        return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+        return _enlarged(np.rint(255 * colours[..., :3]).astype(np.uint8))
 
     def grad_cam(
         self, batch: np.ndarray, picture: np.ndarray, class_name: str | None, layer: str | None
     ) -> np.ndarray:
-        """Return the picture as uint8 (H, W, 3) under the Grad-CAM of a class (None: likeliest)."""
+        """Return the picture under the Grad-CAM of a class (None: likeliest) as uint8 (H, W, 3)."""
         from fastconv.visualize import grad_cam_map, overlay
 
         index = None if class_name is None else self.class_names.index(class_name)
-        return overlay(picture, grad_cam_map(self.model, batch, index, layer))
+        return overlay(_enlarged(picture), grad_cam_map(self.model, batch, index, layer))
 
     def times(self, batch: np.ndarray) -> list[StepTime]:
         """Return the time of each layer; those that run as part of another have no row."""
@@ -190,6 +191,12 @@ def _probabilities(scores, names: list[str]) -> dict[str, float]:
     except ValueError as error:
         raise ValueError(f"the model {error}") from None
     return {name: float(p) for name, p in zip(names, rows[0], strict=True)}
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """A small picture with whole pixels made larger."""
+    factor = max(1, -(-_SIDE // max(picture.shape[:2])))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _shares(rows: list[tuple]) -> list[StepTime]:

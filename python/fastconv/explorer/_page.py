@@ -44,7 +44,7 @@ def build_page(analysis, read_image: Callable, title: str):
             return None, None
         batch, _ = read_image(path)
         rows = [
-            [t.name, t.operator, " x ".join(map(str, t.shape)), round(t.milliseconds, 3)]
+            [t.name, t.operator, " x ".join(map(str, t.shape)), f"{t.milliseconds:.4f}"]
             + [f"{100 * t.share:.1f} %"]
             for t in analysis.times(batch)
         ]
@@ -66,36 +66,48 @@ def build_page(analysis, read_image: Callable, title: str):
 
     # One at a time: they would only slow each other down.
     limits = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
+    # Without Gradio's button that shares a picture on the web.
+    pictures = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
     with gr.Blocks(title=title, analytics_enabled=False) as page:
         gr.Markdown(f"# {title}")
         with gr.Row():
             image = gr.Image(
-                type="filepath", sources=["upload", "clipboard"], label="Image", height=320
+                sources=["upload", "clipboard"],
+                label="Image",
+                height=320,
+                buttons=["fullscreen"],
             )
+            # The file as it came: Gradio's own message about one that is no image tells nobody.
+            image.preprocess = lambda file: None if file is None else file.path
             label = gr.Label(num_top_classes=_TOP, label="Prediction")
-        if analysis.map_layers:
+        has_maps, has_cam = bool(analysis.map_layers), bool(analysis.cam_layers)
+        if has_maps:
             layers = list(analysis.map_layers)
             with gr.Row():
                 with gr.Column():
-                    layer = gr.Dropdown(layers, value=layers[0], label="Layer")
-                    maps = gr.Image(label="Feature maps", format="png", interactive=False)
-                if analysis.cam_layers:
+                    layer = gr.Dropdown(layers, value=analysis.shown_layer, label="Layer")
+                    maps = gr.Image(label="Feature maps", **pictures)
+                if has_cam:
                     with gr.Column():
                         with gr.Row():
                             names = [_LIKELIEST, *analysis.class_names]
                             chosen = gr.Dropdown(names, value=_LIKELIEST, label="Class")
                             cam_layers = [_LAST, *analysis.cam_layers]
                             cam_layer = gr.Dropdown(cam_layers, value=_LAST, label="Layer")
-                        cam = gr.Image(label="Grad-CAM", format="png", interactive=False)
-                    given = [image.change, chosen.change, cam_layer.change]
-                    gr.on(given, draw_cam, [image, chosen, cam_layer], cam, **limits)
-            gr.on([image.change, layer.change], draw_maps, [image, layer], maps, **limits)
+                        cam = gr.Image(label="Grad-CAM", **pictures)
         times = gr.Dataframe(
-            headers=["layer", "kind", "output", "ms", "share"],
-            label="Time a layer" if analysis.map_layers else "Time a step",
+            headers=["layer" if has_maps else "step", "operator", "output", "ms", "share"],
+            label="Time a layer" if has_maps else "Time a step",
             interactive=False,
         )
-        image.change(predict, image, [label, times], **limits)
+        # In a chain, so that what is wrong with an image is told once.
+        done = image.change(predict, image, [label, times], **limits)
+        if has_maps:
+            for event in (done.success, layer.change):
+                event(draw_maps, [image, layer], maps, **limits)
+        if has_cam:
+            for event in (done.success, chosen.change, cam_layer.change):
+                event(draw_cam, [image, chosen, cam_layer], cam, **limits)
     return page
 
 
@@ -123,6 +135,7 @@ def launch(page, host: str = "127.0.0.1", port: int | None = None, browser: bool
         run_history=False,
         footer_links=[],
         quiet=True,
+        show_error=True,
         prevent_thread_lock=True,
         app_kwargs={"middleware": [Middleware(_ContentPolicy)]},
     )

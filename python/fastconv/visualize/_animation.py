@@ -144,6 +144,7 @@ class _Drawing:
         self.inside = values.shape
         self.padded = np.pad(values, [(p, p) for p in pads])
         self.big, self.small = ImageFont.load_default(14), ImageFont.load_default(10)
+        self.middle = ImageFont.load_default(12)
         rows = max(self.padded.shape[0], output.shape[0], kernel.shape[0])
         self.lefts = [_SPACE]
         for grid in (self.padded, kernel):
@@ -151,19 +152,18 @@ class _Drawing:
         self.top = _SPACE + _TITLE
         self.formula_top = self.top + rows * _CELL + _SPACE // 2
         self.formula_rows = 2 if kernel.size <= _MAX_TERMS else 1
-        width = self.lefts[2] + output.shape[1] * _CELL + _SPACE
-        self.size = (max(width, 400), self.formula_top + 20 * self.formula_rows + _SPACE // 2)
+        ends = [self.lefts[2] + output.shape[1] * _CELL]
+        for place in np.ndindex(output.shape):
+            line = self._formula(self._window(*place), output[place])[0]
+            ends.append(_SPACE + int(self.middle.getlength(line)))
+        self.size = (max(ends) + _SPACE, self.formula_top + 20 * self.formula_rows + _SPACE // 2)
 
     def frame(self, row: int, column: int) -> Image:
         from PIL import Image, ImageDraw
 
         picture = Image.new("RGB", self.size, _PAPER)
         draw = ImageDraw.Draw(picture)
-        top, left = row * self.steps[0], column * self.steps[1]
-        window = {
-            (top + i * self.rates[0], left + j * self.rates[1]): self.kernel[i, j]
-            for i, j in np.ndindex(self.kernel.shape)
-        }
+        window = self._window(row, column)
         titles = ("input", "kernel", "output")
         for title, x in zip(titles, self.lefts, strict=True):
             draw.text((x, _SPACE // 2), title, fill=_INK, font=self.big)
@@ -182,8 +182,16 @@ class _Drawing:
             self._cell(draw, 2, i, j, colour, str(value) if known else "")
         for number, line in enumerate(self._formula(window, self.output[row, column])):
             y = self.formula_top + 20 * number
-            draw.text((_SPACE, y), line, fill=_INK, font=self.big if number else self.small)
+            draw.text((_SPACE, y), line, fill=_INK, font=self.big if number else self.middle)
         return picture
+
+    def _window(self, row: int, column: int) -> dict[tuple[int, int], int]:
+        """Places of the padded input under the kernel, with their weights."""
+        top, left = row * self.steps[0], column * self.steps[1]
+        return {
+            (top + i * self.rates[0], left + j * self.rates[1]): self.kernel[i, j]
+            for i, j in np.ndindex(self.kernel.shape)
+        }
 
     def _box(self, grid: int, i: int, j: int) -> tuple[int, int, int, int]:
         x, y = self.lefts[grid] + j * _CELL, self.top + i * _CELL

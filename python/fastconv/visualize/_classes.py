@@ -208,7 +208,7 @@ def misclassified(
     for axes in places[drawn:]:
         axes.axis("off")
     first = x.ndim == 4 and is_channels_first(model)
-    for axes, index, true, predicted, certainty in zip(places, *found, strict=False):
+    for axes, index, true, predicted, certainty in zip(places[:drawn], *found, strict=False):
         image = np.moveaxis(x[index], 0, -1) if first else x[index]
         draw_image(axes, image, f"{names[predicted]} {100 * certainty:.0f} %\ntrue: {names[true]}")
         axes.title.set_fontsize(8)

@@ -15,6 +15,7 @@ import numpy as np
 
 _ORDER_SWEEPS = 12
 _PLACE_SWEEPS = 24
+_STRAIGHT_SWEEPS = 60
 _BEND_WIDTH = 0.0
 _STRAIGHT = 4.0  # how much more the ends of a bend count than those of a box
 
@@ -63,6 +64,7 @@ def layered_layout(
         below[tail].append(head)
     rows = _ordered(ranks, above, below)
     x = _placed(rows, sizes, count, above, below, gap)
+    x = _straightened(x, rows, sizes, above, below, gap)
     return Layout([float(v) for v in x[:count]], rank, [[float(x[v]) for v in c] for c in chains])
 
 
@@ -132,6 +134,58 @@ def _placed(rows, sizes, count: int, above, below, gap: float) -> np.ndarray:
                 weights.append(_STRAIGHT if bend else 1.0 if places else 0.1)
             x[row] = _separated(wanted, weights, row, sizes, gap)
     return x
+
+
+def _straightened(x, rows, sizes, above, below, gap: float) -> np.ndarray:
+    """The places with each chain, in which every vertex has one successor, on one line.
+
+    A chain moves to the mean of what its ends are linked with, as far as its neighbours let it.
+    """
+    chain = list(range(len(sizes)))
+    for vertex in (v for row in rows for v in row):
+        if len(above[vertex]) == 1 and len(below[above[vertex][0]]) == 1:
+            chain[vertex] = chain[above[vertex][0]]
+    members: dict[int, list[int]] = {}
+    for vertex, number in enumerate(chain):
+        members.setdefault(number, []).append(vertex)
+    left: dict[int, list[tuple[int, float]]] = {number: [] for number in members}
+    right: dict[int, list[tuple[int, float]]] = {number: [] for number in members}
+    for row in rows:
+        for a, b in itertools.pairwise(row):
+            distance = 0.5 * (sizes[a] + sizes[b]) + gap
+            right[chain[a]].append((chain[b], distance))
+            left[chain[b]].append((chain[a], distance))
+    order = _from_left(left, right)
+    if len(order) < len(members):
+        return x  # chains that cross cannot both be straight
+    outside = {
+        number: [chain[n] for v in inside for n in above[v] + below[v] if chain[n] != number]
+        for number, inside in members.items()
+    }
+    place: dict[int, float] = {}
+    for number in order:
+        wanted = float(np.mean(x[members[number]]))
+        place[number] = max([wanted, *(place[other] + d for other, d in left[number])])
+    for sweep in range(_STRAIGHT_SWEEPS):
+        for number in order if sweep % 2 else reversed(order):
+            linked = [place[other] for other in outside[number]]
+            if linked:
+                low = max((place[other] + d for other, d in left[number]), default=-np.inf)
+                high = min((place[other] - d for other, d in right[number]), default=np.inf)
+                place[number] = min(max(float(np.mean(linked)), low), high)
+    return np.array([place[number] for number in chain])
+
+
+def _from_left(left, right) -> list[int]:
+    """The chains, each after those on its left; incomplete where that is impossible."""
+    waiting = {number: len(others) for number, others in left.items()}
+    order = [number for number, count in waiting.items() if not count]
+    for number in order:  # grows meanwhile
+        for other, _ in right[number]:
+            waiting[other] -= 1
+            if not waiting[other]:
+                order.append(other)
+    return order
 
 
 def _median(values: list[float]) -> float:

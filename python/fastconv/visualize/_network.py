@@ -56,6 +56,8 @@ def filters(
     count, channels = tiles.shape[:2]
     tiles = tiles[:max_filters]
     new_figure = figure_class()
+    from matplotlib import colormaps
+
     if kind == "each" and channels == 3:
         tiles = np.moveaxis(tiles, 1, -1)
         low = tiles.min(axis=(1, 2, 3), keepdims=True)
@@ -74,7 +76,9 @@ def filters(
         axes.imshow(np.nan_to_num(sheet, nan=1.0), interpolation="nearest")
     else:
         limit = float(np.nanmax(np.abs(sheet))) or 1.0
-        image = axes.imshow(sheet, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        # Grey between the tiles: white is a weight of zero.
+        colours = colormaps["RdBu_r"].with_extremes(bad="0.8")
+        image = axes.imshow(sheet, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
         figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
     shape = tuple(layer.weights[0].shape)
     part = "" if len(tiles) == count else f", first {len(tiles)} of {count}"

@@ -29,8 +29,10 @@ def written(monkeypatch):
         return cell(self, draw, grid, i, j, colour, text)
 
     def spied_formula(self, window, result):
-        frames[-1]["window"], frames[-1]["formula"] = window, formula(self, window, result)
-        return frames[-1]["formula"]
+        lines = formula(self, window, result)
+        if frames:  # not while the size is measured
+            frames[-1]["window"], frames[-1]["formula"] = window, lines
+        return lines
 
     monkeypatch.setattr(_animation._Drawing, "frame", spied_frame)
     monkeypatch.setattr(_animation._Drawing, "_cell", spied_cell)

@@ -102,6 +102,8 @@ def test_picture_of_wrong_examples(tmp_path):
     assert figure.get_suptitle() == "2 of 4 wrong"
     one = misclassified(picker(), X[..., 0], [1, 1, 0, 2], count=1)
     assert [axes.get_title() for axes in one.axes] == ["1 90 %\ntrue: 0"]
+    some = misclassified(picker(), np.repeat(X[2:3], 6, axis=0), [0] * 6, count=3)
+    assert len([axes for axes in some.axes if axes.images]) == 3
     none = misclassified(picker(), X, [0, 1, 1, 2])
     assert none.get_suptitle() == "0 of 4 wrong"
 

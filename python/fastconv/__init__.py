@@ -30,6 +30,7 @@ _SUBMODULES = (
     "onnx",
     "ops",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "saving",
     "utils",

@@ -3,7 +3,6 @@
 // Written on plain loops: the work is finding pixels, a pixel has few channels, and positions in double precision
 // without fused operations choose the same pixels with every instruction set.
 #include <algorithm>
-#include <cmath>
 
 #include "backend/cpu/cpu.hpp"
 
@@ -29,6 +28,11 @@ struct Between {
   std::int64_t low, high;
   double weight;
 };
+
+std::int64_t floor_of(double a) {  // std::floor is a call without SSE4.1
+  const auto i = static_cast<std::int64_t>(a);
+  return i - (static_cast<double>(i) > a);
+}
 
 std::int64_t times(double a, std::int64_t n) { return static_cast<std::int64_t>(a / static_cast<double>(n)); }
 
@@ -73,10 +77,9 @@ Between between(double at, std::int64_t n, Fill fill) {
   if (!(at > -kFar && at < kFar)) at = -kFar;
   at = folded(at, n, fill);
   if (fill == Fill::constant && !(at >= 0 && at <= static_cast<double>(n - 1))) return {kOutside, kOutside, 0};
-  const double floor = std::floor(Order ? at : at + 0.5);
-  const auto low = static_cast<std::int64_t>(floor);
+  const std::int64_t low = floor_of(Order ? at : at + 0.5);
   if (!Order) return {pixel(low, n, fill), kOutside, 0};
-  return {pixel(low, n, fill), pixel(low + 1, n, fill), at - floor};
+  return {pixel(low, n, fill), pixel(low + 1, n, fill), at - static_cast<double>(low)};
 }
 
 struct Warp {
@@ -92,7 +95,10 @@ void for_row(const Warp& w, const double* m, std::int64_t row, Fn&& fn) {
   const double last_y = static_cast<double>(w.in_h - 1), last_x = static_cast<double>(w.in_w - 1);
   for (std::int64_t j = 0; j < w.out_w; ++j) {
     const double c = static_cast<double>(j), y = y0 + c * m[1], x = x0 + c * m[4];
-    if (Order && y >= 0 && y < last_y && x >= 0 && x < last_x) {
+    if (!Order && y >= 0 && y <= last_y && x >= 0 && x <= last_x) {
+      fn(j, Between{static_cast<std::int64_t>(y + 0.5), kOutside, 0},
+         Between{static_cast<std::int64_t>(x + 0.5), kOutside, 0});
+    } else if (Order && y >= 0 && y < last_y && x >= 0 && x < last_x) {
       const auto top = static_cast<std::int64_t>(y), left = static_cast<std::int64_t>(x);
       fn(j, Between{top, top + 1, y - static_cast<double>(top)},
          Between{left, left + 1, x - static_cast<double>(left)});
@@ -112,11 +118,12 @@ void sample_row(const Warp& w, const double* m, const T* image, const T* outside
   for_row<Order>(w, m, row, [&](std::int64_t j, const Between& v, const Between& h) {
     T* to = y + j * channels;
     const T* a = at(v.low, h.low);
-    if (!Order) {
+    const T *b = a, *d = a, *e = a;
+    if (Order) b = at(v.low, h.high), d = at(v.high, h.low), e = at(v.high, h.high);
+    if (!Order || (a == b && b == d && d == e)) {  // one pixel, or all outside: its value, not rounded
       for (std::int64_t c = 0; c < channels; ++c) to[c] = a[c];
       return;
     }
-    const T *b = at(v.low, h.high), *d = at(v.high, h.low), *e = at(v.high, h.high);
     const T right = static_cast<T>(h.weight), left = 1 - right, bottom = static_cast<T>(v.weight), top = 1 - bottom;
     for (std::int64_t c = 0; c < channels; ++c)
       to[c] = top * (left * a[c] + right * b[c]) + bottom * (left * d[c] + right * e[c]);

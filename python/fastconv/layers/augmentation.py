@@ -44,6 +44,10 @@ def interval(value, name: str, layer: str, low: float, high: float) -> tuple[flo
     return max(-size, low), size
 
 
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
 class RandomImageLayer(Layer):
     """Base of the layers here: their random numbers, data formats and ways of being called.
 
@@ -179,7 +183,7 @@ class _RandomMap(RandomImageLayer):
             **super().get_config(),
             "fill_mode": self.fill_mode,
             "interpolation": self.interpolation,
-            "fill_value": self.fill_value,
+            "fill_value": _plain(self.fill_value),
         }
 
 
@@ -269,7 +273,7 @@ class RandomZoom(_RandomMap):
 
     def get_config(self):
         factors = {"height_factor": self.height_factor, "width_factor": self.width_factor}
-        return {**super().get_config(), **factors}
+        return {**super().get_config(), **{k: _plain(v) for k, v in factors.items()}}
 
 
 class RandomTranslation(_RandomMap):
@@ -309,7 +313,7 @@ class RandomTranslation(_RandomMap):
 
     def get_config(self):
         factors = {"height_factor": self.height_factor, "width_factor": self.width_factor}
-        return {**super().get_config(), **factors}
+        return {**super().get_config(), **{k: _plain(v) for k, v in factors.items()}}
 
 
 class RandomCrop(RandomImageLayer):
@@ -501,5 +505,5 @@ class RandomErasing(_RandomColor):
             **super().get_config(),
             "factor": list(self.factor),
             "scale": list(self.scale),
-            "fill_value": self.fill_value,
+            "fill_value": _plain(self.fill_value),
         }

@@ -435,12 +435,12 @@ class ImageDataGenerator:
 
 def _shift(limit, size: int, random):
     """Draw a shift in pixels; `limit` is a float, an integer or a list, as of the class."""
+    if isinstance(limit, float):  # first, since this runs for each image
+        shift = random.uniform(-limit, limit) if limit else 0
+        return shift * size if limit < 1 else shift
     if np.ndim(limit) == 0 and not limit:
         return 0
-    if np.ndim(limit) == 0 and not isinstance(limit, (int, np.integer)):
-        shift = random.uniform(-limit, limit)
-    else:
-        shift = random.choice(limit) * random.choice([-1, 1])
+    shift = random.choice(limit) * random.choice([-1, 1])
     return shift * size if np.max(limit) < 1 else shift
 
 

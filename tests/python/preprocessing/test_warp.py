@@ -29,8 +29,14 @@ def taps(at, n, order, fill):
     """Pairs (pixel or None, weight) for a position on an axis."""
     if fill == "constant" and not 0 <= at <= n - 1:
         return [(None, 1.0)]
-    if fill == "wrap":  # its period is n - 1: the first and the last pixel are one
-        at = 0 if n == 1 else at if 0 <= at <= n - 1 else at % (n - 1)
+    if fill == "wrap":  # its period is n - 1: the first and the last pixel share a place
+        period = n - 1
+        if n == 1:
+            at = 0
+        elif at < 0:  # SciPy's choice between the two
+            at += period * (np.floor(-at / period) + 1)
+        elif at > period:
+            at -= period * np.floor(at / period)
         fill = "nearest"
     if order == 0:
         return [(extended(int(np.floor(at + 0.5)), n, fill), 1.0)]

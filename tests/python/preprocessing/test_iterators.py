@@ -237,7 +237,23 @@ def test_subsets_of_sorted_labels_are_refused():
     assert generator.flow(images(), y, subset="training", ignore_class_split=True).n == 5
 
 
-def test_warnings():
+def test_names_of_keras():
+    from fastconv.keras.preprocessing.image import ImageDataGenerator as again
+
+    assert again is keras.preprocessing.image.ImageDataGenerator is ImageDataGenerator
+    for name in ("load_img", "save_img", "img_to_array", "array_to_img"):
+        assert getattr(keras.utils, name) is getattr(keras.preprocessing.image, name)
+    assert (
+        keras.utils.image_dataset_from_directory
+        is keras.preprocessing.image_dataset_from_directory
+        is keras.preprocessing.image.image_dataset_from_directory
+    )
+
+
+def test_warnings(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.warns(UserWarning, match="no images in the class folders"):
+        ImageDataGenerator().flow_from_directory(tmp_path)
     with pytest.warns(UserWarning, match="samplewise_center=True"):
         ImageDataGenerator(samplewise_std_normalization=True)
     with pytest.warns(UserWarning, match="call fit"):

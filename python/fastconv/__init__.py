@@ -33,6 +33,7 @@ _SUBMODULES = (
     "onnx",
     "ops",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "saving",
     "testing",

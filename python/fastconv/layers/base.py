@@ -135,6 +135,7 @@ class Layer:
         self._weights: list[Variable] = []
         self._nodes: list[Node] = []
         self._eager_plans: OrderedDict = OrderedDict()
+        self._eager_calls = 0
 
     # Weights
 
@@ -399,7 +400,7 @@ class Layer:
                         f'layer "{self.name}" computes in {self.dtype} and received a tensor '
                         f"of {leaf.dtype}; give the layers and the Input of a model the same dtype"
                     )
-            if self._accepts("training"):
+            if g.training is not None and self._accepts("training"):
                 kwargs = {**kwargs, "training": g.training}
             outputs = self.call(*args, **kwargs)
             if self.activity_regularizer is not None:
@@ -436,7 +437,8 @@ class Layer:
 
     def _call_eager(self, args, kwargs):
         """Run the layer on arrays; plans of recent shapes are kept."""
-        training = bool(kwargs.pop("training", False) or False)
+        training = kwargs.pop("training", None)  # None: each layer's own default
+        training = None if training is None else bool(training)
         arrays: list[np.ndarray] = []
 
         def to_slot(leaf):
@@ -481,8 +483,10 @@ class Layer:
         else:
             self._eager_plans.move_to_end(key)
         plan, structure, extras = entry
+        # Layers with a seed of their own draw other numbers in each call, the same in every run.
+        calls = self._eager_calls = self._eager_calls + bool(extras)
         seeds = [
-            np.zeros(1, np.int64) if name == "seed:fixed" else step_seed(draw_seed(), 0)
+            step_seed(0, calls) if name == "seed:fixed" else step_seed(draw_seed(), 0)
             for name in extras
         ]
         results = iter(plan.run(arrays + seeds))

@@ -79,6 +79,18 @@ CALLS = {
     "dense_backward_weights": ([(3, 4, 6), (3, 4, 7)], {}),
     "matmul": ([(3, 4, 6), (6, 7)], {}),
     "dropout": ([IMAGE, ((1,), "int64")], {"rate": 0.5, "salt": 3}),
+    "random_uniform": (
+        [((1,), "int64")],
+        {"shape": [3, 4], "low": -1.0, "high": 2.0, "dtype": "float64", "salt": 3},
+    ),
+    "warp": (
+        [IMAGE, ((2, 6), "float64")],
+        {"size": [3, 7], "order": 1, "fill": "reflect", "value": 0.5},
+    ),
+    "warp_backward": (
+        [IMAGE, ((2, 6), "float64")],
+        {"size": [3, 7], "order": 1, "fill": "grid-wrap", "value": 0.0},
+    ),
     "gather": ([IMAGE, ((2, 3), "int64")], {"axis": 1}),
     "strided_slice": ([(5, 4)], {"begin": [4, 0], "size": [2, 2], "step": [-2, 3]}),
     "tile": ([(2, 3)], {"repeats": [2, 3]}),

@@ -217,6 +217,18 @@ CASES = {
     "dense image": (layers.Dense, {"units": 7, "activation": "sigmoid"}, IMAGE),
     "dropout": (layers.Dropout, {"rate": 0.5}, IMAGE),
     "spatial dropout": (layers.SpatialDropout2D, {"rate": 0.5}, IMAGE),
+    "random flip": (layers.RandomFlip, {}, IMAGE),
+    "random rotation": (layers.RandomRotation, {"factor": 0.1}, IMAGE),
+    "random zoom": (layers.RandomZoom, {"height_factor": 0.1}, IMAGE),
+    "random translation": (
+        layers.RandomTranslation,
+        {"height_factor": 0.1, "width_factor": 0.1},
+        IMAGE,
+    ),
+    "random crop": (layers.RandomCrop, {"height": 3, "width": 4}, IMAGE),
+    "random contrast": (layers.RandomContrast, {"factor": 0.1}, IMAGE),
+    "random brightness": (layers.RandomBrightness, {"factor": 0.1}, IMAGE),
+    "random erasing": (layers.RandomErasing, {}, IMAGE),
     "identity": (layers.Identity, {}, IMAGE),
     "rescaling": (layers.Rescaling, {"scale": 0.5, "offset": -1.0}, IMAGE),
     "rescaling array": (
@@ -279,7 +291,8 @@ def test_every_layer_is_among_the_cases():
         layers.Multiply,
         layers.Subtract,
     }
-    bases = {layers.Layer, layers.InputLayer, layers.Operation}
+    # MixUp and CutMix work on data, not in models.
+    bases = {layers.Layer, layers.InputLayer, layers.Operation, layers.MixUp, layers.CutMix}
     known = {
         v for v in vars(layers).values() if isinstance(v, type) and issubclass(v, layers.Layer)
     }

@@ -1,6 +1,6 @@
-// Weight gradient by Winograd's algorithm: the gradient is a convolution too, whose kernel is the output's gradient. Its
-// tiles of d x d, F(taps, d), share the input's transform with F(d, taps) of the forward pass; the products are summed
-// over all tiles before the transform back, so that one is cheap.
+// Weight gradient by Winograd's algorithm: the gradient is a convolution too, whose kernel is the output's gradient.
+// Its tiles of d x d, F(taps, d), share the input's transform with F(d, taps) of the forward pass; the products are
+// summed over all tiles before the transform back, so that one is cheap.
 #include <algorithm>
 
 #include "backend/cpu/conv.hpp"
@@ -189,8 +189,8 @@ class WinogradWeights {
 };
 
 bool covers(const Algorithm& a, const ConvGeometry& g) {
-  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == 1 && g.stride_w == 1 &&
-         g.dilation_h == 1 && g.dilation_w == 1;
+  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 &&
+         g.dilation_w == 1;
 }
 
 double real(std::int64_t n) { return static_cast<double>(n); }

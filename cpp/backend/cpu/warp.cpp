@@ -141,7 +141,13 @@ auto row_sampler(std::int64_t channels) {
 }
 
 Warp warp_of(const PlanContext& context, const Shape& in, const Shape& out) {
-  return {in[0], in[1], in[2], out[1], out[2], in[3], fill_of(context.attrs().text("fill", "nearest")),
+  return {in[0],
+          in[1],
+          in[2],
+          out[1],
+          out[2],
+          in[3],
+          fill_of(context.attrs().text("fill", "nearest")),
           context.attrs().real("value", 0)};
 }
 

@@ -14,8 +14,8 @@ void remove_dead_code(Graph& graph, const Outputs& outputs);
 void remove_identities(Graph& graph, Outputs& outputs);  // what hands its input on as it is
 void merge_transposes(Graph& graph, Outputs& outputs);   // two become one or none; one that moves nothing a reshape
 void shrink_pooling_gradients(Graph& graph, const Outputs& outputs);  // relu's and sums, to before max-pooling's
-void lower_matmul(Graph& graph);                         // by one matrix: a dense layer
-void match_activations(Graph& graph, const Outputs& outputs);  // silu, hard_swish, ... written as their parts
+void lower_matmul(Graph& graph);                                      // by one matrix: a dense layer
+void match_activations(Graph& graph, const Outputs& outputs);         // silu, hard_swish, ... written as their parts
 void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
 void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
 void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it

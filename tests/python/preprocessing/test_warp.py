@@ -38,6 +38,9 @@ def taps(at, n, order, fill):
         elif at > period:
             at -= period * np.floor(at / period)
         fill = "nearest"
+    if fill == "reflect" and not 0 <= at <= n - 1:  # positions are mirrored, then rounded
+        at %= 2 * n
+        at = 2 * n - 1 - at if at >= n else at
     if order == 0:
         return [(extended(int(np.floor(at + 0.5)), n, fill), 1.0)]
     low = int(np.floor(at))
@@ -78,7 +81,11 @@ def cases(draw):
     return rng.normal(size=shape).astype(dtype), maps, size
 
 
+MIRRORED_TIE = np.array([[[[-1.0], [-2.0]]]]), np.array([[1, 0, 0, 0, 1, -1.5]]), None
+
+
 @given(cases(), st.sampled_from([0, 1]), st.sampled_from(FILLS), st.floats(-2, 2))
+@example(MIRRORED_TIE, 0, "reflect", 0.0)
 def test_warp_is_the_reference(case, order, fill, value):
     x, maps, size = case
     at = positions(maps, size or x.shape[1:3])
@@ -97,6 +104,7 @@ def test_warp_is_the_reference(case, order, fill, value):
 
 @given(cases(), st.sampled_from([0, 1]), st.sampled_from(FILLS))
 @example((np.ones((1, 1, 1, 1)), np.array([[1.0, 0, 5, 0, 1, -7]]), None), 1, "reflect")
+@example(MIRRORED_TIE, 0, "reflect")
 def test_warp_is_scipy(case, order, fill):
     ndimage = pytest.importorskip("scipy.ndimage", reason="SciPy is not installed")
     x, maps, _ = case

@@ -10,7 +10,11 @@ import common
 import fastconv as keras
 from fastconv.keras import layers
 
-STAGES = {"small": [32, 48, 48], "medium": [48, 96, 96]}  # filters of the residual blocks
+# Filters and strides of the residual blocks.
+STAGES = {
+    "small": [(32, 1), (48, 2), (48, 1)],
+    "medium": [(32, 1), (96, 2), (128, 2)],
+}
 
 
 def convolution(x, filters, size=3, strides=1):
@@ -30,13 +34,9 @@ def residual_block(x, filters, strides):
 
 def build_model(size):
     inputs = keras.Input((28, 28, 1))
-    x = layers.ReLU()(convolution(inputs, 32))
-    if size == "small":
-        x = layers.MaxPooling2D()(x)
-    else:
-        x = layers.ReLU()(convolution(x, 48, strides=2))
-    for number, filters in enumerate(STAGES[size]):
-        x = residual_block(x, filters, strides=2 if number == 1 else 1)
+    x = layers.MaxPooling2D()(layers.ReLU()(convolution(inputs, 32)))
+    for filters, strides in STAGES[size]:
+        x = residual_block(x, filters, strides)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Dense(10)(x), name=size)
 

@@ -39,6 +39,8 @@ def source_for(path, library):
     )
     text = re.sub(r"from fastconv\.keras\.?", "from keras.", text)
     text = text.replace("from keras. import", "from keras import")
+    # Keras 3 shows the old generators only to `tf.keras`.
+    text = text.replace("from keras.pre", "from keras._tf_keras.keras.pre")
     assert "fastconv" not in text
     return text
 

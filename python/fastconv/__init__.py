@@ -15,6 +15,7 @@ from fastconv._runtime import get_num_threads, set_num_threads, show_config
 
 _SUBMODULES = (
     "activations",
+    "applications",
     "backend",
     "callbacks",
     "config",

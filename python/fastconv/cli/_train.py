@@ -1,4 +1,4 @@
-"""``fastconv train``: the course's network on a data set."""
+"""``fastconv train``: the course's network, or another architecture, on a data set."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "train",
         help="train a small CNN on images",
-        description="Trains a CNN (three convolutions, two dense layers) and writes into the "
-        f"output folder: {MODEL} (the network after the last epoch), {BEST} (after the best "
-        f"epoch), {LOG} and {PICTURE}. Ctrl-C stops it; the best epoch so far is kept.",
+        description="Trains a CNN (three convolutions, two dense layers; or --architecture) and "
+        f"writes into the output folder: {MODEL} (the network after the last epoch), {BEST} "
+        f"(after the best epoch), {LOG} and {PICTURE}. Ctrl-C stops it; the best epoch so far is "
+        "kept.",
         epilog="example: fastconv train --dataset fashion-mnist --epochs 5 --output runs/fashion",
     )
     parser.add_argument(
@@ -48,6 +49,19 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         default="digits",
         help="digits is part of the package; the others are looked for on this machine and "
         "downloaded where they are missing (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--architecture",
+        type=_architecture,
+        metavar="NAME",
+        help="a network of fastconv.applications, such as LeNet5 for 28 x 28 images or ResNet20 "
+        "for cifar10 (docs/applications.md has a table)",
+    )
+    parser.add_argument(
+        "--width",
+        type=_positive,
+        metavar="F",
+        help="multiplier of the architecture's numbers of channels (default: 1)",
     )
     parser.add_argument(
         "--epochs",
@@ -108,6 +122,16 @@ def _positive(text: str) -> float:
     return value
 
 
+def _architecture(text: str) -> str:
+    from fastconv.applications import ARCHITECTURES
+
+    if text not in ARCHITECTURES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an architecture; there are {', '.join(ARCHITECTURES)}"
+        )
+    return text
+
+
 def _fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 0.9:
@@ -144,6 +168,21 @@ def course_network(input_shape: tuple[int, int, int], classes: int, white: float
     )
 
 
+def _network(arguments: argparse.Namespace, input_shape, classes: int, white: float):
+    """The network that the arguments ask for, with the images' scale inside."""
+    if arguments.architecture is None:
+        if arguments.width is not None:
+            raise ValueError("--width needs --architecture")
+        return course_network(input_shape, classes, white)
+    from fastconv import applications, layers
+
+    return getattr(applications, arguments.architecture)(
+        input_tensor=layers.Rescaling(1 / white)(layers.Input(input_shape)),
+        classes=classes,
+        width=arguments.width or 1.0,
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     import importlib
 
@@ -158,10 +197,9 @@ def run(arguments: argparse.Namespace) -> int:
     (x_train, y_train), (x_test, y_test) = (
         (_with_channels(x[: arguments.limit]), y[: arguments.limit]) for x, y in dataset.load_data()
     )
-    _prepare(output)
-
     utils.set_random_seed(arguments.seed)
-    model = course_network(x_train.shape[1:], len(dataset.CLASS_NAMES), task.white)
+    model = _network(arguments, x_train.shape[1:], len(dataset.CLASS_NAMES), task.white)
+    _prepare(output)
     model.compile(
         optimizer=optimizers.Adam(arguments.lr),
         loss="sparse_categorical_crossentropy",

@@ -48,6 +48,8 @@ from fastconv.layers.normalization import (
 )
 from fastconv.layers.operation import Operation
 from fastconv.layers.pooling import (
+    AdaptiveAveragePooling2D,
+    AdaptiveMaxPooling2D,
     AveragePooling1D,
     AveragePooling2D,
     GlobalAveragePooling1D,
@@ -65,6 +67,7 @@ from fastconv.layers.reshaping import (
     ZeroPadding1D,
     ZeroPadding2D,
 )
+from fastconv.layers.squeeze_excitation import SEBlock
 
 # Keras's aliases.
 Convolution1D, Convolution2D = Conv1D, Conv2D
@@ -78,6 +81,8 @@ GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2
 __all__ = [
     "ELU",
     "Activation",
+    "AdaptiveAveragePooling2D",
+    "AdaptiveMaxPooling2D",
     "Add",
     "Average",
     "AveragePooling1D",
@@ -131,6 +136,7 @@ __all__ = [
     "ReLU",
     "Rescaling",
     "Reshape",
+    "SEBlock",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",

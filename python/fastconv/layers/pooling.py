@@ -102,6 +102,55 @@ class AveragePooling1D(_Pooling):
     mode = "mean"
 
 
+class _AdaptivePooling2D(Layer):
+    mode = "max"
+
+    def __init__(self, output_size, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.output_size = int_tuple(output_size, 2, "output_size", f'layer "{self.name}"')
+        self.data_format = config.standardize_data_format(data_format)
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs):
+        x = enter_channels_last(inputs, self.data_format)
+        pool = x.g.adaptive_max_pool2d if self.mode == "max" else x.g.adaptive_avg_pool2d
+        return leave_channels_last(pool(x, output_size=list(self.output_size)), self.data_format)
+
+    def compute_output_shape(self, input_shape):
+        n, *_, channels = to_channels_last(input_shape, self.data_format)
+        return from_channels_last((n, *self.output_size, channels), self.data_format)
+
+    def get_config(self):
+        base = super().get_config()
+        return {
+            **base,
+            "output_size": list(self.output_size),
+            "data_format": self.data_format,
+        }
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling2D):
+    """The largest values of windows that cover the input: (N, H, W, C) -> (N, h, w, C).
+
+    Window i of h covers the rows from floor(i * H / h) to ceil((i + 1) * H / h), columns likewise.
+
+    Args:
+        output_size: an integer or (h, w).
+    """
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling2D):
+    """The means of windows that cover the input: (N, H, W, C) -> (N, h, w, C).
+
+    Window i of h covers the rows from floor(i * H / h) to ceil((i + 1) * H / h), columns likewise.
+
+    Args:
+        output_size: an integer or (h, w).
+    """
+
+    mode = "mean"
+
+
 class _GlobalPooling(Layer):
     rank = 2
     mode = "max"

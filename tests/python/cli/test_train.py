@@ -172,3 +172,28 @@ def test_without_matplotlib(monkeypatch, capsys, tmp_path):
     assert "learning_curve.png" not in captured.out
     assert "pip install 'fastconv[plot]'" in captured.err
     assert not (tmp_path / "learning_curve.png").exists()
+
+
+def test_architectures(fast, fails, tmp_path):
+    status, _, err = fast(
+        *("train", "--architecture", "ResNet20", "--width", 0.25, "--epochs", 2),
+        *("--limit", 200, "--output", tmp_path / "run"),
+    )
+    assert status == 0, err
+    model = models.load_model(str(tmp_path / "run" / "model.fastconv"))
+    assert model.input_shape == (None, 8, 8, 1)
+    assert model.get_layer("conv4_block3_out").output.shape == (None, 2, 2, 16)
+    assert isinstance(model.layers[1], fastconv.layers.Rescaling)
+    assert "no architecture 'LeNet'; there are LeNet5, " in fails(
+        "train", "--architecture", "LeNet"
+    )
+    assert "--width needs --architecture" in fails("train", "--width", 0.5)
+    folder = tmp_path / "none"
+    message = fails("train", "--architecture", "LeNet5", "--output", folder)
+    assert "LeNet5 takes images of at least 16 x 16" in message and not folder.exists()
+
+
+def test_unknown_architecture(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--architecture", "LeNet"])
+    assert "'LeNet' is not an architecture; there are LeNet5, AlexNet" in capsys.readouterr().err

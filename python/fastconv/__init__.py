@@ -33,6 +33,7 @@ _SUBMODULES = (
     "optimizers",
     "regularizers",
     "saving",
+    "testing",
     "utils",
     "visualize",
 )

@@ -99,6 +99,9 @@ class GraphBuilder:
         outputs = [Tensor(self, i) for i in self.graph.add(op, ids, attrs, name)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
+    def traced(self, layer, args, kwargs, outputs) -> None:
+        """Called when a layer has joined the graph; builders that look at layers override it."""
+
     def gradients(self, outputs, wrt):
         """Append the backward graph; None where there is no path."""
         ids = self.graph.gradients(

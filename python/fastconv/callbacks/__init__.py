@@ -1,5 +1,7 @@
 """Callbacks with Keras 3's names, arguments and defaults."""
 
+from fastconv.callbacks.averages import SwapEMAWeights
+from fastconv.callbacks.backup import BackupAndRestore
 from fastconv.callbacks.base import Callback, CallbackList
 from fastconv.callbacks.history import History
 from fastconv.callbacks.monitors import (
@@ -10,8 +12,10 @@ from fastconv.callbacks.monitors import (
 )
 from fastconv.callbacks.others import CSVLogger, LambdaCallback, LearningRateScheduler
 from fastconv.callbacks.progress import ProgbarLogger
+from fastconv.callbacks.tensorboard import TensorBoard
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
@@ -22,5 +26,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -14,7 +14,12 @@ _UP_CLASSES = (
     "AUC",
     "Precision",
     "Recall",
-    "F1Score",
+    "FBetaScore",
+    "IoU",
+    "PrecisionAtRecall",
+    "RecallAtPrecision",
+    "SensitivityAtSpecificity",
+    "SpecificityAtSensitivity",
     "CosineSimilarity",
     "TruePositives",
     "TrueNegatives",
@@ -46,6 +51,9 @@ _UP_NAMES = {
     "recall",
     "f1",
     "f1_score",
+    "fbeta_score",
+    "iou",
+    "mean_iou",
     "cosine_similarity",
 }
 _DOWN_NAMES = {

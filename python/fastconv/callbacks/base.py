@@ -6,8 +6,13 @@ from __future__ import annotations
 class Callback:
     """Base class: every hook does nothing. `self.model` and `self.params` are set by `fit`.
 
-    `logs` hold the loss and metrics so far; `batch` and `epoch` count from 0.
+    `logs` hold the loss and metrics so far; `batch` and `epoch` count from 0. A callback that
+    remembers something from epoch to epoch names those attributes in `state_names`, so that
+    `BackupAndRestore` keeps them, or defines `state_dict` and `load_state_dict` itself.
     """
+
+    state_names: tuple[str, ...] = ()
+    runs_last = False  # after all others, whatever its place in the list is
 
     def __init__(self):
         self.params = None
@@ -25,6 +30,15 @@ class Callback:
     def set_model(self, model):
         """Receive the model."""
         self._model = model
+
+    def state_dict(self) -> dict:
+        """Return what must be kept to go on in another process: numbers, texts, arrays, lists."""
+        return {name: getattr(self, name) for name in self.state_names}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` returned; called after `on_train_begin`."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def on_batch_begin(self, batch, logs=None):
         """Called before each training batch (older name)."""
@@ -120,6 +134,7 @@ class CallbackList:
         if add_history and self.history is None:
             self.history = History()
             self.callbacks.append(self.history)
+        self.callbacks.sort(key=lambda callback: getattr(callback, "runs_last", False))
         if model is not None:
             for callback in self.callbacks:
                 callback.set_model(model)

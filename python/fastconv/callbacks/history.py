@@ -8,6 +8,8 @@ from fastconv.callbacks.base import Callback
 class History(Callback):
     """What `fit` returns: `history` maps each name to one value an epoch, `epoch` lists them."""
 
+    state_names = ("history", "epoch")
+
     def __init__(self):
         super().__init__()
         self.history = {}
@@ -15,6 +17,10 @@ class History(Callback):
 
     def on_train_begin(self, logs=None):
         self.epoch = []
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.model.history = self
 
     def on_epoch_end(self, epoch, logs=None):
         self.epoch.append(epoch)

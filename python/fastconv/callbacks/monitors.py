@@ -83,6 +83,8 @@ class ModelCheckpoint(Monitor):
             does not know whether larger is better.
     """
 
+    state_names = ("best", "_upward", "_batches", "_epoch")
+
     def __init__(
         self,
         filepath,
@@ -183,6 +185,8 @@ class EarlyStopping(Monitor):
         start_from_epoch: epochs to wait before watching.
     """
 
+    state_names = ("best", "_upward", "wait", "stopped_epoch", "best_epoch", "best_weights")
+
     def __init__(
         self,
         monitor="val_loss",
@@ -258,6 +262,8 @@ class ReduceLROnPlateau(Monitor):
     Raises:
         ValueError: `factor` is not in [0, 1), or another argument is out of range.
     """
+
+    state_names = ("best", "_upward", "wait", "cooldown_counter")
 
     def __init__(
         self,

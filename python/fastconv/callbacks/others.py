@@ -38,6 +38,15 @@ class CSVLogger(Callback):
         )
         self.keys = None
 
+    def state_dict(self):
+        return {"keys": self.keys, "size": self._file.tell()}
+
+    def load_state_dict(self, state):
+        if self.append or state["keys"] is not None:
+            self._file.truncate(state["size"])  # lines of epochs that are trained again go
+        if state["keys"] is not None:
+            self.keys, self._header = state["keys"], False
+
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
         if self.keys is None:

@@ -14,9 +14,11 @@ _INTERVAL = 0.1  # seconds between two pictures of the bar
 
 
 def format_logs(logs) -> str:
-    """Return "accuracy: 0.9 - loss: 0.3", as Keras prints it."""
+    """Return "accuracy: 0.9 - loss: 0.3", as Keras prints it, without matrices."""
     parts = []
     for name, value in (logs or {}).items():
+        if np.ndim(value) > 1:
+            continue
         value = np.asarray(value, dtype=np.float64).ravel()
         texts = [f"{v:.4f}" if abs(v) > 1e-3 or v == 0 else f"{v:.4e}" for v in value]
         parts.append(f"{name}: {texts[0] if len(texts) == 1 else texts}")

@@ -47,9 +47,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     summary = commands.add_parser(
         "summary",
         help="print a model's layers",
-        description="Prints a model's layers, output shapes and numbers of parameters; for an "
-        "ONNX model (needs onnx: pip install 'fastconv[onnx]') or an inference graph also "
-        "multiplications and memory, after the model was simplified.",
+        description="Prints a model's layers with output shape, parameters, multiply-adds, memory "
+        "of the outputs and receptive field. Of an ONNX model (needs onnx: pip install "
+        "'fastconv[onnx]') or an inference graph, the layers are those left after simplification, "
+        "and the last lines tell the memory in use at once; of a layer model, all counts are for "
+        "one sample.",
         epilog="example: fastconv summary model.onnx --shape image=1,3,224,224",
     )
     summary.add_argument("model", type=Path, metavar="MODEL", help="a .fastconv or .onnx file")
@@ -78,10 +80,48 @@ def _summary(arguments: argparse.Namespace) -> int:
         session = open_session(arguments.model)
         print(session.summary(random_feeds(session, input_shapes(session, arguments))))
         return 0
-    if arguments.shape or arguments.batch:
-        raise ValueError(f"--shape and --batch are for graphs, {arguments.model} is a layer model")
-    _load(arguments.model).summary()
+    if arguments.batch:
+        raise ValueError(f"--batch is for graphs, {arguments.model} is a layer model")
+    model = _load(arguments.model)
+    shapes = _layer_shapes(model, arguments.shape)
+    open_names = [name for name, shape in shapes.items() if None in shape]
+    if open_names and not arguments.shape:
+        model.summary()
+        example = ",".join(str(d or "?") for d in shapes[open_names[0]])
+        print(
+            f"fastconv: without counts: input '{open_names[0]}' has open sizes, give them as "
+            f"--shape {open_names[0]}={example}",
+            file=sys.stderr,
+        )
+        return 0
+    model.summary(show_counts=True, input_shape=list(shapes.values()) or None)
     return 0
+
+
+def _layer_shapes(model, texts: list[str]) -> dict[str, tuple]:
+    """Return the shapes of the inputs of a layer model without the batch, changed by --shape."""
+    if model._function is None:
+        if texts:
+            raise ValueError("--shape: the inputs of a subclassed model have no names")
+        return {}
+    names = model.input_names
+    shapes = {n: tuple(t.shape[1:]) for n, t in zip(names, model.inputs, strict=True)}
+    for text in texts:
+        name, _, numbers = text.rpartition("=")
+        if name not in shapes:
+            raise ValueError(f"--shape {text}: there is no input '{name}', expected one of {names}")
+        sizes = numbers.split(",")
+        if not all(size.isdigit() and int(size) > 0 for size in sizes):
+            raise ValueError(f"--shape {text}: the sizes must be positive integers")
+        given = tuple(map(int, sizes))
+        given = given[1:] if len(given) == len(shapes[name]) + 1 else given
+        fits = len(given) == len(shapes[name]) and all(
+            want in (None, size) for want, size in zip(shapes[name], given, strict=True)
+        )
+        if not fits:
+            raise ValueError(f"--shape {text}: input '{name}' takes {shapes[name]} without a batch")
+        shapes[name] = given
+    return shapes
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -1,13 +1,19 @@
-"""The table of a model's layers: shapes, parameters, multiplications, memory."""
+"""The table of a model's layers: shapes, parameters, multiplications, memory, receptive fields."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from fastconv._receptive import Field, largest
+from fastconv._receptive import size_text as field_text
 from fastconv.inference.model import ModelGraph, Node
 from fastconv.inference.network import Plan, Value
 
+# Their outputs are their inputs' memory.
+_VIEWS = ("Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 # Their floating-point constants are settings, not weights.
 _NO_WEIGHTS = ("Clip", "Resize", "Upsample", "Pad", "Range", "Dropout")
 
@@ -22,6 +28,9 @@ class Layer:
         shapes: of its outputs.
         parameters: how many numbers its weights have.
         macs: multiplications with additions of convolutions and matrix products; 0 for others.
+        activation_bytes: memory of its outputs, 0 where they are its input's.
+        receptive_field: elements of the input, along each spatial axis, that an element of the
+            output depends on; the largest of branches. None without spatial axes.
     """
 
     name: str
@@ -29,6 +38,8 @@ class Layer:
     shapes: list[tuple[int, ...]]
     parameters: int
     macs: int
+    activation_bytes: int
+    receptive_field: tuple[int, ...] | None
 
 
 @dataclass
@@ -54,7 +65,8 @@ class Summary:
     planned: int
 
     def __str__(self) -> str:
-        head = ["layer", "operator", "output shape", "parameters", "MACs"]
+        head = ["layer", "operator", "output shape", "parameters", "multiply-adds"]
+        head += ["activations", "receptive field"]
         rows = [
             [
                 layer.name if len(layer.name) <= 40 else "..." + layer.name[-37:],
@@ -62,6 +74,8 @@ class Summary:
                 " ".join(map(str, layer.shapes)),
                 f"{layer.parameters:,}" if layer.parameters else "",
                 f"{layer.macs:,}" if layer.macs else "",
+                size_text(layer.activation_bytes) if layer.activation_bytes else "",
+                field_text(layer.receptive_field),
             ]
             for layer in self.layers
         ]
@@ -77,9 +91,9 @@ class Summary:
             f"{len(self.layers)} layers"
             + (f", {self.planned} more computed while planning" if self.planned else "")
         )
-        lines.append(f"parameters  {self.parameters:,} ({size_text(self.weight_bytes)})")
-        lines.append(f"MACs        {self.macs:,}")
-        lines.append(f"activations {size_text(self.arena_bytes)} at once")
+        lines.append(f"parameters     {self.parameters:,} ({size_text(self.weight_bytes)})")
+        lines.append(f"multiply-adds  {self.macs:,}")
+        lines.append(f"activations    {size_text(self.arena_bytes)} at once")
         return "\n".join(lines)
 
 
@@ -100,6 +114,11 @@ def summarize(model: ModelGraph, plan: Plan) -> Summary:
         plan: `Network.plan`'s.
     """
     values, weights, layers, planned = plan.values, set(), [], 0
+    fields: dict[str, Field | None] = {
+        info.name: Field.of_input(values[info.name].shape[2:])
+        for info in model.inputs
+        if len(values[info.name].shape) > 2
+    }
     for node in model.nodes:
         outputs = [values[name] for name in node.outputs if name]
         if all(value.known for value in outputs):
@@ -110,7 +129,11 @@ def summarize(model: ModelGraph, plan: Plan) -> Summary:
         count = sum(model.constants[name].size for name in own)
         name = node.name or next(name for name in node.outputs if name)
         shapes = [value.shape for value in outputs]
-        layers.append(Layer(name, node.op, shapes, count, macs(node, values)))
+        field = _field(node, model, values, fields)
+        fields.update((name, field) for name in node.outputs if name)
+        memory = 0 if node.op in _VIEWS else sum(map(_bytes, outputs))
+        sizes = None if field is None else field.sizes()
+        layers.append(Layer(name, node.op, shapes, count, macs(node, values), memory, sizes))
     memory = plan.core.memory
     return Summary(
         {info.name: values[info.name] for info in model.inputs},
@@ -145,3 +168,42 @@ def macs(node: Node, values: dict[str, Value]) -> int:
     if node.op == "Gemm":
         return out * (a[0] if node.attrs.get("transA") else a[1])
     return out * a[-1]
+
+
+def _bytes(value: Value) -> int:
+    return math.prod(value.shape) * np.dtype(value.dtype).itemsize
+
+
+def _field(node: Node, model: ModelGraph, values: dict[str, Value], fields) -> Field | None:
+    """Return the receptive field of a node's outputs, from the largest of its inputs."""
+    before = largest(fields.get(name) for name in node.inputs)
+    x, y = values[node.inputs[0]].shape, values[node.outputs[0]].shape
+    if before is None:
+        return None
+    op, rank = node.op, len(before.size)
+    if op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"):
+        kernel = node.attrs.get("kernel_shape")
+        kernel = values[node.inputs[1]].shape[2:] if kernel is None else kernel
+        ones = [1] * len(kernel)
+        strides, dilations = (node.attrs.get(key, ones) for key in ("strides", "dilations"))
+        if not len(kernel) == len(y) - 2 == rank:
+            return before
+        follow = before.transposed if op == "ConvTranspose" else before.window
+        return follow(kernel, strides, dilations, y[2:])
+    if op.startswith("Global"):
+        return before.whole()
+    if op in ("Resize", "Upsample") and len(y) - 2 == rank:
+        taps = {"linear": 2, "bilinear": 2, "cubic": 4}.get(node.attrs.get("mode", ""), 1)
+        return before.resized(y[2:], taps)
+    if op in ("Gemm", "MatMul") and (len(x) == 2 or node.inputs[1] not in model.constants):
+        return before.whole()
+    axes: object = ()
+    if op.startswith("Reduce"):
+        axes = node.attrs.get("axes")
+        if axes is None and len(node.inputs) > 1:
+            axes = model.constants.get(node.inputs[1])
+        axes = range(len(x)) if axes is None else axes
+    elif op in ("Softmax", "LogSoftmax"):
+        axes = [node.attrs.get("axis", -1)]
+    spatial = [int(a) % len(x) - 2 for a in axes]
+    return before.whole(a for a in spatial if 0 <= a < rank)

@@ -407,6 +407,7 @@ class Layer:
                     penalty = self.activity_regularizer(tensor)
                     # Per sample, so that its weight does not depend on the batch size.
                     g.losses.append(penalty * (1.0 / max(tensor.shape[0], 1)))
+            g.traced(self, args, kwargs, outputs)
         return outputs
 
     def _call_symbolic(self, args, kwargs):

@@ -86,6 +86,20 @@ class Metric:
         for state in self._states:
             state.reset()
 
+    def state_dict(self) -> dict:
+        """Return the states, and the attributes that are numbers or arrays."""
+        kept = (bool, int, float, np.ndarray, np.generic)
+        return {
+            "states": [state.numpy() for state in self._states],
+            "attributes": {k: v for k, v in vars(self).items() if isinstance(v, kept)},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` returned."""
+        for own, value in zip(self._states, state["states"], strict=True):
+            own.assign(np.array(value))
+        vars(self).update(state["attributes"])
+
     def __call__(self, *args, **kwargs):
         self.update_state(*args, **kwargs)
         return self.result()

@@ -226,26 +226,128 @@ class AUC(Metric):
         }
 
 
-class F1Score(Metric):
-    """2 * precision * recall / (precision + recall) of each class.
+class _AtThreshold(_Counts):
+    """The best value of one rate among the thresholds where another rate is large enough."""
+
+    argument = ""
+
+    def __init__(self, value, num_thresholds=200, class_id=None, name=None, dtype=None):
+        if not 0 <= value <= 1:
+            raise ValueError(f"`{self.argument}` must be in [0, 1], received: {value!r}")
+        if num_thresholds <= 0:
+            raise ValueError(f"`num_thresholds` must be > 0, received: {num_thresholds}")
+        thresholds = np.linspace(0, 1, num_thresholds) if num_thresholds > 1 else [0.5]
+        super().__init__(thresholds, class_id=class_id, name=name, dtype=dtype)
+        self.value = float(value)
+        self.num_thresholds = int(num_thresholds)
+
+    def _rates(self):
+        """Return (the rate that must be large enough, the wanted rate), one a threshold."""
+        raise NotImplementedError
+
+    def result(self):
+        limited, wanted = self._rates()
+        return float(np.max(wanted, where=limited >= self.value, initial=0.0))
+
+    def _rate(self, of, other):
+        found, rest = getattr(self, of).numpy(), getattr(self, other).numpy()
+        return _ratio(found, found + rest)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            self.argument: self.value,
+            "num_thresholds": self.num_thresholds,
+            "class_id": self.class_id,
+        }
+
+
+class SensitivityAtSpecificity(_AtThreshold):
+    """The best sensitivity (recall) among thresholds with at least the given specificity."""
+
+    argument = "specificity"
+
+    def __init__(self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None):
+        super().__init__(specificity, num_thresholds, class_id, name, dtype)
+
+    def _rates(self):
+        return (
+            self._rate("true_negatives", "false_positives"),
+            self._rate("true_positives", "false_negatives"),
+        )
+
+
+class SpecificityAtSensitivity(_AtThreshold):
+    """The best specificity among thresholds with at least the given sensitivity (recall)."""
+
+    argument = "sensitivity"
+
+    def __init__(self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None):
+        super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
+
+    def _rates(self):
+        return (
+            self._rate("true_positives", "false_negatives"),
+            self._rate("true_negatives", "false_positives"),
+        )
+
+
+class PrecisionAtRecall(_AtThreshold):
+    """The best precision among thresholds with at least the given recall."""
+
+    argument = "recall"
+
+    def __init__(self, recall, num_thresholds=200, class_id=None, name=None, dtype=None):
+        super().__init__(recall, num_thresholds, class_id, name, dtype)
+
+    def _rates(self):
+        return (
+            self._rate("true_positives", "false_negatives"),
+            self._rate("true_positives", "false_positives"),
+        )
+
+
+class RecallAtPrecision(_AtThreshold):
+    """The best recall among thresholds with at least the given precision."""
+
+    argument = "precision"
+
+    def __init__(self, precision, num_thresholds=200, class_id=None, name=None, dtype=None):
+        super().__init__(precision, num_thresholds, class_id, name, dtype)
+
+    def _rates(self):
+        return (
+            self._rate("true_positives", "false_positives"),
+            self._rate("true_positives", "false_negatives"),
+        )
+
+
+class FBetaScore(Metric):
+    """(1 + beta**2) * precision * recall / (beta**2 * precision + recall) of each class.
 
     Args:
         average: None (one value a class), "micro", "macro" or "weighted".
+        beta: how many times as much recall counts as precision.
         threshold: above it a prediction is positive; None takes the largest of each sample.
     """
 
-    def __init__(self, average=None, threshold=None, name="f1_score", dtype=None):
+    def __init__(self, average=None, beta=1.0, threshold=None, name="fbeta_score", dtype=None):
         if average not in (None, "micro", "macro", "weighted"):
             raise ValueError(f"unknown `average`: {average!r}")
+        if not beta > 0:
+            raise ValueError(f"`beta` must be positive, received: beta={beta!r}")
         super().__init__(dtype, name)
         self.average = average
+        self.beta = float(beta)
         self.threshold = threshold
         self.reset_state()
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         y_true, y_pred = _aligned(y_true, y_pred, self.name)
         if self.threshold is None:
-            chosen = y_pred >= y_pred.max(axis=-1, keepdims=True)
+            # A sample without any score has no class.
+            chosen = (y_pred >= y_pred.max(axis=-1, keepdims=True)) & (np.abs(y_pred) > 1e-9)
         else:
             chosen = y_pred > self.threshold
         weights = 1.0 if sample_weight is None else fit_weights(y_true, sample_weight)
@@ -258,7 +360,8 @@ class F1Score(Metric):
         tp, fp, fn = (np.atleast_1d(v).astype(np.float64) for v in (self._tp, self._fp, self._fn))
         if self.average == "micro":
             tp, fp, fn = (np.atleast_1d(v.sum()) for v in (tp, fp, fn))
-        score = _ratio(2 * tp, 2 * tp + fp + fn)
+        square = self.beta**2
+        score = _ratio((1 + square) * tp, (1 + square) * tp + square * fn + fp)
         if self.average is None:
             return score
         if self.average == "weighted":
@@ -269,4 +372,21 @@ class F1Score(Metric):
         self._tp = self._fp = self._fn = 0.0
 
     def get_config(self):
-        return {**super().get_config(), "average": self.average, "threshold": self.threshold}
+        return {
+            **super().get_config(),
+            "average": self.average,
+            "beta": self.beta,
+            "threshold": self.threshold,
+        }
+
+
+class F1Score(FBetaScore):
+    """2 * precision * recall / (precision + recall) of each class; arguments as `FBetaScore`."""
+
+    def __init__(self, average=None, threshold=None, name="f1_score", dtype=None):
+        super().__init__(average, 1.0, threshold, name, dtype)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["beta"]
+        return config

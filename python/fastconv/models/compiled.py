@@ -148,6 +148,26 @@ class Compiled:
                 found[slot.name] = _number(value)
         return found
 
+    def state_dict(self) -> dict:
+        """Return what has been gathered since the last reset."""
+        return {
+            "means": [(mean.total, mean.count) for mean in (self.total, *self.partial)],
+            "metrics": [slot.metric.state_dict() for slot in self.slots or ()],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` returned; losses and metrics must have been matched."""
+        for mean, (total, count) in zip((self.total, *self.partial), state["means"], strict=True):
+            mean.total, mean.count = total, count
+        slots = self.slots or ()
+        if len(slots) != len(state["metrics"]):
+            raise ValueError(
+                f"the backup was made with {len(state['metrics'])} metrics, "
+                f"the model has {len(slots)}"
+            )
+        for slot, metric in zip(slots, state["metrics"], strict=True):
+            slot.metric.load_state_dict(metric)
+
     def get_config(self) -> dict:
         """Return the arguments of `compile` as plain data."""
         from fastconv.utils.serialization import plain

@@ -136,6 +136,13 @@ def check_lengths(xs, ys, ws) -> None:
         raise ValueError(f"data must have the same number of samples, received {found}")
 
 
+def _without(items, count: int | None):
+    """Return the iterator after `count` items (None: all) have been taken from it."""
+    for _ in itertools.islice(items, count):
+        pass
+    return items
+
+
 class ArraySource:
     """Batches cut out of arrays; each is gathered when it is needed."""
 
@@ -147,39 +154,48 @@ class ArraySource:
             raise ValueError("`x` holds no samples")
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self._rng = np.random.default_rng(seed)
         self.batches = -(-self.samples // batch_size)
         self.steps = self.batches if steps is None else steps
         if not repeat:
             self.steps = min(self.steps, self.batches)
-        self._endless = self._forever() if repeat and steps is not None else None
+        self._repeats = repeat and steps is not None
+        self.restart(seed)
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
-        if self._endless is None:
-            yield from itertools.islice(self._once(), self.steps)
-            return
-        for _ in range(self.steps):
-            yield next(self._endless)
+    def restart(self, seed: int) -> None:
+        """Begin again, with the orders of samples that follow from `seed`."""
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._endless = self._forever() if self._repeats else None
+
+    def epoch(self, skip: int | None = 0):
+        """Return an iterator over the batches of one epoch.
+
+        `skip`: number of batches to leave out at the start (None: all of them).
+        """
+        cuts = self._once() if self._endless is None else self._endless
+        cuts = itertools.islice(cuts, self.steps)
+        return map(self._batch, _without(cuts, skip))
 
     def _forever(self):
         while True:
             yield from self._once()
 
     def _once(self):
+        """Yield functions that cut a batch out of an array."""
         size, n = self.batch_size, self.samples
         order = self._rng.permutation(n) if self.shuffle else None
         for start in range(0, n, size):
             if order is None:
-                index = slice(start, min(start + size, n))
-                cut = _slicer(index)
+                yield _slicer(slice(start, min(start + size, n)))
             else:
-                cut = _taker(order[start : start + size])
-            yield Batch(
-                [cut(a) for a in self.xs],
-                [None if a is None else cut(a) for a in self.ys],
-                [None if a is None else cut(a) for a in self.ws],
-            )
+                yield _taker(order[start : start + size])
+
+    def _batch(self, cut) -> Batch:
+        return Batch(
+            [cut(a) for a in self.xs],
+            [None if a is None else cut(a) for a in self.ys],
+            [None if a is None else cut(a) for a in self.ws],
+        )
 
     def close(self):
         """Nothing to do."""
@@ -200,7 +216,7 @@ class IndexedSource:
         self.dataset = dataset
         self.names = names
         self.shuffle = shuffle
-        self._rng = np.random.default_rng(seed)
+        self.restart(seed)
         length = len(dataset)
         if length == 0:
             raise ValueError(f"the data set {type(dataset).__name__} has no batches")
@@ -208,8 +224,19 @@ class IndexedSource:
         if not repeat:
             self.steps = min(self.steps, length)
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
+    def restart(self, seed: int) -> None:
+        """Begin again, with the orders of batches that follow from `seed`."""
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+
+    def epoch(self, skip: int | None = 0):
+        """Return an iterator over the batches of one epoch, as `ArraySource.epoch`.
+
+        Batches that are left out are made too: the data set may draw random numbers.
+        """
+        return _without(self._epoch(), skip)
+
+    def _epoch(self):
         if hasattr(self.dataset, "on_epoch_begin"):
             self.dataset.on_epoch_begin()
         done = 0
@@ -244,9 +271,16 @@ class IterableSource:
         self._given = steps is not None
         self._iterator = iter(iterable) if self.once else None
         self.exhausted = False
+        self.seed = 0
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
+    def restart(self, seed: int) -> None:
+        """Nothing to do: the order is the iterable's own."""
+
+    def epoch(self, skip: int | None = 0):
+        """Return an iterator over the batches of one epoch, as `ArraySource.epoch`."""
+        return _without(self._epoch(), skip)
+
+    def _epoch(self):
         iterator = self._iterator if self.once else iter(self.iterable)
         done = 0
         while self.steps is None or done < self.steps:

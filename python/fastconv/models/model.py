@@ -333,12 +333,34 @@ class Model(Trainer, Layer):
         expand_nested=False,
         show_trainable=False,
         layer_range=None,
+        show_counts=False,
+        input_shape=None,
     ):
-        """Print a table of the layers, their output shapes and numbers of parameters."""
+        """Print a table of the layers, their output shapes and numbers of parameters.
+
+        Args:
+            line_length: width in characters; by default as wide as needed, at most the terminal.
+            positions: accepted for Keras code, no effect.
+            print_fn: called with the whole text instead of printing it.
+            expand_nested: also list the layers inside inner models.
+            show_trainable: tell which layers are trained.
+            layer_range: names of the first and last layer to show.
+            show_counts: also list multiply-adds, memory of the outputs at batch 1 and receptive
+                field of each layer; `fastconv.utils.count` says what is counted.
+            input_shape: for `show_counts`, the shape of one sample where the model leaves it open.
+        """
         from fastconv.models.summary import print_summary
 
         print_summary(
-            self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range
+            self,
+            line_length,
+            positions,
+            print_fn,
+            expand_nested,
+            show_trainable,
+            layer_range,
+            show_counts,
+            input_shape,
         )
 
     def count_params(self) -> int:

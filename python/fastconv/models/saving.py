@@ -77,13 +77,28 @@ def _is_automatic(layer, kind: str) -> bool:
 
 
 def _write(path, tensors, metadata, overwrite) -> None:
-    from safetensors.numpy import save
-
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} exists already and overwrite=False")
-    arrays = {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}
+    write_arrays(path, {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}, metadata)
+
+
+def write_arrays(path, arrays, metadata) -> None:
+    """Write arrays and metadata into a safetensors file, which appears whole or not at all."""
+    from safetensors.numpy import save
+
     write_atomically(path, save(arrays, metadata=metadata))
+
+
+def tensors_with_optimizer(model) -> dict[str, object]:
+    """Return weights and optimizer slots by the names they have in files."""
+    names = tensor_names(model)
+    tensors = dict(names)
+    if model.optimizer.built:
+        for name, weight in names.items():
+            for slot, state in model.optimizer.slots_of(weight).items():
+                tensors[f"{_OPTIMIZER}{name}/{slot}"] = state
+    return tensors
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
@@ -98,20 +113,15 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
             f"model '{model.name}' has not been built and has no weights to save; call build() or "
             "give it data first"
         )
-    names = tensor_names(model)
-    tensors = dict(names)
+    tensors = tensor_names(model)
     content = {"model": serialize_keras_object(model), "build_shape": None}
     if model._function is None:
         shape = model._build_shape
         content["build_shape"] = list(shape) if shape is not None else None
     if include_optimizer and model.compiled:
         content["compile"] = model.get_compile_config()
-        optimizer = model.optimizer
-        content["optimizer"] = {"iterations": optimizer.iterations}
-        if optimizer.built:
-            for name, weight in names.items():
-                for slot, state in optimizer.slots_of(weight).items():
-                    tensors[f"{_OPTIMIZER}{name}/{slot}"] = state
+        content["optimizer"] = {"iterations": model.optimizer.iterations}
+        tensors = tensors_with_optimizer(model)
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -132,7 +142,7 @@ def save_weights(model, filepath, overwrite=True) -> None:
     _write(filepath, tensor_names(model), metadata, overwrite)
 
 
-def _read(filepath):
+def read_file(filepath):
     """Return (tensors, metadata) of a checked file."""
     from safetensors import SafetensorError, safe_open
 
@@ -168,7 +178,7 @@ def _read(filepath):
     return tensors, metadata
 
 
-def _assign(path, model, tensors, skip_mismatch=False) -> None:
+def assign_weights(path, model, tensors, skip_mismatch=False) -> None:
     """Set the weights from tensors after all names and shapes have been checked."""
     names = tensor_names(model)
     given = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
@@ -204,8 +214,8 @@ def load_weights(model, filepath, skip_mismatch=False) -> None:
         if is_keras_file(filepath):
             load_keras_weights(model, filepath, skip_mismatch)
             return
-    tensors, _ = _read(filepath)
-    _assign(os.fspath(filepath), model, tensors, skip_mismatch)
+    tensors, _ = read_file(filepath)
+    assign_weights(os.fspath(filepath), model, tensors, skip_mismatch)
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
@@ -226,7 +236,12 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     from fastconv.utils.serialization import custom_object_scope
 
     path = os.fspath(filepath)
-    tensors, metadata = _read(path)
+    tensors, metadata = read_file(path)
+    if metadata.get("kind") == "training":
+        raise ValueError(
+            f"{path} is a backup of a training run, which callbacks.BackupAndRestore goes on from, "
+            "not a model"
+        )
     if metadata.get("kind") != "model":
         raise ValueError(f"{path} holds weights only; make the model and call load_weights() on it")
     try:
@@ -249,7 +264,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         shape = content.get("build_shape")
         if not model.built and shape is not None:
             model.build(_as_shape(shape))
-        _assign(path, model, tensors)
+        assign_weights(path, model, tensors)
         if compile and content.get("compile"):
             _restore_training(path, model, content, tensors)
     return model
@@ -275,8 +290,13 @@ def _restore_training(path, model, content, tensors) -> None:
             f"{path}: optimizer, loss or metrics cannot be restored: {error}; pass custom_objects, "
             "or compile=False and call compile() yourself"
         ) from error
+    model.optimizer.iterations = int((content.get("optimizer") or {}).get("iterations", 0))
+    assign_optimizer(path, model, tensors)
+
+
+def assign_optimizer(path, model, tensors) -> None:
+    """Set the optimizer's slots from the tensors of a file."""
     optimizer = model.optimizer
-    optimizer.iterations = int((content.get("optimizer") or {}).get("iterations", 0))
     found = {}
     for name, weight in tensor_names(model).items():
         start = f"{_OPTIMIZER}{name}/"

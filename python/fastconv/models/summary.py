@@ -6,10 +6,15 @@ import shutil
 import sys
 
 from fastconv._graph import KerasTensor
+from fastconv._receptive import size_text
 from fastconv.layers.base import shapes_of
+from fastconv.models.counting import count
+
+_COUNTED = ["Mult-adds", "Memory", "Field"]
 
 
-def _size(count_bytes: float) -> str:
+def bytes_text(count_bytes: float) -> str:
+    """Return a number of bytes for people, as Keras writes it."""
     for unit in ("B", "KB", "MB", "GB"):
         if count_bytes < 1024 or unit == "GB":
             return f"{count_bytes:.2f} {unit}"
@@ -20,7 +25,7 @@ def _size(count_bytes: float) -> str:
 def _weights_text(weights) -> str:
     count = sum(w.size for w in weights)
     total = sum(w.size * (8 if w.dtype == "float64" else 4) for w in weights)
-    return f"{count:,} ({_size(total)})"
+    return f"{count:,} ({bytes_text(total)})"
 
 
 def _shape_text(layer) -> str:
@@ -53,7 +58,7 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _rows(model, layers, connections, nested, trainable, depth=0):
+def _rows(model, layers, connections, nested, trainable, counts, depth=0):
     from fastconv.models.model import Model
 
     function = model._function
@@ -64,9 +69,21 @@ def _rows(model, layers, connections, nested, trainable, depth=0):
             row.append(_connected(layer, function.nodes) if function is not None else "-")
         if trainable:
             row.append("Y" if layer.trainable and layer.weights else "N" if layer.weights else "-")
+        if counts is not None:
+            row += _count_cells(counts.get((depth, layer.name)))
         yield row
         if nested and isinstance(layer, Model):
-            yield from _rows(layer, layer.layers, connections, nested, trainable, depth + 1)
+            yield from _rows(layer, layer.layers, connections, nested, trainable, counts, depth + 1)
+
+
+def _count_cells(row) -> list[str]:
+    if row is None:
+        return ["-"] * len(_COUNTED)
+    return [
+        f"{row.multiply_adds:,}",
+        bytes_text(row.activation_bytes),
+        size_text(row.receptive_field) or "-",
+    ]
 
 
 def print_summary(
@@ -77,6 +94,8 @@ def print_summary(
     expand_nested=False,
     show_trainable=False,
     layer_range=None,
+    show_counts=False,
+    input_shape=None,
 ):
     """Print the table.
 
@@ -85,6 +104,9 @@ def print_summary(
         positions: accepted for Keras code, no effect.
         print_fn: called with the whole text instead of printing it.
         layer_range: names of the first and last layer to show.
+        show_counts: add multiply-adds, memory of the outputs and receptive field
+            (`fastconv.utils.count`).
+        input_shape: for `show_counts`, where the model leaves sizes open.
     """
     from fastconv.models.sequential import Sequential
 
@@ -97,10 +119,15 @@ def print_summary(
         first, last = sorted(names.index(name) for name in layer_range)
         layers = layers[first : last + 1]
     connections = not isinstance(model, Sequential) and model._function is not None
+    # The counts take the place of the connections.
+    connections = connections and not show_counts
     header = ["Layer (type)", "Output Shape", "Param #"]
     header += ["Connected to"] if connections else []
     header += ["Trai..."] if show_trainable else []
-    rows = list(_rows(model, layers, connections, expand_nested, show_trainable))
+    header += _COUNTED if show_counts else []
+    counted = count(model, input_shape, expand_nested) if show_counts else None
+    by_name = {(r.depth, r.name): r for r in counted.rows} if counted is not None else None
+    rows = list(_rows(model, layers, connections, expand_nested, show_trainable, by_name))
     widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
     limit = line_length or (shutil.get_terminal_size((100, 24)).columns if print_fn is None else 0)
     frame = 3 * len(widths) + 1
@@ -111,6 +138,8 @@ def print_summary(
     unicode = print_fn is not None or (sys.stdout.encoding or "").lower().startswith("utf")
     lines = [f'Model: "{model.name}"', *_table(header, rows, widths, unicode)]
     lines += _totals(model)
+    if counted is not None:
+        lines += _counted_totals(counted)
     text = "\n".join(lines)
     if print_fn is None:
         print(text)
@@ -127,6 +156,8 @@ def _table(header, rows, widths, unicode):
         between = bottom = "+-++"
         heavy = light = "|"
 
+    right = ("Param #", *_COUNTED)
+
     def rule(marks):
         left, fill, middle, right = marks
         return left + middle.join(fill * (w + 2) for w in widths) + right
@@ -135,7 +166,7 @@ def _table(header, rows, widths, unicode):
         texts = []
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
             cell = _cut(cell, width)
-            texts.append(cell.rjust(width) if i == 2 else cell.ljust(width))
+            texts.append(cell.rjust(width) if header[i] in right else cell.ljust(width))
         return f"{bar} " + f" {bar} ".join(texts) + f" {bar}"
 
     yield rule(top)
@@ -157,4 +188,16 @@ def _totals(model):
         f" Trainable params: {_weights_text(trained)}",
         f" Non-trainable params: {_weights_text(model.non_trainable_weights)}",
         *([f" Optimizer params: {_weights_text(states)}"] if states else []),
+    ]
+
+
+def _counted_totals(counted):
+    macs = counted.multiply_adds
+    short = f" ({macs / 1e9:.2f} G)" if macs >= 1e7 else ""
+    shapes = ", ".join(str(shape) for shape in counted.input_shapes)
+    field = size_text(counted.receptive_field)
+    return [
+        f" Multiply-adds: {macs:,}{short} for inputs {shapes}",
+        f" Activations: {bytes_text(counted.activation_bytes)}",
+        *([f" Receptive field: {field}"] if field else []),
     ]

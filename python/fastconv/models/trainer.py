@@ -21,6 +21,7 @@ from fastconv.models.arguments import (
 from fastconv.models.compiled import Compiled
 from fastconv.models.data import ArraySource, Batch, Names, make_source
 from fastconv.models.predictor import Predictor
+from fastconv.models.resuming import Progress
 from fastconv.models.steps import Step
 from fastconv.utils.rng import draw_seed
 
@@ -38,6 +39,7 @@ class Trainer(Predictor):
         self._structures: dict = {}
         self._signature: tuple = ()
         self._seed = 0
+        self._progress: Progress | None = None
         self.stop_training = False
         self.history = None
 
@@ -225,6 +227,12 @@ class Trainer(Predictor):
                 batch.ws.append(None)
             batch.ws[i] = loss.merged_weights(batch.ys[i], batch.ws[i])
 
+    def _match(self, batch: Batch) -> None:
+        """Build the model and match losses and metrics, without working on the batch."""
+        self._prepare(batch)
+        if self._compiled.slots is None:
+            self._match_metrics(batch)
+
     def _matched_step(self, mode: str, batch: Batch, class_weight=None):
         """Bring a batch into the model's form; returns its plan and the weights for metrics."""
         compiled = self._compiled
@@ -386,7 +394,6 @@ class Trainer(Predictor):
                 self._try_validation(validate(), source)
         verbose = verbosity(verbose)
         self._sign()
-        validated = False
         self.stop_training = False
         run = CallbackList(
             callbacks,
@@ -397,15 +404,28 @@ class Trainer(Predictor):
             epochs=epochs,
             steps=source.steps,
         )
+        progress = self._progress = Progress(source, run, initial_epoch)
         try:
             run.call("on_train_begin", None)
-            for epoch in range(initial_epoch, epochs):
+            progress.restore(self, validate)
+            for epoch in range(progress.epoch, epochs):
+                first = progress.batch
+                if self.stop_training and not first:
+                    break  # as a run that is gone on from had been
                 compiled.reset()
+                batches = source.epoch(first)
                 run.call("on_epoch_begin", epoch, None)
-                index = -1
-                for index, batch in enumerate(source.epoch()):
+                if first:
+                    # The epoch had begun: what the callbacks have just done counts once.
+                    progress.apply(self)
+                if self.stop_training:
+                    batches = ()
+                index = first - 1
+                for index, batch in enumerate(batches, first):
+                    progress.note_shapes(batch)
                     run.batch("on_train_batch_begin", index)
                     self._run_batch("train", batch, class_weight)
+                    progress.batch = index + 1
                     run.batch("on_train_batch_end", index, self._logs)
                     if self.stop_training:
                         break
@@ -417,7 +437,7 @@ class Trainer(Predictor):
                 if validate is not None and due(epoch, validation_freq):
                     if self._loop_test(validate(), run):
                         logs.update((f"val_{k}", v) for k, v in self._logs().items())
-                    elif not validated:
+                    elif not progress.validated:
                         raise ValueError("fit: the validation data gave no batches")
                     else:
                         warnings.warn(
@@ -425,7 +445,8 @@ class Trainer(Predictor):
                             "give a generator that does not end, and validation_steps",
                             stacklevel=2,
                         )
-                    validated = True
+                    progress.validated.append(epoch)
+                progress.epoch, progress.batch = epoch + 1, 0
                 run.call("on_epoch_end", epoch, logs)
                 if self.stop_training:
                     break
@@ -439,6 +460,7 @@ class Trainer(Predictor):
                     break
             if compiled.optimizer.use_ema:
                 compiled.optimizer.finalize_variable_values(self.trainable_weights)
+            progress.finished = True
         finally:
             run.close()
         return run.history

@@ -99,6 +99,7 @@ class Optimizer:
         self._undecayed_ids: set[int] = set()
         self._undecayed_names: list[str] = []
         self._ema_plan = None
+        self._swapped = False  # whether the averages are in the model and the weights here
         self.learning_rate = learning_rate
 
     # Learning rate
@@ -274,10 +275,47 @@ class Optimizer:
 
     def finalize_variable_values(self, var_list) -> None:
         """Replace weights by their moving averages, where those are kept."""
+        if self._swapped:
+            self.swap_averages()
         if self.use_ema:
             for variable in var_list:
                 if "average" in self._slots.get(id(variable), {}):
                     variable.assign(self._slots[id(variable)]["average"].numpy())
+
+    def swap_averages(self) -> None:
+        """Exchange weights and their moving averages; a second call puts them back.
+
+        Raises:
+            ValueError: the optimizer keeps no averages.
+        """
+        if not self.use_ema:
+            raise ValueError(
+                f"{type(self).__name__} keeps no averages: create it with use_ema=True"
+            )
+        for variable in self._built_for:
+            average = self._slots[id(variable)]["average"]
+            weight = variable.numpy()
+            variable.assign(average.numpy())
+            average.assign(weight)
+        self._swapped = not self._swapped
+
+    # State of a run
+
+    def state_dict(self) -> dict:
+        """Return what changes while training, but for the slots."""
+        rate = self._learning_rate
+        return {
+            "iterations": self.iterations,
+            "learning_rate": rate if isinstance(rate, float) else None,
+            "swapped": self._swapped,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what `state_dict` returned."""
+        self.iterations = state["iterations"]
+        if state["learning_rate"] is not None and isinstance(self._learning_rate, float):
+            self._learning_rate = state["learning_rate"]
+        self._swapped = state["swapped"]
 
     # Configuration
 

@@ -1,4 +1,7 @@
-"""Learning rates that change with the step. Names, arguments and formulas are Keras 3's."""
+"""Learning rates that change with the step. Names, arguments and formulas are Keras 3's.
+
+`OneCycle`, which Keras lacks, is PyTorch's.
+"""
 
 from __future__ import annotations
 
@@ -207,6 +210,83 @@ class CosineDecayRestarts(_Plain):
         return self.initial_learning_rate * ((1.0 - self.alpha) * cosine + self.alpha)
 
 
+class OneCycle(_Plain):
+    """Up to `max_learning_rate` and down far below the start, once (Smith and Topin 2019).
+
+    Formulas and defaults are those of PyTorch's OneCycleLR, without its cycle of the momentum: from
+    max / div_factor to max in the first `pct_start` of the steps, then to
+    max / div_factor / final_div_factor at the last one, where the rate stays.
+
+    Args:
+        max_learning_rate: the largest rate.
+        total_steps: steps of the whole training, epochs * batches of an epoch.
+        pct_start: share of the steps in which the rate rises.
+        anneal_strategy: "cos" (half cosines) or "linear".
+        div_factor: the largest rate divided by the first one.
+        final_div_factor: the first rate divided by the last one.
+        three_phase: come down to the first rate in as many steps as up, and then to the last.
+    """
+
+    FIELDS = (
+        "max_learning_rate",
+        "total_steps",
+        "pct_start",
+        "anneal_strategy",
+        "div_factor",
+        "final_div_factor",
+        "three_phase",
+    )
+
+    def __init__(
+        self,
+        max_learning_rate,
+        total_steps,
+        pct_start=0.3,
+        anneal_strategy="cos",
+        div_factor=25.0,
+        final_div_factor=1e4,
+        three_phase=False,
+        name="OneCycle",
+    ):
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(
+                "`anneal_strategy` must be 'cos' or 'linear', "
+                f"received: anneal_strategy={anneal_strategy!r}"
+            )
+        if not 0 <= pct_start <= (0.5 if three_phase else 1):
+            raise ValueError(
+                f"`pct_start` must be in [0, {0.5 if three_phase else 1}], "
+                f"received: pct_start={pct_start}"
+            )
+        self.max_learning_rate = max_learning_rate
+        self.total_steps = _positive("total_steps", total_steps)
+        self.pct_start = pct_start
+        self.anneal_strategy = anneal_strategy
+        self.div_factor = _positive("div_factor", div_factor)
+        self.final_div_factor = _positive("final_div_factor", final_div_factor)
+        self.three_phase = three_phase
+        self.name = name
+
+    def __call__(self, step):
+        peak = self.max_learning_rate
+        first = peak / self.div_factor
+        last = self.total_steps - 1
+        top = self.pct_start * self.total_steps - 1
+        phases = [(top, first, peak)]
+        if self.three_phase:
+            phases.append((2 * top, peak, first))
+        phases.append((last, phases[-1][2], first / self.final_div_factor))
+        step, begin = min(step, last), 0.0
+        for end, low, high in phases:
+            if step <= end and end > begin:
+                share = (step - begin) / (end - begin)
+                if self.anneal_strategy == "cos":
+                    share = 0.5 * (1.0 - math.cos(math.pi * share))
+                return low + (high - low) * share
+            begin = max(end, 0.0)
+        return phases[-1][2]
+
+
 CLASSES = {
     cls.__name__: cls
     for cls in (
@@ -216,6 +296,7 @@ CLASSES = {
         PolynomialDecay,
         CosineDecay,
         CosineDecayRestarts,
+        OneCycle,
     )
 }
 

@@ -16,9 +16,12 @@ from fastconv.utils.serialization import (
 
 __all__ = [
     "CustomObjectScope",
+    "LayerCount",
+    "ModelCount",
     "PyDataset",
     "Sequence",
     "clear_session",
+    "count",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",
@@ -40,6 +43,9 @@ _ELSEWHERE = {
     "array_to_img": "fastconv.preprocessing.image",
     "save_img": "fastconv.preprocessing.image",
     "load_keras_weights": "fastconv.models.keras_weights",
+    "LayerCount": "fastconv.models.counting",
+    "ModelCount": "fastconv.models.counting",
+    "count": "fastconv.models.counting",
     "set_floatx": "fastconv.config",
     "floatx": "fastconv.config",
 }

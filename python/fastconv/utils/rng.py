@@ -28,6 +28,22 @@ def set_random_seed(seed: int) -> None:
     _generator = np.random.default_rng(int(seed))
 
 
+def get_state() -> dict:
+    """Return the state of fastconv's generator, NumPy's legacy one and Python's `random`."""
+    return {
+        "fastconv": _generator.bit_generator.state,
+        "numpy": np.random.get_state(),  # noqa: NPY002 - user code may draw from it
+        "random": random.getstate(),
+    }
+
+
+def set_state(state: dict) -> None:
+    """Go on with the random numbers that followed `get_state()`."""
+    _generator.bit_generator.state = state["fastconv"]
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    random.setstate(state["random"])
+
+
 def draw_seed() -> int:
     """Return a new seed in [0, 2**31) from the process-wide generator."""
     return int(_generator.integers(2**31))

@@ -19,13 +19,15 @@ def test_table(fast, tmp_path):
     status, out, err = fast("summary", net, "--shape", "x=2,3,32,16")
     assert status == 0, err
     assert "input x: (2, 3, 32, 16) float32" in out
-    assert row(out, "first") == ["first", "Conv", "(2, 8, 32, 16)", "216", f"{2 * 512 * 216:,}"]
-    assert row(out, "b") == ["b", "Relu", "(2, 8, 32, 16)"]
-    assert row(out, "e") == ["e", "Gemm", "(2, 10)", "80", "160"]
+    shape = "(2, 8, 32, 16)"
+    macs = f"{2 * 512 * 216:,}"
+    assert row(out, "first") == ["first", "Conv", shape, "216", macs, "32.0 KiB", "3 x 3"]
+    assert row(out, "b") == ["b", "Relu", shape, "32.0 KiB", "3 x 3"]
+    assert row(out, "e") == ["e", "Gemm", "(2, 10)", "80", "160", "80 B", "34 x 18"]
     assert "6 layers, 3 more computed while planning" in out
     # weights 216 + 80 floats; the reshape's constants are indices
     assert re.search(r"parameters +296 \(1\.2 KiB\)", out)
-    assert re.search(f"MACs +{2 * 512 * 216 + 160:,}$", out, re.M)
+    assert re.search(f"multiply-adds +{2 * 512 * 216 + 160:,}$", out, re.M)
     (memory,) = re.findall(r"activations +([\d.]+) KiB", out)
     # At the least the convolution's output, channels last; its input is read as it lies.
     assert float(memory) >= 2 * 512 * 8 * 4 / 1024
@@ -132,14 +134,56 @@ def test_errors(fails, tmp_path, layer_model):
     (tmp_path / "text.onnx").write_bytes(b"not a model")
     assert "text.onnx" in fails("summary", tmp_path / "text.onnx")
     error = fails("summary", layer_model, "--batch", 2)
-    assert "--shape and --batch are for graphs" in error
+    assert "--batch is for graphs" in error
+    assert "there is no input 'x'" in fails("summary", layer_model, "--shape", "x=6,6,3")
     fastconv.models.load_model(layer_model).save_weights(tmp_path / "w.fastconv")
     assert "weights only" in fails("summary", tmp_path / "w.fastconv")
 
 
-def test_layer_models_as_before(fast, layer_model):
+def test_receptive_fields(tmp_path):
+    shape = (1, 2, 16, 16)
+    net = graph_files.write(
+        tmp_path / "m.onnx",
+        [
+            ("Conv", ["x", "w"], ["a"], {"pads": [2, 2, 2, 2], "dilations": [2, 2]}),
+            ("MaxPool", ["a"], ["b"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+            ("Conv", ["b", "w"], ["c"], {"pads": [1, 1, 1, 1]}),
+            ("ConvTranspose", ["c", "w"], ["d"], {"pads": [1, 1, 1, 1]}),
+            ("Add", ["b", "d"], ["e"], {}),
+            ("Reshape", ["e", "s"], ["f"], {}),
+            ("ReduceMean", ["e"], ["y"], {"axes": [2], "keepdims": 0}),
+        ],
+        {"x": ("float32", shape)},
+        {"y": ("float32", None), "f": ("float32", None)},
+        {"w": np.ones((2, 2, 3, 3), "float32"), "s": np.array([1, 2, 64])},
+    )
+    summary = fastconv.InferenceSession(net).summary({"x": np.ones(shape, "float32")})
+    fields = [layer.receptive_field for layer in summary.layers]
+    assert fields == [(5, 5), (6, 6), (10, 10), (14, 14), (14, 14), (14, 14), (28, 14)]
+    memory = [layer.activation_bytes for layer in summary.layers]
+    assert memory == [2048, 512, 512, 512, 512, 0, 64]
+
+
+def test_layer_models(fast, layer_model, tmp_path):
     status, out, _ = fast("summary", layer_model)
     assert status == 0 and "Total params" in out
+    assert f"Multiply-adds: {16 * 4 * 27 + 64 * 5:,}" in out and "Receptive field: 6 x 6" in out
+    layers = fastconv.layers
+    sizes = layers.Input((None, None, 3), name="image")
+    model = fastconv.Model(sizes, layers.Conv2D(4, 3)(sizes))
+    model.save(tmp_path / "open.fastconv")
+    status, out, err = fast("summary", tmp_path / "open.fastconv")
+    assert status == 0 and "Multiply" not in out
+    assert err.endswith("give them as --shape image=?,?,3\n")
+    for sizes in ("5,7,3", "1,5,7,3"):
+        status, out, _ = fast("summary", tmp_path / "open.fastconv", "--shape", f"image={sizes}")
+        assert status == 0 and f"Multiply-adds: {15 * 4 * 27:,} for inputs (1, 5, 7, 3)" in out
+
+
+def test_bad_shapes_of_layer_models(fails, layer_model):
+    name = fastconv.models.load_model(layer_model).input_names[0]
+    for sizes, message in (("6,6", "takes (6, 6, 3)"), ("6,x,3", "positive integers")):
+        assert message in fails("summary", layer_model, "--shape", f"{name}={sizes}")
 
 
 def test_predict_names_the_command_for_graphs(fails, tmp_path):

@@ -46,6 +46,25 @@ CASES = [
     ("AUC", {}, BINARY, SCORES),
     ("AUC", {"curve": "PR"}, BINARY, SCORES),
     ("AUC", {"summation_method": "minoring", "num_thresholds": 20}, BINARY, SCORES),
+    ("FBetaScore", {"beta": 2.0, "average": "macro"}, ONEHOT, PROBABILITIES),
+    ("FBetaScore", {"beta": 0.5, "threshold": 0.3}, ONEHOT, PROBABILITIES),
+    ("SensitivityAtSpecificity", {"specificity": 0.6}, BINARY, SCORES),
+    ("SpecificityAtSensitivity", {"sensitivity": 0.8}, BINARY, SCORES),
+    ("PrecisionAtRecall", {"recall": 0.7}, BINARY, SCORES),
+    ("RecallAtPrecision", {"precision": 0.75}, BINARY, SCORES),
+    ("MeanIoU", {"num_classes": 6, "dtype": "float32"}, LABELS, PROBABILITIES.argmax(1)),
+    (
+        "MeanIoU",
+        {"num_classes": 6, "dtype": "float32", "sparse_y_pred": False},
+        LABELS,
+        PROBABILITIES,
+    ),
+    (
+        "IoU",
+        {"num_classes": 6, "dtype": "float32", "target_class_ids": [0, 2]},
+        LABELS,
+        PROBABILITIES.argmax(1),
+    ),
 ]
 
 

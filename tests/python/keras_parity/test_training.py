@@ -90,6 +90,34 @@ def test_optimizer_matches_keras(keras, name, arguments):
     _compare(theirs, ours, x, y, batch_size=8, epochs=3)
 
 
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_swapped_averages_match_keras(keras, swap_on_epoch):
+    theirs, ours = _pair(keras, _mlp())
+    x, y = _data()
+    saved = {}
+    for k, model in ((keras, theirs), (fastconv, ours)):
+        optimizer = k.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.7)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        seen = saved[k] = []
+        listed = [
+            k.callbacks.SwapEMAWeights(swap_on_epoch=swap_on_epoch),
+            k.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs, model=model, seen=seen: seen.append(
+                    model.get_weights()
+                )
+            ),
+        ]
+        fit = {"batch_size": 8, "epochs": 3, "verbose": 0, "shuffle": False}
+        saved[k, "history"] = model.fit(x, y, validation_data=(x, y), callbacks=listed, **fit)
+    for name, values in saved[keras, "history"].history.items():
+        np.testing.assert_allclose(saved[fastconv, "history"].history[name], values, rtol=1e-4)
+    for epoch in range(3):
+        for mine, other in zip(saved[fastconv][epoch], saved[keras][epoch], strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
 SCHEDULES = [
     ("ExponentialDecay", (0.1, 3, 0.5), {}),
     ("ExponentialDecay", (0.1, 3, 0.5), {"staircase": True}),

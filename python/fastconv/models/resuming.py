@@ -1,0 +1,213 @@
+"""The state of a running `fit` in a file, from which another process goes on bit for bit.
+
+The file is safetensors. It holds weights, optimizer state, the place in the data, the states of
+random generators, metrics and callbacks; nothing in it is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+
+from fastconv._files import FORMAT
+from fastconv.models import saving
+from fastconv.models.data import Batch
+from fastconv.utils import rng
+
+KIND = "training"
+_STATE = "optimizer//"  # no weight has such a name: "optimizer" is reserved at the top level
+
+
+class Progress:
+    """One call of `fit`: its data, its callbacks, and how far it is.
+
+    Attributes:
+        epoch: the next epoch, or the running one.
+        batch: batches of that epoch that are done.
+        finished: whether all epochs are done.
+        saved: contents of a file of `save_progress` to go on from, or None.
+    """
+
+    def __init__(self, source, callbacks, initial_epoch: int):
+        self.source = source
+        self.callbacks = callbacks
+        self.initial_epoch = initial_epoch
+        self.epoch = initial_epoch
+        self.batch = 0
+        self.finished = False
+        self.saved = None
+        self.validated: list[int] = []  # epochs that had a validation
+        self._started = rng.get_state()
+        self._shapes: list | None = None
+
+    def note_shapes(self, batch: Batch) -> None:
+        """Keep the shapes of the first batch: from them an unbuilt model is built again."""
+        if self._shapes is None:
+            parts = (batch.xs, batch.ys, batch.ws)
+            self._shapes = [[None if a is None else a.shape for a in part] for part in parts]
+
+    def restore(self, model, make_validation=None) -> None:
+        """Take the place and the state from `saved`.
+
+        The data of earlier epochs are passed over, so that generators and data sets that draw
+        random numbers are where they were.
+
+        Raises:
+            ValueError: `saved` does not fit the model, the data or the callbacks.
+        """
+        if self.saved is None:
+            return
+        content, _ = self.saved
+        differing = [
+            f"{key} was {content['data'].get(key)}, is {value}"
+            for key, value in self._data().items()
+            if content["data"].get(key) != value
+        ]
+        if differing:
+            raise ValueError(f"the backup was made with other data: {'; '.join(differing)}")
+        self._started = content["started"]
+        rng.set_state(self._started)
+        self.source.restart(content["seed"])
+        for epoch in range(self.initial_epoch, content["epoch"]):
+            self.source.epoch(None)
+            if make_validation is not None and epoch in content["validated"]:
+                make_validation().epoch(None)
+        self.epoch, self.batch = content["epoch"], content["batch"]
+        self.validated = list(content["validated"])
+        self.apply(model)
+
+    def apply(self, model) -> None:
+        """Set model, optimizer, metrics, callbacks and random generators to the saved state."""
+        content, tensors = self.saved
+        self._shapes = content["shapes"]
+        if self._shapes is not None:
+            model._match(Batch(*([_stand_in(s) for s in part] for part in self._shapes)))
+        optimizer, owners = model.optimizer, self._stateful()
+        was, now = content["optimizer"]["class"], type(optimizer).__name__
+        if was != now:
+            raise ValueError(f"the backup was made with the optimizer {was}, not {now}")
+        names = [type(callback).__name__ for callback, _ in owners]
+        before = [name for name, _ in content["callbacks"]]
+        if names != before:
+            raise ValueError(f"the backup was made with the callbacks {before}, not {names}")
+        saving.assign_weights("the backup", model, tensors)
+        saving.assign_optimizer("the backup", model, tensors)
+        optimizer.load_state_dict(content["optimizer"]["state"])
+        model._seed = content["model_seed"]
+        model.stop_training = content["stop_training"]
+        model._compiled.load_state_dict(content["metrics"])
+        for (callback, _), (_, state) in zip(owners, content["callbacks"], strict=True):
+            callback.load_state_dict(state)
+        rng.set_state(content["random"])
+
+    def state(self, model) -> dict:
+        """Return what `restore` needs besides weights and optimizer slots."""
+        optimizer = model.optimizer
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "validated": self.validated,
+            "data": self._data(),
+            "seed": self.source.seed,
+            "shapes": self._shapes,
+            "optimizer": {"class": type(optimizer).__name__, "state": optimizer.state_dict()},
+            "model_seed": model._seed,
+            "stop_training": bool(model.stop_training),
+            "metrics": model._compiled.state_dict(),
+            "callbacks": [(type(c).__name__, state) for c, state in self._stateful()],
+            "started": self._started,
+            "random": rng.get_state(),
+        }
+
+    def _data(self) -> dict:
+        source = self.source
+        kind = type(source).__name__.removesuffix("Source").lower()
+        found = {"kind": kind, "initial_epoch": self.initial_epoch, "steps": source.steps}
+        for name in ("samples", "batch_size", "shuffle"):
+            if hasattr(source, name):
+                found[name] = getattr(source, name)
+        return found
+
+    def _stateful(self) -> list:
+        found = []
+        for callback in self.callbacks.callbacks:
+            state = callback.state_dict() if hasattr(callback, "state_dict") else None
+            if state:
+                found.append((callback, state))
+        return found
+
+
+def _stand_in(shape):
+    """Return an array of a shape that needs no memory."""
+    return None if shape is None else np.broadcast_to(np.float32(0), tuple(shape))
+
+
+def save_progress(model, path) -> None:
+    """Write the state of the running `fit` of a model; the file appears whole or not at all.
+
+    Raises:
+        TypeError: a callback or metric has a state that is no plain data.
+    """
+    tensors = saving.tensors_with_optimizer(model)
+    arrays = {name: np.ascontiguousarray(value.numpy()) for name, value in tensors.items()}
+    content = _encode(model._progress.state(model), arrays)
+    metadata = {
+        "format": FORMAT,
+        "version": str(saving.VERSION),
+        "kind": KIND,
+        "content": json.dumps(content),
+    }
+    saving.write_arrays(path, arrays, metadata)
+
+
+def load_progress(path):
+    """Return (content, weights and optimizer slots) of a file of `save_progress`.
+
+    Raises:
+        ValueError: it is damaged, or another kind of file.
+    """
+    tensors, metadata = saving.read_file(path)
+    if metadata.get("kind") != KIND:
+        raise ValueError(f"{os.fspath(path)} is not a backup of a training run")
+    try:
+        content = _decode(json.loads(metadata["content"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
+    return content, {k: v for k, v in tensors.items() if not k.startswith(_STATE)}
+
+
+def _encode(value, arrays):
+    """Return `value` as JSON can hold it: arrays go to `arrays`, others become tagged dicts."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)):
+        name = f"{_STATE}{len(arrays)}"
+        arrays[name] = np.array(value, order="C")
+        return {"array" if isinstance(value, np.ndarray) else "scalar": name}
+    if isinstance(value, list):
+        return [_encode(item, arrays) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(item, arrays) for item in value]}
+    if isinstance(value, dict):
+        return {"dict": [[_encode(k, arrays), _encode(v, arrays)] for k, v in value.items()]}
+    raise TypeError(
+        "the state of callbacks and metrics must be numbers, texts, arrays, or lists, tuples and "
+        f"dicts of them, received: {value!r} of type {type(value).__name__}"
+    )
+
+
+def _decode(value, arrays):
+    if isinstance(value, list):
+        return [_decode(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "array":
+        return arrays[inner]
+    if kind == "scalar":
+        return arrays[inner][()]
+    if kind == "tuple":
+        return tuple(_decode(item, arrays) for item in inner)
+    return {_decode(k, arrays): _decode(v, arrays) for k, v in inner}

@@ -1,4 +1,4 @@
-// Elementwise operators of two inputs with NumPy's broadcasting, broadcast_to and dropout.
+// Elementwise operators of two inputs with NumPy's broadcasting, and broadcast_to.
 #include "ops/elementwise.hpp"
 #include "ops/shapes.hpp"
 
@@ -114,30 +114,6 @@ OpDef broadcast_to_def() {
   return def;
 }
 const RegisterOp broadcast_to_op{broadcast_to_def(), 1};
-
-std::vector<TensorType> infer_dropout(const InferContext& c) {
-  c.expect_dtype(0, kFloating);
-  if (c.type(1).dtype != DType::i64 || c.type(1).size() != 1)
-    c.fail("seed has shape " + to_string(c.shape(1)) + " and dtype " + name_of(c.type(1).dtype) +
-           ", expected one int64");
-  const double rate = c.attrs().real("rate", -1);
-  if (!(rate >= 0 && rate <= 1)) c.fail("rate is " + std::to_string(rate) + ", expected a number from 0 to 1");
-  c.attrs().integer("salt", 0);
-  return {c.type(0)};
-}
-
-OpDef dropout_def() {
-  OpDef def;
-  def.name = "dropout";
-  def.infer = infer_dropout;
-  // The mask is computed again from the same seed, never stored.
-  def.gradient = [](GradContext& c) {
-    if (c.needs(0)) c.set(0, c.add("dropout", {c.grad(), c.in(1)}, c.node.attrs));
-  };
-  def.inplace = {0};
-  return def;
-}
-const RegisterOp dropout_op{dropout_def(), 2};
 
 }  // namespace
 

@@ -31,6 +31,7 @@ _SUBMODULES = (
     "onnx",
     "ops",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "saving",
     "testing",

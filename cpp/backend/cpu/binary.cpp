@@ -1,4 +1,4 @@
-// Elementwise operators of two inputs with broadcasting, broadcast_to and dropout.
+// Elementwise operators of two inputs with broadcasting, and broadcast_to.
 #include <algorithm>
 
 #include "backend/cpu/broadcast.hpp"
@@ -121,42 +121,6 @@ Step plan_mul_add(PlanContext& c) {
   });
 }
 const RegisterCpu mul_add_step{"mul_add", plan_mul_add};
-
-std::uint64_t mix64(std::uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-Step plan_dropout(PlanContext& context) {
-  const int in = context.in(0), seed = context.in(1), out = context.out();
-  const std::int64_t n = context.out_type().size();
-  const double rate = context.attrs().real("rate", 0);
-  const auto salt = static_cast<std::uint64_t>(context.attrs().integer("salt", 0));
-  const auto threshold = static_cast<std::uint32_t>(std::min(rate * 4294967296.0, 4294967295.0));
-  return by_dtype(context.dtype(), [&](auto t) {
-    using T = decltype(t);
-    Step step;
-    step.algorithm = "counter-based";
-    step.run = [=](const RunContext& run) {
-      const std::uint64_t key =
-          mix64(static_cast<std::uint64_t>(*run.data<std::int64_t>(seed)) ^ mix64(salt + 0x9e3779b97f4a7c15u));
-      const T* x = run.data<T>(in);
-      T* y = run.data<T>(out);
-      const T scale = rate < 1 ? static_cast<T>(1 / (1 - rate)) : T(0);
-      parallel_range(n, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-        // The element's index: its low half is the counter, its high half (the same in a piece) enters the key.
-        const std::uint64_t k = mix64(key + (static_cast<std::uint64_t>(begin) >> 32));
-        DropoutArgs<T> args{x + begin, y + begin, end - begin, static_cast<std::uint32_t>(begin), {}, threshold, scale};
-        args.key[0] = static_cast<std::uint32_t>(k);
-        args.key[1] = static_cast<std::uint32_t>(k >> 32);
-        kernels<T>().dropout(args);
-      });
-    };
-    return step;
-  });
-}
-const RegisterCpu dropout_step{"dropout", plan_dropout};
 
 }  // namespace
 }  // namespace fastconv::cpu

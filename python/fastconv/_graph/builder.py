@@ -23,10 +23,11 @@ class GraphBuilder:
 
     Operators are methods: `g.conv2d(x, w, None, strides=[1, 1], ...)` adds a node and returns a
     `Tensor` (a tuple of them where the operator has several outputs). Inputs appear in `feeds` in
-    the order they were made, which is the order `_core.Plan.run` wants them in.
+    the order they were made, which is the order `_core.Plan.run` wants them in. With the mode None
+    each layer takes the default of its `call`.
     """
 
-    def __init__(self, training: bool = False):
+    def __init__(self, training: bool | None = False):
         self.graph = _core.Graph()
         self.training = training
         self.feeds: list[str] = []

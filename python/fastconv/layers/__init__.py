@@ -1,6 +1,16 @@
 """Layers with Keras 3's names, arguments and defaults."""
 
 from fastconv.layers.activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
+from fastconv.layers.augmentation import (
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomErasing,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+)
 from fastconv.layers.base import InputSpec, Layer
 from fastconv.layers.conv import (
     Conv1D,
@@ -41,6 +51,7 @@ from fastconv.layers.merging import (
     multiply,
     subtract,
 )
+from fastconv.layers.mixing import CutMix, MixUp
 from fastconv.layers.normalization import (
     BatchNormalization,
     LayerNormalization,
@@ -77,6 +88,7 @@ MaxPool1D, MaxPool2D = MaxPooling1D, MaxPooling2D
 AvgPool1D, AvgPool2D = AveragePooling1D, AveragePooling2D
 GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
 GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
+Mixup, Cutmix = MixUp, CutMix
 
 __all__ = [
     "ELU",
@@ -101,6 +113,8 @@ __all__ = [
     "Convolution2DTranspose",
     "Cropping1D",
     "Cropping2D",
+    "CutMix",
+    "Cutmix",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
@@ -129,10 +143,20 @@ __all__ = [
     "MaxPooling2D",
     "Maximum",
     "Minimum",
+    "MixUp",
+    "Mixup",
     "Multiply",
     "Operation",
     "PReLU",
     "Permute",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "Rescaling",
     "Reshape",

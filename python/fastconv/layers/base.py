@@ -399,7 +399,7 @@ class Layer:
                         f'layer "{self.name}" computes in {self.dtype} and received a tensor '
                         f"of {leaf.dtype}; give the layers and the Input of a model the same dtype"
                     )
-            if self._accepts("training"):
+            if g.training is not None and self._accepts("training"):
                 kwargs = {**kwargs, "training": g.training}
             outputs = self.call(*args, **kwargs)
             if self.activity_regularizer is not None:
@@ -436,7 +436,8 @@ class Layer:
 
     def _call_eager(self, args, kwargs):
         """Run the layer on arrays; plans of recent shapes are kept."""
-        training = bool(kwargs.pop("training", False) or False)
+        training = kwargs.pop("training", None)  # None: each layer's own default
+        training = None if training is None else bool(training)
         arrays: list[np.ndarray] = []
 
         def to_slot(leaf):

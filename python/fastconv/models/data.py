@@ -8,6 +8,9 @@ import warnings
 import numpy as np
 
 from fastconv._graph.tree import flatten
+from fastconv.models.prefetch import read_ahead
+
+_AHEAD = 10  # batches that sources without `max_queue_size` are read ahead
 
 
 def as_array(value, what: str) -> np.ndarray:
@@ -223,6 +226,8 @@ class IndexedSource:
         self.steps = length if steps is None else steps
         if not repeat:
             self.steps = min(self.steps, length)
+        threaded = getattr(dataset, "workers", 1) > 0
+        self._ahead = getattr(dataset, "max_queue_size", _AHEAD) if threaded else 0
 
     def restart(self, seed: int) -> None:
         """Begin again, with the orders of batches that follow from `seed`."""
@@ -239,6 +244,11 @@ class IndexedSource:
     def _epoch(self):
         if hasattr(self.dataset, "on_epoch_begin"):
             self.dataset.on_epoch_begin()
+        yield from read_ahead(self._batches(), self._ahead)
+        if hasattr(self.dataset, "on_epoch_end"):
+            self.dataset.on_epoch_end()
+
+    def _batches(self):
         done = 0
         while done < self.steps:
             length = len(self.dataset)
@@ -248,8 +258,6 @@ class IndexedSource:
                 done += 1
                 if done == self.steps:
                     break
-        if hasattr(self.dataset, "on_epoch_end"):
-            self.dataset.on_epoch_end()
 
     def close(self):
         """Nothing to do."""
@@ -282,24 +290,21 @@ class IterableSource:
 
     def _epoch(self):
         iterator = self._iterator if self.once else iter(self.iterable)
+        items = itertools.islice(iterator, self.steps)
         done = 0
-        while self.steps is None or done < self.steps:
-            try:
-                item = next(iterator)
-            except StopIteration:
-                self.exhausted = self.once
-                if done == 0 or (self._given and done < self.steps):
-                    if done and not self.once:
-                        return
-                    warnings.warn(
-                        "the data ran out: the generator gave "
-                        f"{done} batches in this epoch, {self.steps or 'some'} were expected",
-                        stacklevel=2,
-                    )
-                    self.exhausted = True
-                return
-            yield make_batch(item, self.names)
+        for batch in read_ahead((make_batch(item, self.names) for item in items), _AHEAD):
+            yield batch
             done += 1
+        if done == self.steps:
+            return
+        self.exhausted = self.once
+        if done == 0 or (self._given and self.once):
+            warnings.warn(
+                "the data ran out: the generator gave "
+                f"{done} batches in this epoch, {self.steps or 'some'} were expected",
+                stacklevel=2,
+            )
+            self.exhausted = True
 
     def close(self):
         """Nothing to do."""

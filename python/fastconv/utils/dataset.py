@@ -6,8 +6,14 @@ from __future__ import annotations
 class PyDataset:
     """Subclasses define `__len__` (batches an epoch) and `__getitem__(index)` (one batch).
 
-    A batch is `(x, y)` or `(x, y, sample_weight)`. `on_epoch_end` is called after each epoch. The
-    constructor's arguments are accepted for Keras code; batches are made in the training thread.
+    A batch is `(x, y)` or `(x, y, sample_weight)`. `on_epoch_end` is called after each epoch, when
+    all its batches have been used.
+
+    Args:
+        workers: 0 makes the batches in the training thread; any other number in one thread of
+            their own, in order, while the model works on those before.
+        use_multiprocessing: accepted for Keras code, no effect.
+        max_queue_size: how many batches are made ahead.
     """
 
     def __init__(self, workers=1, use_multiprocessing=False, max_queue_size=10):

@@ -1,0 +1,247 @@
+"""Rotations, shifts, shears and zooms of images; the sampling is the graph operator `warp`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv._runtime import core as _core
+from fastconv.functional._plans import run
+from fastconv.utils.checks import integer
+
+FILL_MODES = ("constant", "nearest", "reflect", "wrap")
+
+
+def check_fill_mode(value) -> str:
+    """Return a checked fill mode."""
+    if value not in FILL_MODES:
+        raise ValueError(f"`fill_mode` must be one of {FILL_MODES}, received: {value!r}")
+    return value
+
+
+def check_order(value) -> int:
+    """Return a checked order of interpolation."""
+    if integer(value, "interpolation_order") > 1:
+        raise ValueError(
+            "`interpolation_order` must be 0 (nearest pixel) or 1 (linear), "
+            f"received: interpolation_order={value}"
+        )
+    return int(value)
+
+
+def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> np.ndarray:
+    """Return the maps (N, 6) from output to input pixels that `warp` takes.
+
+    Args:
+        theta, shear: angles (N,) in degrees.
+        tx, ty: shifts (N,) in pixels, down and right.
+        zx, zy: factors (N,); below 1 the image is enlarged.
+        height, width: size of the images.
+
+    The map is rotation * shift * shear * zoom about the centre, in the conventions of Keras's
+    `apply_affine_transform`: for images that are not square these exchange the coordinates of the
+    centre, and `zx` belongs to the columns.
+    """
+    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
+    n = len(theta)
+    rotation, shift, shearing = np.tile(np.eye(3), (3, n, 1, 1))
+    cos, sin = np.cos(theta), np.sin(theta)
+    rotation[:, 0, 0] = rotation[:, 1, 1] = cos
+    rotation[:, 0, 1], rotation[:, 1, 0] = -sin, sin
+    shift[:, 0, 2], shift[:, 1, 2] = tx, ty
+    shearing[:, 0, 1], shearing[:, 1, 1] = -np.sin(shear), np.cos(shear)
+    m = rotation @ shift @ shearing
+    m[:, :, 0] *= np.reshape(zx, (n, 1))
+    m[:, :, 1] *= np.reshape(zy, (n, 1))
+    x, y = height / 2 - 0.5, width / 2 - 0.5
+    m[:, 0, 2] += x - m[:, 0, 0] * x - m[:, 0, 1] * y
+    m[:, 1, 2] += y - m[:, 1, 0] * x - m[:, 1, 1] * y
+    # Keras's matrices are about (x, y), the operator's about (row, column).
+    return np.stack([m[:, 1, 1], m[:, 1, 0], m[:, 1, 2], m[:, 0, 1], m[:, 0, 0], m[:, 0, 2]], 1)
+
+
+def flip(maps: np.ndarray, horizontal, vertical, height: int, width: int) -> None:
+    """Let maps of `matrices` flip their images afterwards where the masks (N,) say so."""
+    for flags, column, size in ((horizontal, 1, width), (vertical, 0, height)):
+        for row in (0, 3):
+            factor = maps[flags, row + column]
+            maps[flags, row + 2] += factor * (size - 1)
+            maps[flags, row + column] = -factor
+
+
+def _build(shape, dtype, order, fill, value):
+    graph = _core.Graph()
+    ids = [graph.input("images", shape, dtype), graph.input("maps", (shape[0], 6), "float64")]
+    (out,) = graph.add("warp", ids, {"order": order, "fill": fill, "value": value}, "warp")
+    plan = _core.Plan(graph, [out])
+    return plan.run, sum(plan.memory.values())
+
+
+def warp(images: np.ndarray, maps: np.ndarray, order: int, fill: str, value: float) -> np.ndarray:
+    """Return images (N, H, W, C), float32 or float64, sampled where maps (N, 6) of pixels point."""
+    key = (images.shape, images.dtype.name, order, fill, float(value))
+    return run(_build, key, [images, np.ascontiguousarray(maps, np.float64)])[0]
+
+
+def as_float(x: np.ndarray) -> np.ndarray:
+    """Return an image in a type that `warp` takes and that holds its numbers."""
+    small = x.dtype.kind in "bui" and x.dtype.itemsize <= 2
+    return x.astype(np.float32 if small or x.dtype == np.float16 else np.float64, copy=False)
+
+
+def like(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return numbers in an image's own type, rounded where it holds integers."""
+    if dtype.kind not in "ui":
+        return y.astype(dtype, copy=False)
+    info = np.iinfo(dtype)
+    return np.clip(np.trunc(y + np.copysign(0.5, y)), info.min, info.max).astype(dtype)
+
+
+def apply_affine_transform(
+    x,
+    theta=0,
+    tx=0,
+    ty=0,
+    shear=0,
+    zx=1,
+    zy=1,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
+    order=1,
+):
+    """Return an image rotated, shifted, sheared and zoomed about its centre.
+
+    Args:
+        x: array of three axes; channels are the first or the last one.
+        theta, shear: angles in degrees.
+        tx, ty: shifts in pixels: of the rows, of the columns.
+        zx, zy: zoom; 0.5 shows half of the image at twice the size.
+        row_axis, col_axis, channel_axis: which axis is which.
+        fill_mode: what lies outside the image: "nearest" (the edge goes on), "constant" (`cval`),
+            "reflect" (mirrored at the edge) or "wrap" (repeated), as of `scipy.ndimage`.
+        cval: the value outside for "constant".
+        order: 0 takes the nearest pixel, 1 interpolates linearly.
+
+    Raises:
+        ValueError: other axes, modes or orders.
+    """
+    x = np.asarray(x)
+    axes = (row_axis, col_axis, channel_axis)
+    if sorted(axes) != [0, 1, 2] or channel_axis == 1:
+        raise ValueError(
+            "`row_axis`, `col_axis` and `channel_axis` must be 0, 1 and 2 in an order with "
+            f"channels first or last, received: {axes}"
+        )
+    if x.ndim != 3:
+        raise ValueError(f"expected one image with three axes, received shape {x.shape}")
+    check_fill_mode(fill_mode)
+    check_order(order)
+    if (theta, tx, ty, shear, zx, zy) == (0, 0, 0, 0, 1, 1):
+        return x
+    first, second = sorted((row_axis, col_axis))
+    values = [np.array([v], np.float64) for v in (theta, tx, ty, shear, zx, zy)]
+    maps = matrices(*values, x.shape[row_axis], x.shape[col_axis])
+    if col_axis < row_axis:  # Keras then leaves x and y where they are
+        maps = maps[:, [4, 3, 5, 1, 0, 2]]
+    image = np.ascontiguousarray(x.transpose(first, second, channel_axis))
+    y = like(warp(as_float(image)[None], maps, order, fill_mode, cval)[0], x.dtype)
+    return y if channel_axis == 2 else np.ascontiguousarray(y.transpose(2, 0, 1))
+
+
+def _random(x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, order):
+    return apply_affine_transform(
+        x,
+        **parameters,
+        row_axis=row_axis,
+        col_axis=col_axis,
+        channel_axis=channel_axis,
+        fill_mode=fill_mode,
+        cval=cval,
+        order=order,
+    )
+
+
+def random_rotation(
+    x,
+    rg,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
+    interpolation_order=1,
+):
+    """Return an image rotated by a random angle in [-rg, rg] degrees; NumPy's legacy generator
+    draws it. The other arguments are those of `apply_affine_transform`.
+    """
+    parameters = {"theta": np.random.uniform(-rg, rg)}  # noqa: NPY002 - Keras's generator
+    return _random(
+        x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, interpolation_order
+    )
+
+
+def random_shift(
+    x,
+    wrg,
+    hrg,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
+    interpolation_order=1,
+):
+    """Return an image shifted by random shares, up to `wrg` of its width and `hrg` of its height;
+    the rest is as for `random_rotation`.
+    """
+    tx = np.random.uniform(-hrg, hrg) * np.shape(x)[row_axis]  # noqa: NPY002
+    ty = np.random.uniform(-wrg, wrg) * np.shape(x)[col_axis]  # noqa: NPY002
+    parameters = {"tx": tx, "ty": ty}
+    return _random(
+        x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, interpolation_order
+    )
+
+
+def random_shear(
+    x,
+    intensity,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
+    interpolation_order=1,
+):
+    """Return an image sheared by a random angle in [-intensity, intensity] degrees; the rest is as
+    for `random_rotation`.
+    """
+    parameters = {"shear": np.random.uniform(-intensity, intensity)}  # noqa: NPY002
+    return _random(
+        x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, interpolation_order
+    )
+
+
+def random_zoom(
+    x,
+    zoom_range,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
+    interpolation_order=1,
+):
+    """Return an image zoomed by two random factors in `zoom_range`, a pair; the rest is as for
+    `random_rotation`.
+    """
+    if np.shape(zoom_range) != (2,):
+        raise ValueError(f"`zoom_range` must be two numbers, received: {zoom_range!r}")
+    zx, zy = 1, 1
+    if tuple(zoom_range) != (1, 1):
+        zx, zy = np.random.uniform(zoom_range[0], zoom_range[1], 2)  # noqa: NPY002
+    parameters = {"zx": zx, "zy": zy}
+    return _random(
+        x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, interpolation_order
+    )

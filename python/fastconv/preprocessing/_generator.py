@@ -1,0 +1,458 @@
+"""`ImageDataGenerator`: random transformations and normalization of batches of images."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from fastconv import config
+from fastconv.preprocessing import _affine, _colors
+from fastconv.preprocessing._iterators import (
+    DirectoryIterator,
+    NumpyArrayIterator,
+    legacy_random,
+    warn_channels,
+)
+from fastconv.utils.checks import number
+
+_NEUTRAL = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
+
+
+def _pair(value, name: str):
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != 2:
+        raise ValueError(f"`{name}` must be two numbers, received: {name}={value!r}")
+    return [number(v, name, owner="ImageDataGenerator") for v in value]
+
+
+class ImageDataGenerator:
+    """Batches of images with random transformations, made while a model trains.
+
+    `flow` reads arrays and `flow_from_directory` folders of image files; what they return goes
+    into `model.fit`.
+
+    Args:
+        featurewise_center: subtract the mean of each channel that `fit` found.
+        samplewise_center: subtract the mean of each image.
+        featurewise_std_normalization: divide by the deviation of each channel that `fit` found.
+        samplewise_std_normalization: divide each image by its deviation.
+        zca_whitening: multiply by the whitening matrix that `fit` found.
+        zca_epsilon: added to the singular values of whitening.
+        rotation_range: the largest angle, in degrees.
+        width_shift_range, height_shift_range: below 1 the largest share of the size, above it the
+            largest number of pixels; an integer n gives whole pixels from [0, n) with a random
+            sign; a list gives one of its numbers with a random sign.
+        brightness_range: (low, high) of the factor.
+        shear_range: the largest shear angle, in degrees.
+        zoom_range: (low, high) of the factor, or z for (1 - z, 1 + z).
+        channel_shift_range: the largest number added to all values.
+        fill_mode: what lies outside an image: "nearest", "constant", "reflect" or "wrap".
+        cval: the value outside for "constant".
+        horizontal_flip, vertical_flip: mirror half of the images.
+        rescale: factor of all values, after the transformations.
+        preprocessing_function: called with each transformed image, returns it changed.
+        data_format: "channels_last", "channels_first", or None for the process-wide default.
+        validation_split: share of the samples at the start that is `subset="validation"`.
+        interpolation_order: 0 (nearest pixel) or 1 (linear).
+        dtype: of the batches; None takes `fastconv.config.floatx()`.
+
+    All images of a batch are transformed in one call of the core; the random numbers are those of
+    Keras's class for the same seed (of all images first, then `preprocessing_function` is called).
+
+    Raises:
+        ValueError: arguments out of range.
+    """
+
+    def __init__(
+        self,
+        featurewise_center=False,
+        samplewise_center=False,
+        featurewise_std_normalization=False,
+        samplewise_std_normalization=False,
+        zca_whitening=False,
+        zca_epsilon=1e-6,
+        rotation_range=0,
+        width_shift_range=0.0,
+        height_shift_range=0.0,
+        brightness_range=None,
+        shear_range=0.0,
+        zoom_range=0.0,
+        channel_shift_range=0.0,
+        fill_mode="nearest",
+        cval=0.0,
+        horizontal_flip=False,
+        vertical_flip=False,
+        rescale=None,
+        preprocessing_function=None,
+        data_format=None,
+        validation_split=0.0,
+        interpolation_order=1,
+        dtype=None,
+    ):
+        self.featurewise_center = featurewise_center
+        self.samplewise_center = samplewise_center
+        self.featurewise_std_normalization = featurewise_std_normalization
+        self.samplewise_std_normalization = samplewise_std_normalization
+        self.zca_whitening = zca_whitening
+        self.zca_epsilon = zca_epsilon
+        owner = "ImageDataGenerator"
+        self.rotation_range = number(rotation_range, "rotation_range", owner=owner)
+        self.width_shift_range = width_shift_range
+        self.height_shift_range = height_shift_range
+        self.shear_range = number(shear_range, "shear_range", owner=owner)
+        if np.ndim(zoom_range) == 0:
+            zoom = number(zoom_range, "zoom_range", owner=owner)
+            self.zoom_range = [1 - zoom, 1 + zoom]
+        else:
+            self.zoom_range = _pair(zoom_range, "zoom_range")
+        self.channel_shift_range = number(channel_shift_range, "channel_shift_range", owner=owner)
+        self.brightness_range = brightness_range
+        if brightness_range is not None:
+            self.brightness_range = _pair(brightness_range, "brightness_range")
+        self.fill_mode = _affine.check_fill_mode(fill_mode)
+        self.cval = number(cval, "cval", owner=owner)
+        self.horizontal_flip = horizontal_flip
+        self.vertical_flip = vertical_flip
+        self.rescale = rescale
+        self.preprocessing_function = preprocessing_function
+        self.data_format = config.standardize_data_format(data_format)
+        self.dtype = config.standardize_dtype(dtype)
+        self.interpolation_order = _affine.check_order(interpolation_order)
+        if validation_split and not 0 < validation_split < 1:
+            raise ValueError(
+                "`validation_split` must be between 0 and 1, "
+                f"received: validation_split={validation_split!r}"
+            )
+        self._validation_split = validation_split
+        last = self.data_format == "channels_last"
+        self.row_axis, self.col_axis, self.channel_axis = (1, 2, 3) if last else (2, 3, 1)
+        self.mean = None
+        self.std = None
+        self.zca_whitening_matrix = None
+        self._imply()
+
+    def _imply(self) -> None:
+        """Normalizations that need others turn them on, as Keras does."""
+        for name, other, value in (
+            ("zca_whitening", "featurewise_center", True),
+            ("zca_whitening", "featurewise_std_normalization", False),
+            ("featurewise_std_normalization", "featurewise_center", True),
+            ("samplewise_std_normalization", "samplewise_center", True),
+        ):
+            if getattr(self, name) and bool(getattr(self, other)) != value:
+                setattr(self, other, value)
+                warnings.warn(f"ImageDataGenerator: {name}=True sets {other}={value}", stacklevel=3)
+
+    # Sources of batches
+
+    def flow(
+        self,
+        x,
+        y=None,
+        batch_size=32,
+        shuffle=True,
+        sample_weight=None,
+        seed=None,
+        save_to_dir=None,
+        save_prefix="",
+        save_format="png",
+        ignore_class_split=False,
+        subset=None,
+    ) -> NumpyArrayIterator:
+        """Return batches of arrays.
+
+        Args:
+            x: images (N, H, W, C), or (images, other) where `other` is an array or a list of
+                arrays that batches hold unchanged beside the images.
+            y: targets of N samples.
+            batch_size: samples in a batch.
+            shuffle: a new order in each epoch.
+            sample_weight: one weight for each sample.
+            seed: of the order and the transformations.
+            save_to_dir: folder to write each transformed image to.
+            save_prefix, save_format: start and suffix of those files' names.
+            ignore_class_split: let the subsets have different classes.
+            subset: "training" or "validation", parts by `validation_split`.
+
+        Raises:
+            ValueError: shapes that do not fit, subsets with different classes.
+        """
+        return NumpyArrayIterator(
+            x,
+            y,
+            self,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            seed=seed,
+            data_format=self.data_format,
+            save_to_dir=save_to_dir,
+            save_prefix=save_prefix,
+            save_format=save_format,
+            subset=subset,
+            ignore_class_split=ignore_class_split,
+            dtype=self.dtype,
+        )
+
+    def flow_from_directory(
+        self,
+        directory,
+        target_size=(256, 256),
+        color_mode="rgb",
+        classes=None,
+        class_mode="categorical",
+        batch_size=32,
+        shuffle=True,
+        seed=None,
+        save_to_dir=None,
+        save_prefix="",
+        save_format="png",
+        follow_links=False,
+        subset=None,
+        interpolation="nearest",
+        keep_aspect_ratio=False,
+    ) -> DirectoryIterator:
+        """Return batches of the image files of a folder that has one folder for each class.
+
+        Args:
+            directory: the folder.
+            target_size: (height, width) that images are resized to.
+            color_mode: "rgb", "rgba" or "grayscale".
+            classes: names of the class folders; None takes all, in alphabetic order.
+            class_mode: what the targets are: "categorical" (one-hot), "binary" or "sparse" (the
+                class index), "input" (the images themselves), or None (none).
+            batch_size, shuffle, seed, save_to_dir, save_prefix, save_format: as in `flow`.
+            follow_links: go into folders that are links.
+            subset: "training" or "validation", parts of each class by `validation_split`.
+            interpolation, keep_aspect_ratio: as in `load_img`.
+
+        Raises:
+            ImportError: Pillow is missing.
+            FileNotFoundError: no such folder.
+            ValueError: an unknown mode.
+        """
+        return DirectoryIterator(
+            directory,
+            self,
+            target_size=target_size,
+            color_mode=color_mode,
+            classes=classes,
+            class_mode=class_mode,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            data_format=self.data_format,
+            save_to_dir=save_to_dir,
+            save_prefix=save_prefix,
+            save_format=save_format,
+            follow_links=follow_links,
+            subset=subset,
+            interpolation=interpolation,
+            keep_aspect_ratio=keep_aspect_ratio,
+            dtype=self.dtype,
+        )
+
+    # Random transformations
+
+    def get_random_transform(self, img_shape, seed=None) -> dict:
+        """Return random parameters for an image of a shape; NumPy's legacy generator draws them.
+
+        They are "theta" (degrees), "tx" and "ty" (pixels down and right), "shear" (degrees), "zx"
+        and "zy" (factors), "flip_horizontal", "flip_vertical", "channel_shift_intensity" and
+        "brightness" (None where not asked for).
+        """
+        return self._draw(img_shape, legacy_random(seed))
+
+    def _draw(self, shape, random) -> dict:
+        theta = shear = 0
+        zx = zy = 1
+        if self.rotation_range:
+            theta = random.uniform(-self.rotation_range, self.rotation_range)
+        tx = _shift(self.height_shift_range, shape[self.row_axis - 1], random)
+        ty = _shift(self.width_shift_range, shape[self.col_axis - 1], random)
+        if self.shear_range:
+            shear = random.uniform(-self.shear_range, self.shear_range)
+        if self.zoom_range != [1, 1]:
+            zx, zy = random.uniform(self.zoom_range[0], self.zoom_range[1], 2)
+        horizontal = (random.random() < 0.5) * self.horizontal_flip
+        vertical = (random.random() < 0.5) * self.vertical_flip
+        intensity = brightness = None
+        if self.channel_shift_range != 0:
+            intensity = random.uniform(-self.channel_shift_range, self.channel_shift_range)
+        if self.brightness_range is not None:
+            brightness = random.uniform(*self.brightness_range)
+        return {
+            "theta": theta,
+            "tx": tx,
+            "ty": ty,
+            "shear": shear,
+            "zx": zx,
+            "zy": zy,
+            "flip_horizontal": horizontal,
+            "flip_vertical": vertical,
+            "channel_shift_intensity": intensity,
+            "brightness": brightness,
+        }
+
+    def apply_transform(self, x, transform_parameters) -> np.ndarray:
+        """Return an image transformed by parameters as of `get_random_transform`; what is missing
+        changes nothing.
+
+        Args:
+            x: image (H, W, C), or (C, H, W) for "channels_first".
+            transform_parameters: the dict.
+        """
+        x = np.asarray(x)
+        if x.ndim != 3:
+            raise ValueError(f"expected one image with three axes, received shape {x.shape}")
+        y = self._transform(_affine.as_float(x)[None], [transform_parameters])[0]
+        return y if transform_parameters.get("brightness") is not None else _affine.like(y, x.dtype)
+
+    def _transform(self, images: np.ndarray, parameters: list[dict]) -> np.ndarray:
+        """Transform a batch, each image by its own parameters."""
+        first = self.data_format == "channels_first"
+        height, width = images.shape[self.row_axis], images.shape[self.col_axis]
+        columns = {
+            name: np.array([p.get(name, neutral) for p in parameters], np.float64)
+            for name, neutral in _NEUTRAL.items()
+        }
+        flips = [
+            np.array([bool(p.get(f"flip_{name}", False)) for p in parameters], bool)
+            for name in ("horizontal", "vertical")
+        ]
+        moved = any((columns[name] != neutral).any() for name, neutral in _NEUTRAL.items())
+        if moved or flips[0].any() or flips[1].any():
+            maps = _affine.matrices(**columns, height=height, width=width)
+            _affine.flip(maps, *flips, height, width)
+            if first:
+                images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+            images = _affine.warp(
+                np.ascontiguousarray(images),
+                maps,
+                self.interpolation_order,
+                self.fill_mode,
+                self.cval,
+            )
+            if first:
+                images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        images = _changed(images, parameters, "channel_shift_intensity", _colors.shift_channels)
+        return _changed(
+            images,
+            parameters,
+            "brightness",
+            lambda x, f: _colors.shift_brightness(x, f, False, self.channel_axis),
+        )
+
+    def random_transform(self, x, seed=None) -> np.ndarray:
+        """Return an image transformed by random parameters."""
+        return self.apply_transform(x, self.get_random_transform(np.shape(x), seed))
+
+    def _random_batch(self, images: np.ndarray, random) -> np.ndarray:
+        """Return a batch as a model gets it: transformed at random and normalized."""
+        images = self._transform(images, [self._draw(x.shape, random) for x in images])
+        if self.preprocessing_function is not None:
+            images = np.stack(
+                [np.asarray(self.preprocessing_function(x), self.dtype) for x in images]
+            )
+        return self._normalize(images, (1, 2, 3))
+
+    # Normalization
+
+    def standardize(self, x) -> np.ndarray:
+        """Return an image, or images, normalized; arrays of floats are changed in place.
+
+        The statistics of `samplewise_...` are those of all of `x`.
+        """
+        if self.preprocessing_function is not None:
+            x = self.preprocessing_function(x)
+        x = np.asarray(x)
+        return self._normalize(x if x.dtype.kind == "f" else x.astype(self.dtype), None)
+
+    def _normalize(self, x: np.ndarray, axes) -> np.ndarray:
+        if self.rescale:
+            x *= self.rescale
+        if self.samplewise_center:
+            x -= np.mean(x, axis=axes, keepdims=True)
+        if self.samplewise_std_normalization:
+            x /= np.std(x, axis=axes, keepdims=True) + 1e-6
+        if self.featurewise_center and self._fitted("featurewise_center", self.mean):
+            x -= self.mean
+        if self.featurewise_std_normalization and self._fitted(
+            "featurewise_std_normalization", self.std
+        ):
+            x /= self.std + 1e-6
+        if self.zca_whitening and self._fitted("zca_whitening", self.zca_whitening_matrix):
+            flat = x.reshape(-1, int(np.prod(x.shape[-3:])))
+            x = (flat @ self.zca_whitening_matrix).reshape(x.shape)
+        return x
+
+    def _fitted(self, name: str, value) -> bool:
+        if value is None:
+            warnings.warn(
+                f"ImageDataGenerator: {name} needs statistics of the data: call fit(images) first",
+                stacklevel=3,
+            )
+        return value is not None
+
+    def fit(self, x, augment=False, rounds=1, seed=None) -> None:
+        """Find the statistics that `featurewise_...` and `zca_whitening` need.
+
+        Args:
+            x: images (N, H, W, C).
+            augment: take statistics of transformed images.
+            rounds: how many times each image is transformed for that.
+            seed: of those transformations.
+
+        Raises:
+            ValueError: not a batch of images.
+        """
+        x = np.array(x, dtype=self.dtype)
+        if x.ndim != 4 or len(x) == 0:
+            raise ValueError(f"fit() needs images (N, H, W, C), received shape {x.shape}")
+        warn_channels("fit()", x.shape, self.data_format)
+        if self.rescale:
+            x *= self.rescale
+        if augment:
+            random = legacy_random(seed)
+            x = np.concatenate(
+                [
+                    self._transform(x, [self._draw(image.shape, random) for image in x])
+                    for _ in range(rounds)
+                ]
+            )
+        axes = (0, self.row_axis, self.col_axis)
+        if self.featurewise_center:
+            self.mean = np.mean(x, axis=axes, keepdims=True)[0]
+            x = x - self.mean
+        if self.featurewise_std_normalization:
+            self.std = np.std(x, axis=axes, keepdims=True)[0]
+            x = x / (self.std + 1e-6)
+        if self.zca_whitening:
+            u, s, _ = np.linalg.svd(x.reshape(len(x), -1).T, full_matrices=False)
+            s_inverse = np.sqrt(len(x)) / (s + self.zca_epsilon)
+            self.zca_whitening_matrix = (u * s_inverse).dot(u.T)
+
+
+def _shift(limit, size: int, random):
+    """Draw a shift in pixels; `limit` is a float, an integer or a list, as of the class."""
+    if isinstance(limit, float):  # first, since this runs for each image
+        shift = random.uniform(-limit, limit) if limit else 0
+        return shift * size if limit < 1 else shift
+    if np.ndim(limit) == 0 and not limit:
+        return 0
+    shift = random.choice(limit) * random.choice([-1, 1])
+    return shift * size if np.max(limit) < 1 else shift
+
+
+def _changed(images, parameters, name, change):
+    """Apply a change to those images of a batch that have a number for it."""
+    values = [p.get(name) for p in parameters]
+    chosen = np.array([v is not None for v in values], bool)
+    if not chosen.any():
+        return images
+    numbers = np.array([v for v in values if v is not None])
+    if chosen.all():
+        return change(images, numbers)
+    images = images.copy()
+    images[chosen] = change(images[chosen], numbers)
+    return images

@@ -1,0 +1,328 @@
+"""The sources of batches that `ImageDataGenerator` makes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+
+import numpy as np
+
+from fastconv import config
+from fastconv.preprocessing import _files
+from fastconv.preprocessing._resize import check_size
+from fastconv.utils.checks import integer
+from fastconv.utils.dataset import PyDataset
+
+FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+
+
+def legacy_random(seed=None):
+    """Return NumPy's legacy random functions: the process-wide ones, or new ones with a seed.
+
+    Keras's generator draws from them; so equal seeds give equal images.
+    """
+    return np.random if seed is None else np.random.RandomState(seed)
+
+
+class Iterator(PyDataset):
+    """Batches by index, or one after the other without an end.
+
+    Args:
+        n: number of samples.
+        batch_size: samples in a batch; the last one of an epoch may have fewer.
+        shuffle: a new order in each epoch.
+        seed: of the order and of what subclasses draw from `self.random`.
+        kwargs: `workers` and `max_queue_size` of `PyDataset`.
+
+    Subclasses define `_get_batches_of_transformed_samples(indices)`.
+    """
+
+    def __init__(self, n, batch_size, shuffle, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.n = n
+        self.batch_size = integer(batch_size, "batch_size", 1)
+        self.shuffle = shuffle
+        self.seed = seed
+        self.batch_index = 0
+        self.total_batches_seen = 0
+        self.index_array = None
+        self.lock = threading.Lock()
+        self.random = legacy_random(seed)
+
+    def _set_index_array(self):
+        self.index_array = self.random.permutation(self.n) if self.shuffle else np.arange(self.n)
+
+    def _seed_batch(self):
+        if self.seed is not None:
+            self.random.seed(self.seed + self.total_batches_seen)
+        self.total_batches_seen += 1
+
+    def __len__(self):
+        return -(-self.n // self.batch_size)
+
+    def __getitem__(self, idx):
+        if not 0 <= idx < len(self):
+            raise IndexError(f"batch {idx} of {len(self)} was asked for")
+        with self.lock:
+            self._seed_batch()
+            if self.index_array is None:
+                self._set_index_array()
+            begin = self.batch_size * idx
+            return self._get_batches_of_transformed_samples(
+                self.index_array[begin : begin + self.batch_size]
+            )
+
+    def on_epoch_end(self):
+        """Draw the order of the next epoch."""
+        self._set_index_array()
+
+    def reset(self):
+        """Start with the first batch again."""
+        self.batch_index = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with self.lock:
+            self._seed_batch()
+            if self.batch_index == 0:
+                self._set_index_array()
+            begin = self.batch_index * self.batch_size
+            self.batch_index = self.batch_index + 1 if begin + self.batch_size < self.n else 0
+            return self._get_batches_of_transformed_samples(
+                self.index_array[begin : begin + self.batch_size]
+            )
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        raise NotImplementedError(
+            f"{type(self).__name__} must define _get_batches_of_transformed_samples(indices)"
+        )
+
+
+class _ImageIterator(Iterator):
+    """What iterators of arrays and of files have in common."""
+
+    def __init__(self, n, generator, data_format, dtype, save, **kwargs):
+        super().__init__(n, **kwargs)
+        self.image_data_generator = generator
+        self.data_format = config.standardize_data_format(data_format)
+        self.dtype = config.standardize_dtype(dtype)
+        self.save_to_dir, self.save_prefix, self.save_format = save
+
+    def _save(self, images, indices, hashes: int) -> None:
+        if not self.save_to_dir:
+            return
+        for image, index in zip(images, indices, strict=True):
+            number = self.random.randint(hashes)
+            name = f"{self.save_prefix}_{index}_{number}.{self.save_format}"
+            path = os.path.join(self.save_to_dir, name)
+            _files.array_to_img(image, self.data_format, scale=True).save(path)
+
+
+def _check_subset(subset, generator):
+    """Return the share of samples at the start that is for validation."""
+    if subset not in (None, "training", "validation"):
+        raise ValueError(f"`subset` must be 'training' or 'validation', received: {subset!r}")
+    if subset is not None and not generator._validation_split:
+        raise ValueError(f"subset={subset!r} needs a `validation_split` of the ImageDataGenerator")
+    return generator._validation_split
+
+
+def warn_channels(what: str, shape, data_format: str) -> None:
+    """Warn of images whose number of channels hints at another data format."""
+    channels = shape[3 if data_format == "channels_last" else 1]
+    if channels not in (1, 3, 4):
+        warnings.warn(
+            f"{what} expects images of 1, 3 or 4 channels ({data_format}), received shape "
+            f"{tuple(shape)}",
+            stacklevel=4,
+        )
+
+
+class NumpyArrayIterator(_ImageIterator):
+    """Batches of arrays; `ImageDataGenerator.flow` makes it and says what the arguments are."""
+
+    def __init__(
+        self,
+        x,
+        y,
+        image_data_generator,
+        batch_size=32,
+        shuffle=False,
+        sample_weight=None,
+        seed=None,
+        data_format=None,
+        save_to_dir=None,
+        save_prefix="",
+        save_format="png",
+        subset=None,
+        ignore_class_split=False,
+        dtype=None,
+    ):
+        misc = []
+        if isinstance(x, (tuple, list)) and len(x) == 2:
+            x, rest = x
+            misc = [np.asarray(v) for v in (rest if isinstance(rest, list) else [rest])]
+        x = np.asarray(x)
+        y = None if y is None else np.asarray(y)
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        if x.ndim != 4:
+            raise ValueError(f"flow() needs images with four axes, received shape {x.shape}")
+        for name, array in [*(("x[1]", m) for m in misc), ("y", y), ("sample_weight", weights)]:
+            if array is not None and (array.ndim == 0 or len(array) != len(x)):
+                raise ValueError(
+                    f"`{name}` must have as many samples as the images, received shapes "
+                    f"{array.shape} and {x.shape}"
+                )
+        share = _check_subset(subset, image_data_generator)
+        if subset is not None:
+            at = int(len(x) * share)
+            if y is not None and not ignore_class_split:
+                parts = np.unique(y[:at]), np.unique(y[at:])
+                if not np.array_equal(*parts):
+                    raise ValueError(
+                        f"the validation subset has {len(parts[0])} classes, the training "
+                        f"subset {len(parts[1])}, or others: shuffle arrays that are sorted by "
+                        "label, or pass ignore_class_split=True"
+                    )
+            part = slice(None, at) if subset == "validation" else slice(at, None)
+            x, misc = x[part], [m[part] for m in misc]
+            y = None if y is None else y[part]
+            weights = None if weights is None else weights[part]
+        super().__init__(
+            len(x),
+            image_data_generator,
+            data_format,
+            dtype,
+            (save_to_dir, save_prefix, save_format),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        warn_channels("flow()", x.shape, self.data_format)
+        self.x, self.x_misc, self.y, self.sample_weight = x, misc, y, weights
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        images = self.x[index_array].astype(self.dtype)
+        images = self.image_data_generator._random_batch(images, self.random)
+        self._save(images, index_array, 10_000)
+        x = [images, *(m[index_array] for m in self.x_misc)] if self.x_misc else images
+        if self.y is None:
+            return x
+        if self.sample_weight is None:
+            return x, self.y[index_array]
+        return x, self.y[index_array], self.sample_weight[index_array]
+
+
+class DirectoryIterator(_ImageIterator):
+    """Batches of image files; `ImageDataGenerator.flow_from_directory` makes it.
+
+    Attributes: `class_indices` (name to index), `classes` and `labels` (the class index of each
+    file), `filenames` (relative to the folder), `filepaths`, `samples`, `num_classes`,
+    `image_shape`.
+    """
+
+    allowed_class_modes = ("categorical", "binary", "sparse", "input", None)
+    white_list_formats = FORMATS
+
+    def __init__(
+        self,
+        directory,
+        image_data_generator,
+        target_size=(256, 256),
+        color_mode="rgb",
+        classes=None,
+        class_mode="categorical",
+        batch_size=32,
+        shuffle=True,
+        seed=None,
+        data_format=None,
+        save_to_dir=None,
+        save_prefix="",
+        save_format="png",
+        follow_links=False,
+        subset=None,
+        interpolation="nearest",
+        keep_aspect_ratio=False,
+        dtype=None,
+    ):
+        _files.pillow()
+        self.directory = os.fspath(directory)
+        self.target_size = check_size(target_size, "target_size")
+        self.color_mode = _files.check_color_mode(color_mode)
+        if class_mode not in self.allowed_class_modes:
+            raise ValueError(
+                f"`class_mode` must be one of {self.allowed_class_modes}, received: {class_mode!r}"
+            )
+        self.class_mode = class_mode
+        self.subset = subset
+        self.interpolation = interpolation
+        self.keep_aspect_ratio = keep_aspect_ratio
+        names = list(classes) if classes else _folders(self.directory)
+        self.num_classes = len(names)
+        self.class_indices = {name: i for i, name in enumerate(names)}
+        share = _check_subset(subset, image_data_generator)
+        self.filenames, labels = [], []
+        for name, label in self.class_indices.items():
+            found = list(image_files(self.directory, name, FORMATS, follow_links))
+            at = int(share * len(found)) if subset else 0
+            found = found[:at] if subset == "validation" else found[at:]
+            self.filenames += found
+            labels += [label] * len(found)
+        self.classes = np.array(labels, np.int32)
+        self.samples = len(self.filenames)
+        self.filepaths = [os.path.join(self.directory, name) for name in self.filenames]
+        super().__init__(
+            self.samples,
+            image_data_generator,
+            data_format,
+            dtype,
+            (save_to_dir, save_prefix, save_format),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        channels = (_files.CHANNELS[color_mode],)
+        last = self.data_format == "channels_last"
+        self.image_shape = self.target_size + channels if last else channels + self.target_size
+
+    @property
+    def labels(self):
+        """The class index of each file."""
+        return self.classes
+
+    def _load(self, path):
+        image = _files.load_img(
+            path, self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio
+        )
+        return _files.img_to_array(image, self.data_format, self.dtype)
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        images = np.empty((len(index_array), *self.image_shape), self.dtype)
+        for i, index in enumerate(index_array):
+            images[i] = self._load(self.filepaths[index])
+        images = self.image_data_generator._random_batch(images, self.random)
+        self._save(images, index_array, 10_000_000)
+        if self.class_mode is None:
+            return images
+        if self.class_mode == "input":
+            return images, images.copy()
+        labels = self.classes[index_array]
+        if self.class_mode == "categorical":
+            return images, np.eye(self.num_classes, dtype=self.dtype)[labels]
+        return images, labels.astype(self.dtype)
+
+
+def _folders(directory: str) -> list[str]:
+    return sorted(e.name for e in os.scandir(directory) if e.is_dir())
+
+
+def image_files(directory: str, folder: str, formats, follow_links: bool):
+    """Yield the image files below a folder, relative to `directory`, in alphabetic order."""
+    walk = os.walk(os.path.join(directory, folder), followlinks=follow_links)
+    for root, _, names in sorted(walk, key=lambda entry: entry[0]):
+        for name in sorted(names):
+            if name.lower().endswith(formats):
+                yield os.path.relpath(os.path.join(root, name), directory)

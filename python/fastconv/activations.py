@@ -28,6 +28,8 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
             y = y - ops.relu(threshold - x) * negative_slope
     elif negative_slope:
         y = ops.leaky_relu(x, negative_slope)
+    elif max_value is not None:
+        return ops.clip(x, 0.0, max_value)  # which becomes part of a convolution
     else:
         y = ops.relu(x)
     return y if max_value is None else ops.minimum(y, max_value)

@@ -69,16 +69,15 @@ def _is_pickle(path: str) -> bool:
     if path.lower().endswith((".pt", ".pth", ".pkl", ".pickle")):
         return True
     with open(path, "rb") as file:
-        head = file.read(2)
+        head = file.read(8)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         # A safetensors file may begin so too: its first 8 bytes are the size of its header.
-        with open(path, "rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-        return size > os.path.getsize(path)
-    if not zipfile.is_zipfile(path):
+        return int.from_bytes(head, "little") > os.path.getsize(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("data.pkl") for name in archive.namelist())
 
 
 def _load_safetensors(model, path: str, network) -> None:

@@ -96,6 +96,6 @@ def GoogLeNet(net, x, aux_logits=False, batch_norm=False):
     source, dropout = ("fc", 0.2) if batch_norm else (None, 0.4)
     x = net.average_and_classify(x, source=source, dropout=dropout)
     if not aux_logits:
-        net.left_out += ["aux1", "aux2"]
+        net.left_out += [f"aux{i}{part}" for i in (1, 2) for part in ("", "_1x1", "_fc")]
         return x
     return [x, auxiliary(first, "aux1"), auxiliary(second, "aux2")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fastconv.layers.arguments import same_pads
 from fastconv.onnx.export_writer import Context, channels_first, identity, operator
 
@@ -183,11 +185,26 @@ def _adaptive_pool(c: Context) -> None:
             reduce(c, "ReduceMean" if mean else "ReduceMax", [1, 2], True)
         return
     sizes = [x.size(1), x.size(2)]
-    if None in sizes or any(s % o for s, o in zip(sizes, size, strict=True)):
+    if None in sizes or (not mean and any(s % o for s, o in zip(sizes, size, strict=True))):
         raise c.fail(f"a pool from {sizes} to {size} has windows of different sizes")
+    if any(s % o for s, o in zip(sizes, size, strict=True)):
+        # The mean of a window is that of its columns' means: a product with a matrix each way.
+        rows, columns = (_window_means(s, o, c.dtype) for s, o in zip(sizes, size, strict=True))
+        name = c.emit("MatMul", [c.w.want(x, _NCHW), c.w.constant(columns.T, "columns")])
+        c.set(c.emit("MatMul", [c.w.constant(rows, "rows"), name]), _NCHW)
+        return
     window = [s // o for s, o in zip(sizes, size, strict=True)]
     name = "AveragePool" if mean else "MaxPool"
     c.set(c.emit(name, [c.w.want(x, _NCHW)], kernel_shape=window, strides=window), _NCHW)
+
+
+def _window_means(size: int, count: int, dtype: str) -> np.ndarray:
+    """Return the matrix (count, size) that averages an axis over an adaptive pool's windows."""
+    matrix = np.zeros((count, size), dtype)
+    for i in range(count):
+        window = slice(i * size // count, -(-(i + 1) * size // count))
+        matrix[i, window] = 1 / (window.stop - window.start)
+    return matrix
 
 
 def reduce(c: Context, op: str, axes: list[int], keepdims: bool) -> None:

@@ -1,5 +1,6 @@
 """Every architecture gives what torchvision's, timm's or a plain PyTorch network gives."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torchvision", reason="torchvision is not installed, nothing to compare with")
@@ -7,7 +8,7 @@ pytest.importorskip("torchvision", reason="torchvision is not installed, nothing
 import torchvision.models as tv
 
 import torch_networks as reference
-from fastconv import applications
+from fastconv import applications, models
 
 pytestmark = pytest.mark.usefixtures("zero_weights")
 
@@ -164,3 +165,38 @@ def test_cifar_networks(name, depth, shortcut, tmp_path):
     module = reference.make(lambda: reference.CifarNet(depth, shortcut))
     options = {"shortcut": shortcut} if shortcut else {}
     agree(module, getattr(applications, name), 32, tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "factory", "size", "options"),
+    [
+        ("LeNet5", reference.LeNet5, 32, {"input_shape": (32, 32, 1)}),
+        ("AlexNet", lambda: reference.AlexNet(8), 67, {"width": 1 / 8}),
+        ("VGG11_LRN", lambda: reference.VGG11_LRN(8), 32, {"width": 1 / 8}),
+        ("GoogLeNet", reference.GoogLeNet, 64, {}),
+        (
+            "GoogLeNet",
+            lambda: tv.googlenet(aux_logits=True, init_weights=False),
+            64,
+            {"batch_norm": True},
+        ),
+        ("ResNet18", tv.resnet18, 32, {}),
+        ("ResNet20", lambda: reference.CifarNet(20, "A"), 32, {}),
+        ("MobileNet", reference.MobileNet, 32, {}),
+        ("MobileNetV2", tv.mobilenet_v2, 32, {}),
+        ("SqueezeNet", tv.squeezenet1_0, 32, {}),
+        ("DenseNet121", tv.densenet121, 32, {}),
+    ],
+)
+def test_files_with_more_than_the_features(name, factory, size, options, tmp_path):
+    path = reference.save(reference.make(factory), tmp_path / "weights.safetensors")
+    build = getattr(applications, name)
+    options = {"input_shape": (size, size, 3), **options}
+    base = build(include_top=False, weights=path, **options)
+    if name != "AlexNet":  # whose dense layers fit 227 x 227 only
+        full = build(weights=path, **options)
+        x = reference.images(size, options["input_shape"][2])
+        inner = full.get_layer(base.layers[-1].name).output
+        features = models.Model(full.input, inner).predict(x, verbose=0)
+        np.testing.assert_array_equal(base.predict(x, verbose=0), features)
+        assert np.ptp(features) > 0

@@ -158,6 +158,16 @@ CASES = {
     "global max first": (layers.GlobalMaxPooling2D, {"data_format": "channels_first"}, FIRST),
     "global mean": (layers.GlobalAveragePooling2D, {}, IMAGE),
     "global mean keep": (layers.GlobalAveragePooling2D, {"keepdims": True}, IMAGE),
+    "adaptive mean": (layers.AdaptiveAveragePooling2D, {"output_size": (4, 3)}, IMAGE),
+    "adaptive mean larger": (layers.AdaptiveAveragePooling2D, {"output_size": 11}, IMAGE),
+    "adaptive max": (layers.AdaptiveMaxPooling2D, {"output_size": (3, 4)}, IMAGE),
+    "adaptive mean first": (
+        layers.AdaptiveAveragePooling2D,
+        {"output_size": 5, "data_format": "channels_first"},
+        FIRST,
+    ),
+    "squeeze and excitation": (layers.SEBlock, {"ratio": 2}, IMAGE),
+    "squeeze first": (layers.SEBlock, {"divisor": 1, "data_format": "channels_first"}, FIRST),
     "global max 1d": (layers.GlobalMaxPooling1D, {}, LINE),
     "global mean 1d": (layers.GlobalAveragePooling1D, {"keepdims": True}, LINE),
     # Normalization

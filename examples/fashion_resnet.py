@@ -67,6 +67,6 @@ def train(size, arguments):
 
 
 if __name__ == "__main__":
-    arguments = common.options(__doc__, epochs=14, size=STAGES)
+    arguments = common.options(__doc__, epochs=15, size=STAGES)
     for size in arguments.size:
         train(size, arguments)

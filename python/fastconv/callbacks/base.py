@@ -37,8 +37,8 @@ class Callback:
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from what `state_dict` returned; called after `on_train_begin`."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in self.state_names:
+            setattr(self, name, state[name])
 
     def on_batch_begin(self, batch, logs=None):
         """Called before each training batch (older name)."""

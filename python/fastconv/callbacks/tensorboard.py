@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
@@ -135,15 +136,22 @@ class TensorBoard(Callback):
     def _write_image(writer, name, values, epoch):
         """Write a weight as grey pictures from its smallest (black) to its largest value (white).
 
-        Vectors become a line and matrices one picture; of a convolution, its filters for the first
-        input channel stand side by side.
+        Vectors become a line and matrices one picture; the filters of a convolution for the first
+        input channel are set out in rows.
         """
         values = np.squeeze(values)
         if values.ndim == 4:
             values = values[:, :, 0]
         if values.ndim == 3:
-            frame = np.pad(values, ((0, 1), (0, 1), (0, 0)), constant_values=values.min())
-            values = frame.transpose(0, 2, 1).reshape(len(frame), -1)
+            high, wide, filters = values.shape
+            columns = math.ceil(math.sqrt(filters))
+            rows = -(-filters // columns)
+            grid = np.full((high + 1, wide + 1, rows * columns), values.min(), values.dtype)
+            grid[:high, :wide, :filters] = values
+            grid = grid.reshape(high + 1, wide + 1, rows, columns).transpose(2, 0, 3, 1)
+            values = grid.reshape(rows * (high + 1), columns * (wide + 1))
+        elif values.ndim == 2 and len(values) > values.shape[1]:
+            values = values.T
         values = np.atleast_2d(values)
         span = float(np.ptp(values)) or 1.0
         writer.add_image(name, (values - values.min()) / span, epoch, dataformats="HW")

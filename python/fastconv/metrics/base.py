@@ -98,7 +98,8 @@ class Metric:
         """Go on from what `state_dict` returned."""
         for own, value in zip(self._states, state["states"], strict=True):
             own.assign(np.array(value))
-        vars(self).update(state["attributes"])
+        own = vars(self)
+        own.update({k: v for k, v in state["attributes"].items() if k in own})
 
     def __call__(self, *args, **kwargs):
         self.update_state(*args, **kwargs)

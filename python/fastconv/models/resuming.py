@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv._files import FORMAT
 from fastconv.models import saving
-from fastconv.models.data import Batch
+from fastconv.models.data import ArraySource, Batch
 from fastconv.utils import rng
 
 KIND = "training"
@@ -39,7 +39,7 @@ class Progress:
         self.finished = False
         self.saved = None
         self.validated: list[int] = []  # epochs that had a validation
-        self._started = rng.get_state()
+        self._started = self._epoch_started = rng.get_state()
         self._shapes: list | None = None
 
     def note_shapes(self, batch: Batch) -> None:
@@ -47,6 +47,13 @@ class Progress:
         if self._shapes is None:
             parts = (batch.xs, batch.ys, batch.ws)
             self._shapes = [[None if a is None else a.shape for a in part] for part in parts]
+
+    def begin_epoch(self) -> None:
+        """Note the random numbers of the epoch, or go back to its start to pass over batches."""
+        if self.batch:
+            rng.set_state(self._epoch_started)
+        else:
+            self._epoch_started = rng.get_state()
 
     def restore(self, model, make_validation=None) -> None:
         """Take the place and the state from `saved`.
@@ -59,6 +66,12 @@ class Progress:
         """
         if self.saved is None:
             return
+        try:
+            self._restore(model, make_validation)
+        except (AttributeError, LookupError, OverflowError, TypeError) as error:
+            raise ValueError(f"the backup is damaged or of another program: {error!r}") from error
+
+    def _restore(self, model, make_validation) -> None:
         content, _ = self.saved
         differing = [
             f"{key} was {content['data'].get(key)}, is {value}"
@@ -75,6 +88,8 @@ class Progress:
             if make_validation is not None and epoch in content["validated"]:
                 make_validation().epoch(None)
         self.epoch, self.batch = content["epoch"], content["batch"]
+        self._epoch_started = content["epoch_started"]
+        rng.set_state(self._epoch_started)
         self.validated = list(content["validated"])
         self.apply(model)
 
@@ -100,7 +115,9 @@ class Progress:
         model._compiled.load_state_dict(content["metrics"])
         for (callback, _), (_, state) in zip(owners, content["callbacks"], strict=True):
             callback.load_state_dict(state)
-        rng.set_state(content["random"])
+        # Data sets have drawn what they had drawn by now; a reading thread may have gone further.
+        if not self.batch or isinstance(self.source, ArraySource):
+            rng.set_state(content["random"])
 
     def state(self, model) -> dict:
         """Return what `restore` needs besides weights and optimizer slots."""
@@ -118,6 +135,7 @@ class Progress:
             "metrics": model._compiled.state_dict(),
             "callbacks": [(type(c).__name__, state) for c, state in self._stateful()],
             "started": self._started,
+            "epoch_started": self._epoch_started,
             "random": rng.get_state(),
         }
 

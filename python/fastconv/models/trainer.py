@@ -413,8 +413,9 @@ class Trainer(Predictor):
                 if self.stop_training and not first:
                     break  # as a run that is gone on from had been
                 compiled.reset()
-                batches = source.epoch(first)
+                progress.begin_epoch()
                 run.call("on_epoch_begin", epoch, None)
+                batches = source.epoch(first)
                 if first:
                     # The epoch had begun: what the callbacks have just done counts once.
                     progress.apply(self)
@@ -463,6 +464,7 @@ class Trainer(Predictor):
             progress.finished = True
         finally:
             run.close()
+            self._progress = None  # it holds the data
         return run.history
 
     def _try_validation(self, source, training) -> None:

@@ -30,10 +30,11 @@ def set_random_seed(seed: int) -> None:
 
 def get_state() -> dict:
     """Return the state of fastconv's generator, NumPy's legacy one and Python's `random`."""
+    version, numbers, gauss = random.getstate()
     return {
         "fastconv": _generator.bit_generator.state,
         "numpy": np.random.get_state(),  # noqa: NPY002 - user code may draw from it
-        "random": random.getstate(),
+        "random": (version, np.array(numbers, np.uint32), gauss),
     }
 
 
@@ -41,7 +42,8 @@ def set_state(state: dict) -> None:
     """Go on with the random numbers that followed `get_state()`."""
     _generator.bit_generator.state = state["fastconv"]
     np.random.set_state(state["numpy"])  # noqa: NPY002
-    random.setstate(state["random"])
+    version, numbers, gauss = state["random"]
+    random.setstate((version, tuple(numbers.tolist()), gauss))
 
 
 def draw_seed() -> int:

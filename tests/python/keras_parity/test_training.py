@@ -90,6 +90,36 @@ def test_optimizer_matches_keras(keras, name, arguments):
     _compare(theirs, ours, x, y, batch_size=8, epochs=3)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_watching_callbacks_match_keras(keras, seed):
+    random = np.random.default_rng(seed)
+    values = np.round(random.uniform(0, 1, 14), 2)
+    mode = ("min", "max")[seed % 2]
+    stopping = {"patience": int(random.integers(0, 4)), "min_delta": 0.05, "mode": mode}
+    stopping |= {"restore_best_weights": True, "start_from_epoch": int(random.integers(0, 3))}
+    plateau = {"factor": 0.5, "patience": 2, "cooldown": 1, "min_lr": 0.02, "mode": mode}
+    x, y = _data()
+    results = []
+    for k, model in zip((keras, fastconv), _pair(keras, _mlp()), strict=True):
+        model.compile(k.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        listed = [
+            k.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: logs.update(watched=values[epoch])
+            ),
+            k.callbacks.EarlyStopping("watched", **stopping),
+            k.callbacks.ReduceLROnPlateau("watched", **plateau),
+        ]
+        fit = {"batch_size": 8, "epochs": 14, "verbose": 0, "shuffle": False}
+        history = model.fit(x, y, callbacks=listed, **fit)
+        rates = np.array(history.history["learning_rate"])
+        results.append((history.epoch, rates, listed[1].stopped_epoch, model.get_weights()))
+    (epochs, rates, stopped, weights), ours = results
+    assert ours[0] == epochs and ours[2] == stopped
+    np.testing.assert_allclose(ours[1], rates, rtol=1e-6)
+    for mine, other in zip(ours[3], weights, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("swap_on_epoch", [False, True])
 def test_swapped_averages_match_keras(keras, swap_on_epoch):
     theirs, ours = _pair(keras, _mlp())

@@ -112,6 +112,7 @@ def main(kind, save_freq, folder, kill):
         data = {"x": Augmented(x[:108], y[:108])}
         if kind == "generator":
             data = {"x": endless(x[:108], y[:108]), "steps_per_epoch": BATCHES}
+            data |= {"validation_data": endless(x[108:], y[108:]), "validation_steps": 2}
     model.compile(
         optimizer,
         "sparse_categorical_crossentropy",
@@ -119,9 +120,8 @@ def main(kind, save_freq, folder, kill):
     )
     save_freq = save_freq if save_freq == "epoch" else int(save_freq)
     history = model.fit(
-        **data,
+        **{"validation_data": (x[108:], y[108:]), **data},
         epochs=EPOCHS,
-        validation_data=(x[108:], y[108:]),
         verbose=0,
         callbacks=[
             keras.callbacks.BackupAndRestore(

@@ -127,34 +127,29 @@ class _Stop(callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def _interrupted(folder, epoch, batch=None, **arguments):
-    backup = callbacks.BackupAndRestore(folder, delete_checkpoint=False, **arguments)
+def _interrupted(folder, epoch, batch=None, save_freq="epoch", double_checkpoint=False, **fit):
+    backup = callbacks.BackupAndRestore(folder, save_freq, double_checkpoint, False)
+    stop = _Stop(epoch, batch)
     with pytest.raises(KeyboardInterrupt):
-        _model().fit(
-            X, Y, batch_size=5, epochs=4, verbose=0, callbacks=[backup, _Stop(epoch, batch)]
-        )
-    return backup
+        _model().fit(X, Y, batch_size=5, epochs=4, verbose=0, callbacks=[backup, stop], **fit)
 
 
-def test_an_interrupt_keeps_the_backup_and_the_end_removes_it(tmp_path):
+@pytest.mark.parametrize("fit", [{}, {"steps_per_epoch": 3}, {"shuffle": False}], ids=str)
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 2])
+def test_an_interrupt_keeps_the_backup_and_the_end_removes_it(tmp_path, save_freq, fit):
     plain = _model()
-    plain.fit(X, Y, batch_size=5, epochs=4, verbose=0)
-    _interrupted(tmp_path / "b", 2)
-    assert [p.name for p in (tmp_path / "b").iterdir()] == ["training.fastconv"]
+    plain.fit(X, Y, batch_size=5, epochs=4, verbose=0, **fit)
+    folder = tmp_path / "b"
+    _interrupted(folder, 2, 1, save_freq, **fit)
+    assert [p.name for p in folder.iterdir()] == ["training.fastconv"]
     model = _model(seed=5)  # weights, order and masks come from the backup
-    history = model.fit(
-        X,
-        Y,
-        batch_size=5,
-        epochs=4,
-        verbose=0,
-        callbacks=callbacks.BackupAndRestore(tmp_path / "b"),
-    )
+    backup = callbacks.BackupAndRestore(folder)
+    history = model.fit(X, Y, batch_size=5, epochs=4, verbose=0, callbacks=backup, **fit)
     assert history.epoch == [0, 1, 2, 3]
     assert history.history == plain.history.history
     for ours, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    assert not (tmp_path / "b").exists()
+    assert not folder.exists()
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -169,7 +164,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 
 
 def test_the_state_before_stands_in_for_a_damaged_one(tmp_path):
-    _interrupted(tmp_path, 2, double_checkpoint=True)
+    _interrupted(tmp_path, 2, double_checkpoint=True)  # before its first batch
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {"training.fastconv", "training.previous.fastconv"}
     data = (tmp_path / "training.fastconv").read_bytes()

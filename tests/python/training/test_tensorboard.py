@@ -97,7 +97,9 @@ def test_histograms_and_images(tmp_path):
     assert histogram.num == kernel.size
     assert histogram.max == pytest.approx(kernel.max()) and sum(histogram.bucket) == kernel.size
     image = found["conv/kernel/image"][0][1].image
-    assert (image.height, image.width) == (4, 12)  # three filters of 3 x 3 side by side
+    assert (image.height, image.width) == (8, 8)  # three filters of 3 x 3 with borders, in two rows
+    image = found["dense/kernel/image"][0][1].image
+    assert (image.height, image.width) == (3, 48)
 
 
 def test_graph(tmp_path):

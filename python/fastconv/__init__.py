@@ -21,6 +21,8 @@ _SUBMODULES = (
     "config",
     "constraints",
     "datasets",
+    "explorer",
+    "filters",
     "functional",
     "inference",
     "initializers",

@@ -32,6 +32,7 @@ class GraphBuilder:
         self.training = training
         self.feeds: list[str] = []
         self.losses: list[Tensor] = []
+        self.calls: list[tuple[object, object]] = []  # (layer, outputs), inner layers first
         self._inputs: dict[str, Tensor] = {}
         self._variables: dict[int, tuple[object, Tensor]] = {}
         self._scopes: list[str] = []
@@ -103,11 +104,13 @@ class GraphBuilder:
     def traced(self, layer, args, kwargs, outputs) -> None:
         """Called when a layer has joined the graph; builders that look at layers override it."""
 
-    def gradients(self, outputs, wrt):
-        """Append the backward graph; None where there is no path."""
-        ids = self.graph.gradients(
-            [t.id for t in outputs], [None] * len(outputs), [t.id for t in wrt]
-        )
+    def gradients(self, outputs, wrt, seeds=None):
+        """Append the backward graph; None where there is no path.
+
+        `seeds` are the gradients of the outputs, by default ones.
+        """
+        seed_ids = [None] * len(outputs) if seeds is None else [t.id for t in seeds]
+        ids = self.graph.gradients([t.id for t in outputs], seed_ids, [t.id for t in wrt])
         return [None if i is None else Tensor(self, i) for i in ids]
 
     def __getattr__(self, op: str):

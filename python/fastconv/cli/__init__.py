@@ -1,4 +1,4 @@
-"""The command ``fastconv``: train, predict, run, bench, convert, summary, info."""
+"""The command ``fastconv``: train, predict, explore, run, bench, convert, summary, info."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from . import _bench, _convert, _models, _run, _train
+from . import _bench, _convert, _explore, _models, _run, _train
 
 EXIT_ERROR = 2  # as argparse
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _bench.add_command(commands)
     _convert.add_command(commands)
     _models.add_commands(commands)
+    _explore.add_command(commands)
     return parser
 
 

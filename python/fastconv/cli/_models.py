@@ -67,7 +67,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     info.set_defaults(run=_info)
 
 
-def _load(path: Path):
+def load_layer_model(path: Path):
+    """Return the layer model of a file."""
     from fastconv import models
 
     if kind_of(path) == "graph":
@@ -82,7 +83,7 @@ def _summary(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.batch:
         raise ValueError(f"--batch is for graphs, {arguments.model} is a layer model")
-    model = _load(arguments.model)
+    model = load_layer_model(arguments.model)
     shapes = _layer_shapes(model, arguments.shape)
     open_names = [name for name, shape in shapes.items() if None in shape]
     if open_names and not arguments.shape:
@@ -138,14 +139,10 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    model = _load(arguments.model)
-    shape = model.input_shape
-    if len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
-        raise ValueError(
-            f"{arguments.model} takes inputs {shape}, not images (batch, height, width, 1 or 3)"
-        )
-    white = _white(model)
-    read = [_read_image(path, shape[1:], arguments.invert) for path in arguments.images]
+    model = load_layer_model(arguments.model)
+    shape = image_shape(model, arguments.model)
+    white = white_level(model)
+    read = [read_pixels(path, shape, arguments.invert) for path in arguments.images]
     batch = np.stack([pixels for pixels, _ in read]) * np.float32(white / 255)
     probabilities = _probabilities(model.predict(batch, verbose=0), arguments.model)
     names = read_class_names(arguments.model, probabilities.shape[1])
@@ -157,28 +154,28 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def image_shape(model, path: Path) -> tuple[int, int, int]:
+    """The (height, width, channels) of the images that a model takes."""
+    shape = model.input_shape
+    if len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
+        raise ValueError(f"{path} takes inputs {shape}, not images (batch, height, width, 1 or 3)")
+    return shape[1:]
+
+
 def _probabilities(outputs, path: Path) -> np.ndarray:
     """The model's outputs, through softmax where they are logits."""
-    rows = np.asarray(outputs, np.float64) if hasattr(outputs, "shape") else np.empty(0)
-    if rows.ndim != 2:
-        shape = getattr(outputs, "shape", f"{len(outputs)} outputs")
-        raise ValueError(f"{path} does not classify: it returns {shape}")
-    if not np.isfinite(rows).all():
-        raise ValueError(f"{path} returns values that are not finite: its weights are not usable")
-    inside = rows.min() >= 0 and rows.max() <= 1 + 1e-3
-    # One output is a class's own probability; its softmax would be 100 % for any image.
-    single = rows.shape[1] == 1
-    if inside and (single or abs(rows.sum(axis=1) - 1).max() <= 1e-3):
-        return rows
-    name = "sigmoid" if single else "softmax"
-    print(f"the model's outputs are not probabilities: {name} applied", file=sys.stderr)
-    if single:
-        return 0.5 * (1 + np.tanh(0.5 * rows))
-    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    from fastconv.utils.numeric import as_probabilities
+
+    try:
+        rows, applied = as_probabilities(outputs)
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from None
+    if applied:
+        print(f"the model's outputs are not probabilities: {applied} applied", file=sys.stderr)
+    return rows
 
 
-def _white(model) -> float:
+def white_level(model) -> float:
     """The pixel value that the model takes as white, told by its first Rescaling layer.
 
     The digits have 17 grey levels, so their model scales by 1 / 16 where others do by 1 / 255.
@@ -194,7 +191,7 @@ def _white(model) -> float:
     return 255.0
 
 
-def _read_image(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[np.ndarray, bool]:
+def read_pixels(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[np.ndarray, bool]:
     """Pixels 0..255 as float32 of the shape (height, width, channels); whether it was inverted."""
     height, width, channels = shape
     image = open_image(path, channels)  # tells what to install where Pillow is missing

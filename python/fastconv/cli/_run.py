@@ -52,6 +52,13 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="how many classes to print for each row of an output that looks like a "
         "classifier's (default: %(default)s)",
     )
+    add_image_arguments(parser)
+    add_threads_argument(parser)
+    parser.set_defaults(run=run)
+
+
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `image_input` needs."""
     images = parser.add_argument_group("images", "value = (pixel * scale - mean) / std")
     images.add_argument(
         "--layout",
@@ -74,8 +81,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     images.add_argument(
         "--std", type=_numbers, default=[1.0], metavar="S", help="a number, or one a channel: R,G,B"
     )
-    add_threads_argument(parser)
-    parser.set_defaults(run=run)
 
 
 def _numbers(text: str) -> list[float]:
@@ -167,7 +172,7 @@ def _read(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarra
             raise ValueError(f"{path} is a .npz file by its content: name it so")
         return array
     if suffix != ".npz":
-        return _image(name, path, shape, dtype, arguments)
+        return image_input(name, path, shape, dtype, arguments)
     arrays = _arrays(path)
     key = next(iter(arrays)) if len(arrays) == 1 else name
     if key not in arrays:
@@ -193,7 +198,8 @@ def _converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
     raise TypeError(f"{what} has dtype {array.dtype}, expected {dtype}")
 
 
-def _image(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarray:
+def image_input(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarray:
+    """Read an image as the value of an input of that shape and type."""
     channels_first, height, width, channels = _image_axes(name, path, shape, arguments.layout)
     image = open_image(path, channels)
     size = (width or image.width, height or image.height)

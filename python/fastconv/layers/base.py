@@ -408,6 +408,7 @@ class Layer:
                     # Per sample, so that its weight does not depend on the batch size.
                     g.losses.append(penalty * (1.0 / max(tensor.shape[0], 1)))
             g.traced(self, args, kwargs, outputs)
+        g.calls.append((self, outputs))
         return outputs
 
     def _call_symbolic(self, args, kwargs):

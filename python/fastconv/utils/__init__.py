@@ -28,6 +28,7 @@ __all__ = [
     "get_registered_name",
     "load_keras_weights",
     "normalize",
+    "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_floatx",
@@ -46,6 +47,7 @@ _ELSEWHERE = {
     "LayerCount": "fastconv.models.counting",
     "ModelCount": "fastconv.models.counting",
     "count": "fastconv.models.counting",
+    "plot_model": "fastconv.visualize",
     "set_floatx": "fastconv.config",
     "floatx": "fastconv.config",
 }

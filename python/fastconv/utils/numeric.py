@@ -39,3 +39,31 @@ def normalize(x, axis=-1, order=2) -> np.ndarray:
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1
     return array / np.expand_dims(norm, axis)
+
+
+def as_probabilities(outputs) -> tuple[np.ndarray, str | None]:
+    """Return a classifier's outputs (N, classes) as probabilities in float64.
+
+    Rows that are not probabilities yet go through softmax, a single output through sigmoid; the
+    second value is the name of what was applied, or None.
+
+    Raises:
+        ValueError: another shape, or values that are not finite.
+    """
+    if not hasattr(outputs, "shape") or len(outputs.shape) != 2:
+        shape = getattr(outputs, "shape", None) or f"{len(outputs)} outputs"
+        raise ValueError(f"does not classify: it returns {shape}")
+    rows = np.asarray(outputs, np.float64)
+    if not rows.size:
+        return rows, None
+    if not np.isfinite(rows).all():
+        raise ValueError("returns values that are not finite: its weights are not usable")
+    inside = rows.min() >= 0 and rows.max() <= 1 + 1e-3
+    # One output is a class's own probability; its softmax would be 100 % for any image.
+    single = rows.shape[1] == 1
+    if inside and (single or abs(rows.sum(axis=1) - 1).max() <= 1e-3):
+        return rows, None
+    if single:
+        return 0.5 * (1 + np.tanh(0.5 * rows)), "sigmoid"
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True), "softmax"

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._figure import figure_class, saved
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -33,18 +35,13 @@ def learning_curves(history_or_csv: Any, path: str | os.PathLike | None = None) 
         ImportError: matplotlib is not installed (``pip install 'fastconv[plot]'``).
         ValueError: there is no epoch to draw, or the file is not such a log.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise ImportError(
-            "learning curves need matplotlib: pip install 'fastconv[plot]'"
-        ) from error
+    new_figure = figure_class()
+    from matplotlib.ticker import MaxNLocator
 
     history = _as_history(history_or_csv)
     panels = [name for name in history if not name.startswith("val_")]
     panels.sort(key=lambda name: name != "loss")
-    figure = Figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
+    figure = new_figure(figsize=(4.5 * len(panels), 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         drawn, longest = 0, 1
         for key, label, style in ((name, "training", "-"), ("val_" + name, "validation", "--")):
@@ -66,9 +63,7 @@ def learning_curves(history_or_csv: Any, path: str | os.PathLike | None = None) 
             axes.text(0.5, 0.5, note, transform=axes.transAxes, ha="center", va="center")
         axes.grid(alpha=0.3)
         axes.legend()
-    if path is not None:
-        _save(figure, Path(path))
-    return figure
+    return saved(figure, path)
 
 
 def _as_history(source: Any) -> dict[str, list[float]]:
@@ -104,13 +99,3 @@ def _read_log(path: Path) -> dict[str, list[float]]:
         }
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a log of CSVLogger: {error}") from error
-
-
-def _save(figure: Figure, path: Path) -> None:
-    import io
-
-    from fastconv._files import write_atomically
-
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:] or "png", dpi=120)
-    write_atomically(path, picture.getvalue())

@@ -1,11 +1,10 @@
 """A dense network, LeNet-5 and the course's convolutional network on Fashion-MNIST.
 
-All see the same 55,000 images in the same number of epochs, with Adam and a learning rate that
-follows half a cosine; the last 5,000 training images are for validation. The test images are used
-once, with the last weights.
+All see the same 55,000 images in the same number of epochs, first as they are, then mirrored and
+moved by up to a pixel, with Adam and a learning rate that follows half a cosine. The last 5,000
+training images are for validation. The test images are used once, with the last weights.
 """
 
-import math
 import time
 
 import common
@@ -51,30 +50,38 @@ def course():
 
 NETWORKS = {"dense": dense, "lenet5": lenet5, "course": course}
 
+
+def train(name, moved, data, arguments):
+    (x, y), (x_test, y_test) = data
+    cut = len(x) * 11 // 12
+    x, y, validation = x[:cut], y[:cut], (x[cut:], y[cut:])
+    shift = {"shift": 1, "mirror": True} if moved else {"shift": 0, "mirror": False}
+    batches = common.Shifted(x, y, batch_size=64, seed=arguments.seed, **shift)
+    model = keras.Sequential([keras.Input((28, 28, 1)), *NETWORKS[name]()], name=name)
+    rate = keras.optimizers.schedules.CosineDecay(1e-3, arguments.epochs * len(batches))
+    model.compile(
+        keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    start = time.perf_counter()
+    log = keras.callbacks.CSVLogger(arguments.output / f"fashion_{name}.csv")
+    model.fit(
+        batches,
+        epochs=arguments.epochs,
+        validation_data=validation,
+        callbacks=[log],
+        verbose=2,
+    )
+    seconds = time.perf_counter() - start
+    _, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    print(
+        f"{name}, images {'moved' if moved else 'as they are'}: {model.count_params():,} "
+        f"parameters, {arguments.epochs} epochs in {seconds:.0f} s, test accuracy {accuracy:.4f}"
+    )
+
+
 if __name__ == "__main__":
-    arguments = common.options(__doc__, epochs=10, network=NETWORKS)
-    (x, y), (x_test, y_test) = common.fashion_mnist(arguments.quick)
-    for name in arguments.network:
-        model = keras.Sequential([keras.Input((28, 28, 1)), *NETWORKS[name]()], name=name)
-        steps = arguments.epochs * math.ceil(len(x) * 11 / 12 / 64)
-        model.compile(
-            keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
-            "sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-        )
-        start = time.perf_counter()
-        history = model.fit(
-            x,
-            y,
-            batch_size=64,
-            epochs=arguments.epochs,
-            validation_split=1 / 12,
-            callbacks=[keras.callbacks.CSVLogger(arguments.output / f"fashion_{name}.csv")],
-            verbose=2,
-        )
-        seconds = time.perf_counter() - start
-        _, accuracy = model.evaluate(x_test, y_test, verbose=0)
-        print(
-            f"{name}: {model.count_params():,} parameters, {arguments.epochs} epochs in "
-            f"{seconds:.0f} s, test accuracy {accuracy:.4f}"
-        )
+    arguments = common.options(__doc__, epochs=12, network=NETWORKS, images=("plain", "moved"))
+    data = common.fashion_mnist(arguments.quick)
+    for images in arguments.images:
+        for name in arguments.network:
+            train(name, images == "moved", data, arguments)

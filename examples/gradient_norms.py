@@ -1,7 +1,8 @@
 """How gradients fade in a deep network, and how shortcuts keep them: norms layer by layer.
 
 Two networks of 56 layers without batch normalization, with Keras's usual initial weights, on one
-batch of images. After one step of SGD at learning rate 1, the change of a weight is its gradient.
+batch of images. After one step of SGD at learning rate 1, the change of a weight is its gradient;
+in float64, so that the smallest of them are not lost beside the weights.
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ def gradient_norms(model, x, y):
 
 
 arguments = common.options(__doc__, epochs=1)
+keras.config.set_floatx("float64")
 (x, y), _ = common.fashion_mnist(quick=True)
 x, y = keras.layers.AveragePooling2D(2)(x[:256]), y[:256]
 norms = {

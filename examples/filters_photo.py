@@ -44,8 +44,10 @@ for name, image in {
     **{n: filters.apply(photo, k) for n, k in KERNELS.items()},
 }.items():
     axes = next(panels)
-    signed = image.min() < -0.5  # derivatives: grey is zero
-    axes.imshow(image, cmap="gray", vmin=-1 if signed else 0, vmax=1)
+    # Derivatives, whose kernels sum to zero, are grey where nothing changes.
+    derivative = name != "photo" and abs(KERNELS[name].sum()) < 0.01
+    limit = min(np.abs(image).max(), 1.0) if derivative else 1.0
+    axes.imshow(image, cmap="gray", vmin=-limit if derivative else 0, vmax=limit)
     axes.set_title(name)
     axes.set_axis_off()
     print(f"{name}: values from {image.min():.2f} to {image.max():.2f}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastconv import layers, models, optimizers
+from fastconv import layers, models, optimizers, utils
 
 
 def sigmoid(v):
@@ -43,11 +43,12 @@ def test_se_block_units():
 
 
 def test_se_block_learns_and_is_saved(tmp_path):
+    utils.set_random_seed(0)
     inputs = layers.Input((6, 6, 8))
     outputs = layers.Dense(2)(layers.Flatten()(layers.SEBlock(2, name="se")(inputs)))
     model = models.Model(inputs, outputs)
     before = model.get_layer("se").get_weights()
-    model.compile(optimizers.SGD(0.1), "mse")
+    model.compile(optimizers.SGD(0.01), "mse")
     x = np.random.default_rng(0).standard_normal((4, 6, 6, 8), dtype=np.float32)
     losses = [model.train_on_batch(x, np.ones((4, 2))) for _ in range(5)]
     assert losses[-1] < losses[0]

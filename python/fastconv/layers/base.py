@@ -135,6 +135,7 @@ class Layer:
         self._weights: list[Variable] = []
         self._nodes: list[Node] = []
         self._eager_plans: OrderedDict = OrderedDict()
+        self._eager_calls = 0
 
     # Weights
 
@@ -483,8 +484,10 @@ class Layer:
         else:
             self._eager_plans.move_to_end(key)
         plan, structure, extras = entry
+        # Layers with a seed of their own draw other numbers in each call, the same in every run.
+        calls = self._eager_calls = self._eager_calls + bool(extras)
         seeds = [
-            np.zeros(1, np.int64) if name == "seed:fixed" else step_seed(draw_seed(), 0)
+            step_seed(0, calls) if name == "seed:fixed" else step_seed(draw_seed(), 0)
             for name in extras
         ]
         results = iter(plan.run(arrays + seeds))

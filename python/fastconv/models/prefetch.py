@@ -46,8 +46,12 @@ class _Queue:
             if self._ready:
                 self._changed.notify_all()
                 return True, self._ready.popleft()
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # which holds this frame
         return False, None
 
     def stop(self) -> None:

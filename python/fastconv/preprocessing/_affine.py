@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from fastconv._runtime import core as _core
@@ -73,7 +75,13 @@ def _build(shape, dtype, order, fill, value):
     ids = [graph.input("images", shape, dtype), graph.input("maps", (shape[0], 6), "float64")]
     (out,) = graph.add("warp", ids, {"order": order, "fill": fill, "value": value}, "warp")
     plan = _core.Plan(graph, [out])
-    return plan.run, sum(plan.memory.values())
+
+    def run_plan(feeds):
+        # Other threads than the main one work beside a model that has all processors.
+        own = threading.current_thread() is not threading.main_thread()
+        return plan.run(feeds, threads=1 if own else 0)
+
+    return run_plan, sum(plan.memory.values())
 
 
 def warp(images: np.ndarray, maps: np.ndarray, order: int, fill: str, value: float) -> np.ndarray:

@@ -273,6 +273,12 @@ class DirectoryIterator(_ImageIterator):
             labels += [label] * len(found)
         self.classes = np.array(labels, np.int32)
         self.samples = len(self.filenames)
+        if not self.filenames:
+            warnings.warn(
+                f"no images in the class folders {names} of {self.directory!r}; expected files "
+                f"that end in one of {FORMATS}",
+                stacklevel=3,
+            )
         self.filepaths = [os.path.join(self.directory, name) for name in self.filenames]
         super().__init__(
             self.samples,

@@ -198,6 +198,22 @@ def make_folder(path, count=5):
         (path / name / "notes.txt").write_text("no image")
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"shuffle": False}, {"seed": 3}, {"seed": 3, "class_names": ["dogs", "cats"]}]
+)
+def test_image_datasets_read_the_same_files(theirs, tmp_path, arguments):
+    from keras.src.utils.dataset_utils import index_directory
+
+    make_folder(tmp_path)
+    formats = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+    paths, labels, names = index_directory(
+        str(tmp_path), "inferred", formats, verbose=False, **arguments
+    )
+    data = ours.image_dataset_from_directory(tmp_path, verbose=False, **arguments)
+    assert data.file_paths == paths and data.class_names == names
+    np.testing.assert_array_equal(data.labels, labels)
+
+
 @pytest.mark.parametrize("channel_axis", [0, 2])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_functions_on_one_image(theirs, channel_axis, dtype):

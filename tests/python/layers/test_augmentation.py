@@ -129,6 +129,12 @@ def test_each_step_and_each_layer_draws_its_own():
     x = images(4)
     layer = layers.RandomRotation(0.5)
     assert (np.asarray(layer(x)) != np.asarray(layer(x))).any()
+    first, again = (
+        [np.asarray(layer(x)) for _ in range(3)]
+        for layer in (layers.RandomRotation(0.5, seed=2), layers.RandomRotation(0.5, seed=2))
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first[0] != first[1]).any() and (first[1] != first[2]).any()
     same = np.repeat(images(1), 4, axis=0)
     y = np.asarray(layer(same))
     assert (y[0] != y[1]).any()

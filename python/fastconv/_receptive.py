@@ -52,7 +52,7 @@ class Field(NamedTuple):
 
     def resized(self, extent, taps: int = 1) -> Field:
         """Return that after interpolation between `taps` neighbours along each axis."""
-        steps = [Fraction(a, b) for a, b in zip(self.extent, extent, strict=True)]
+        steps = [Fraction(a, max(b, 1)) for a, b in zip(self.extent, extent, strict=True)]
         size = [s + (taps - 1) * j for s, j in zip(self.size, self.jump, strict=True)]
         jump = [j * step for j, step in zip(self.jump, steps, strict=True)]
         return Field(tuple(size), tuple(jump), tuple(extent))

@@ -177,9 +177,9 @@ def _bytes(value: Value) -> int:
 def _field(node: Node, model: ModelGraph, values: dict[str, Value], fields) -> Field | None:
     """Return the receptive field of a node's outputs, from the largest of its inputs."""
     before = largest(fields.get(name) for name in node.inputs)
+    if before is None or not node.inputs[0] or not node.outputs[0]:
+        return before
     x, y = values[node.inputs[0]].shape, values[node.outputs[0]].shape
-    if before is None:
-        return None
     op, rank = node.op, len(before.size)
     if op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"):
         kernel = node.attrs.get("kernel_shape")

@@ -220,11 +220,11 @@ class _Recorder(GraphBuilder):
 
     def __init__(self, training):
         super().__init__(training)
-        self.calls: list[tuple] = []
+        self.recorded: list[tuple] = []
 
     def traced(self, layer, args, kwargs, outputs):
         if getattr(layer, "_function", None) is None and flatten((args, kwargs)):
-            self.calls.append((layer, args, kwargs, outputs, self.training))
+            self.recorded.append((layer, args, kwargs, outputs, self.training))
 
 
 def _tensors(structure) -> list[Tensor]:
@@ -246,13 +246,13 @@ def _run(model, xs, training):
     inputs = [g.input(f"x{i}", a.shape, "float64") for i, a in enumerate(xs)]
     with g.tracing():
         outputs = flatten(model._run_on(g, inputs))
-    tensors = {t.id: t for call in g.calls for t in _tensors(call[1:3])}
+    tensors = {t.id: t for call in g.recorded for t in _tensors(call[1:3])}
     ends = [(t.origin[0], t.origin[1].id) if t.origin else (None, t.id) for t in outputs]
     plan = _core.Plan(g.graph, [*tensors, *(value for _, value in ends)])
     results = [np.asarray(a) for a in plan.run(_feeds(g, xs))]
     values = dict(zip(tensors, results, strict=False))
     kinds = (activation for activation, _ in ends)
-    return g.calls, values, list(zip(kinds, results[len(tensors) :], strict=True))
+    return g.recorded, values, list(zip(kinds, results[len(tensors) :], strict=True))
 
 
 class _Function:
@@ -303,7 +303,8 @@ class _Function:
 
             for flat in random.choice(start.size, row.entries, replace=False):
                 index = tuple(int(i) for i in np.unravel_index(flat, start.shape))
-                self._entry(row, index, value, at, start[index], gradient[index], step, tolerance)
+                here, slope = float(start[index]), float(gradient[index])
+                self._entry(row, index, value, at, here, slope, step, tolerance)
             if weight is not None:
                 weight.assign(start)
             else:
@@ -337,8 +338,8 @@ class _Function:
         error, kink, numeric = best
         row.kinks += kink
         if error > row.error or not row.index:
-            row.error, row.index = float(error), index
-            row.autodiff, row.numeric = float(gradient), float(numeric)
+            row.error, row.index = error, index
+            row.autodiff, row.numeric = gradient, numeric
 
 
 class _LayerFunction(_Function):

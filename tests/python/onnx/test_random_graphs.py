@@ -132,6 +132,7 @@ def test_random_graph(data):
     assume(all(np.isfinite(want).all() for want in expected))
     session = fastconv.InferenceSession(graph.model)
     compare(session, reference, feed, expected)
+    assert "parameters" in str(session.summary(feed))
     other = graph.feed(change=1)
     try:
         expected = reference.run(None, other)

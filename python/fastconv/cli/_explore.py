@@ -33,7 +33,9 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="a text file with a class name a line (default: those in the model file)",
     )
-    parser.add_argument("--port", type=_port, metavar="N", help="(default: from 7860, a free one)")
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="(default: a free one from 7860 on)"
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -78,6 +80,8 @@ def open_analysis(arguments: argparse.Namespace):
     path = arguments.model
     names = None if arguments.labels is None else _labels(arguments.labels)
     if kind_of(path) == "graph":
+        if arguments.invert != "auto":
+            raise ValueError(f"--invert is for layer models, {path} is a graph")
         session = open_session(path)
         analysis = GraphAnalysis(session, names)
         info, (_, dtype) = session.get_inputs()[0], *session_dtypes(session)
@@ -87,6 +91,11 @@ def open_analysis(arguments: argparse.Namespace):
 
         return analysis, read_graph_image
 
+    given = (arguments.layout, arguments.scale, arguments.mean, arguments.std)
+    if given != (None, None, [0.0], [1.0]):
+        raise ValueError(
+            f"--layout, --scale, --mean and --std are for graphs, {path} is a layer model"
+        )
     model = load_layer_model(path)
     shape, white = image_shape(model, path), white_level(model)
     if names is None:

@@ -8,8 +8,8 @@ from pathlib import Path
 def kind_of(path: Path) -> str:
     """Return "model" or "weights" (of layers), or "graph" (ONNX, or fastconv's inference graph).
 
-    A file that can be neither is called "model" if its name ends in .fastconv, so that the error
-    comes from the reader of those.
+    A file that can be neither is called "model" if its name ends as those of layer models do, here
+    or in Keras, so that the error comes from their reader.
 
     Raises:
         FileNotFoundError: no such file.
@@ -21,7 +21,7 @@ def kind_of(path: Path) -> str:
     with open(path, "rb") as opened:
         head = opened.read(9)
     if not file.recognizes(head):
-        return "model" if path.suffix == ".fastconv" else "graph"
+        return "model" if path.suffix in (".fastconv", ".keras", ".h5") else "graph"
     try:
         _, metadata, _ = safetensors.read_header(safetensors.open_file(str(path)), str(path))
     except ValueError:

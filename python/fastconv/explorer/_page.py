@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 _TOP = 5
@@ -68,7 +69,8 @@ def build_page(analysis, read_image: Callable, title: str):
     limits = {"concurrency_id": "model", "concurrency_limit": 1, "api_visibility": "private"}
     # Without Gradio's button that shares a picture on the web.
     pictures = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
-    with gr.Blocks(title=title, analytics_enabled=False) as page:
+    # Uploaded images are deleted after an hour, and when the page closes.
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# {title}")
         with gr.Row():
             image = gr.Image(
@@ -121,10 +123,19 @@ def launch(page, host: str = "127.0.0.1", port: int | None = None, browser: bool
         browser: whether to open the page in a browser.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or there is no such address here.
     """
     from starlette.middleware import Middleware
 
+    # Before Gradio does, which would try again and again and tell of it in many lines.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port or 0))
+    except OSError as error:
+        where = host if port is None else f"{host}, port {port}"
+        raise OSError(f"cannot listen at {where}: {error.strerror}") from error
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,

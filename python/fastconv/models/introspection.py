@@ -66,7 +66,8 @@ def class_gradients(
     """Return the gradients of class scores with respect to the input and to layers' outputs.
 
     The score of a class is what goes into the model's last softmax or sigmoid, and its output if
-    it ends with neither. Gradients are those of inference mode.
+    it ends with neither. Gradients are those of inference mode, and zero with respect to what the
+    score does not depend on, such as that softmax itself.
 
     Args:
         model: a layer model with one input and one output (N, classes).

@@ -39,7 +39,7 @@ def saliency_map(
 
     Args:
         model: a layer model that returns (batch, classes).
-        image: (H, W), (H, W, C) or (1, H, W, C), with the values that the model takes.
+        image: (H, W), (H, W, C) or (1, H, W, C), with values and layout that the model takes.
         class_index: the class; None: the most likely one.
         samples: number of noisy copies; 1: the image itself, without noise.
         noise: standard deviation of the noise, as a share of the image's range of values.
@@ -108,7 +108,7 @@ def grad_cam_map(
 
     Args:
         model: a layer model that returns (batch, classes).
-        image: (H, W), (H, W, C) or (1, H, W, C), with the values that the model takes.
+        image: (H, W), (H, W, C) or (1, H, W, C), with values and layout that the model takes.
         class_index: the class; None: the most likely one.
         layer: a layer whose output is feature maps, or its name; None: the last convolution, with
             the layers after it that keep its output's shape, such as batch normalization and ReLU.

@@ -136,7 +136,7 @@ def feature_maps(
 
     Args:
         model: a layer model of images.
-        image: (H, W), (H, W, C) or (1, H, W, C), with the values that the model takes.
+        image: (H, W), (H, W, C) or (1, H, W, C), with values and layout that the model takes.
         layers: layers or their names; None: all whose outputs are maps of more than one pixel.
         max_maps: how many maps of a layer are drawn at most, from its first channel on.
         path: where to save the picture (.png, .svg, .pdf).

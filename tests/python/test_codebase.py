@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [
     p
-    for folder in ("cpp", "python", "tests", "bench")
+    for folder in ("cpp", "python", "tests", "bench", "examples")
     for p in (ROOT / folder).rglob("*")
     if p.suffix in {".py", ".pyi", ".cpp", ".hpp", ".h", ".inc"}
 ]

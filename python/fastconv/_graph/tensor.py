@@ -52,6 +52,20 @@ class Arithmetic:
     def __abs__(self):
         return _ops().absolute(self)
 
+    # No __eq__: values are kept in lists and dicts by identity; `ops.equal` compares.
+
+    def __lt__(self, other):
+        return _ops().less(self, other)
+
+    def __le__(self, other):
+        return _ops().less_equal(self, other)
+
+    def __gt__(self, other):
+        return _ops().greater(self, other)
+
+    def __ge__(self, other):
+        return _ops().greater_equal(self, other)
+
 
 def _ops():
     from fastconv import ops

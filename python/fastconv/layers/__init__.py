@@ -52,6 +52,12 @@ from fastconv.layers.merging import (
     subtract,
 )
 from fastconv.layers.mixing import CutMix, MixUp
+from fastconv.layers.noise import (
+    ActivityRegularization,
+    AlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+)
 from fastconv.layers.normalization import (
     BatchNormalization,
     LayerNormalization,
@@ -70,6 +76,7 @@ from fastconv.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
+from fastconv.layers.preprocessing import Normalization, Resizing
 from fastconv.layers.reshaping import (
     Cropping1D,
     Cropping2D,
@@ -93,9 +100,11 @@ Mixup, Cutmix = MixUp, CutMix
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "AdaptiveAveragePooling2D",
     "AdaptiveMaxPooling2D",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -120,6 +129,8 @@ __all__ = [
     "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAvgPool1D",
@@ -146,6 +157,7 @@ __all__ = [
     "MixUp",
     "Mixup",
     "Multiply",
+    "Normalization",
     "Operation",
     "PReLU",
     "Permute",
@@ -160,6 +172,7 @@ __all__ = [
     "ReLU",
     "Rescaling",
     "Reshape",
+    "Resizing",
     "SEBlock",
     "SeparableConv1D",
     "SeparableConv2D",

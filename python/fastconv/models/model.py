@@ -39,7 +39,7 @@ class Model(Trainer, Layer):
         if "inputs" in kwargs or "outputs" in kwargs:
             if "inputs" not in kwargs or "outputs" not in kwargs:
                 raise TypeError("Model needs both `inputs` and `outputs`")
-            function = FunctionGraph(kwargs.pop("inputs"), kwargs.pop("outputs"))
+            function = FunctionGraph(_alone(kwargs.pop("inputs")), _alone(kwargs.pop("outputs")))
             if type(self) is Model and kwargs.get("name") is None:
                 kwargs["name"] = auto_name("functional")
         trainable = kwargs.pop("trainable", True)
@@ -377,3 +377,9 @@ class Model(Trainer, Layer):
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _alone(tensors):
+    """Return the tensor of a list of one: as in Keras, such a model takes and gives arrays."""
+    single = isinstance(tensors, (list, tuple)) and len(tensors) == 1
+    return tensors[0] if single else tensors

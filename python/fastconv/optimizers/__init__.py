@@ -6,13 +6,18 @@ import inspect
 
 from fastconv.optimizers import schedules
 from fastconv.optimizers.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastconv.optimizers.composed import Adadelta, Adamax, Lion, Nadam
 from fastconv.optimizers.optimizer import Optimizer
 
 __all__ = [
     "SGD",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Lion",
+    "Nadam",
     "Optimizer",
     "RMSprop",
     "deserialize",
@@ -21,7 +26,8 @@ __all__ = [
     "serialize",
 ]
 
-_ALL = {cls.__name__: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad)}
+_MORE = (Adagrad, Adadelta, Adamax, Nadam, Lion)
+_ALL = {cls.__name__: cls for cls in (SGD, Adam, AdamW, RMSprop, *_MORE)}
 _ALL.update({name.lower(): cls for name, cls in list(_ALL.items())})
 
 

@@ -73,6 +73,10 @@ OPTIMIZERS = [
     ("RMSprop", {"learning_rate": 0.01}),
     ("RMSprop", {"learning_rate": 0.01, "centered": True, "momentum": 0.5}),
     ("Adagrad", {"learning_rate": 0.1}),
+    ("Adadelta", {"learning_rate": 1.0, "rho": 0.9}),
+    ("Adamax", {"learning_rate": 0.01}),
+    ("Nadam", {"learning_rate": 0.01, "weight_decay": 0.1}),
+    ("Lion", {"learning_rate": 0.01, "clipnorm": 0.5}),
 ]
 
 

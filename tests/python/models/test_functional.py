@@ -196,3 +196,12 @@ def test_a_subclass_must_call_super_init():
 
     with pytest.raises(RuntimeError, match=r"super\(\).__init__\(\)"):
         Own()
+
+
+def test_a_list_of_one_tensor_is_that_tensor():
+    x = fastconv.Input((4,))
+    model = fastconv.Model(inputs=[x], outputs=[fastconv.layers.Dense(2)(x)])
+    assert model.predict(np.ones((3, 4)), verbose=0).shape == (3, 2)
+    assert model.output_shape == (None, 2)
+    again = fastconv.Model.from_config(model.get_config())
+    assert again.predict(np.ones((3, 4)), verbose=0).shape == (3, 2)

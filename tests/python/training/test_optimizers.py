@@ -178,8 +178,8 @@ def test_errors():
         optimizers.SGD(gradient_accumulation_steps=2)
     with pytest.raises(ValueError, match="weight_decay"):
         optimizers.AdamW(weight_decay=None)
-    with pytest.raises(ValueError, match="unknown optimizer 'adamax'"):
-        optimizers.get("adamax")
+    with pytest.raises(ValueError, match="unknown optimizer 'adafactor'"):
+        optimizers.get("adafactor")
     with pytest.raises(ValueError, match="identifier"):
         optimizers.get(3)
     assert isinstance(optimizers.get("SGD"), optimizers.SGD)

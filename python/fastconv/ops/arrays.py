@@ -1,9 +1,4 @@
-"""A small namespace of array functions that works on NumPy arrays and inside models.
-
-The same function computes at once on NumPy arrays, adds a node when it meets a tensor of a graph
-being compiled (custom layers, losses and regularizers), and adds a layer when it meets a symbolic
-tensor of a functional model. Names and arguments are `keras.ops`'.
-"""
+"""Arithmetic, activations, reductions, shapes and conversions."""
 
 from __future__ import annotations
 
@@ -520,9 +515,13 @@ def convert_to_tensor(x, dtype=None):
     return np.asarray(x, dtype=dtype)
 
 
+@_op
 def cast(x, dtype):
-    """Return the array in another type; tensors of a graph keep their float type."""
-    return x if isinstance(x, (Tensor, KerasTensor)) else np.asarray(x).astype(dtype)
+    """The values in another type; inside a model, floats keep their precision."""
+    if not _is_graph(x):
+        return np.asarray(x).astype(dtype)
+    kinds = {np.dtype(x.dtype).kind, np.dtype(dtype).kind}
+    return x if kinds == {"f"} else x.g.cast(x, dtype=np.dtype(dtype).name)
 
 
 def zeros(shape, dtype=None):

@@ -1,0 +1,3 @@
+"""Comparison with Keras itself."""
+
+from real_keras import keras  # noqa: F401 - a fixture

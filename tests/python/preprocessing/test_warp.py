@@ -38,6 +38,9 @@ def taps(at, n, order, fill):
         elif at > period:
             at -= period * np.floor(at / period)
         fill = "nearest"
+    if fill == "reflect":  # mirrored before rounding: half-way places matter
+        at %= 2 * n
+        at = at if at < n else 2 * n - 1 - at
     if order == 0:
         return [(extended(int(np.floor(at + 0.5)), n, fill), 1.0)]
     low = int(np.floor(at))
@@ -79,6 +82,9 @@ def cases(draw):
 
 
 @given(cases(), st.sampled_from([0, 1]), st.sampled_from(FILLS), st.floats(-2, 2))
+@example(
+    (np.array([[[[1.0], [2.0]]]]), np.array([[1.0, 0, 0, 0, 1, -1.5]]), None), 0, "reflect", 0.0
+)
 def test_warp_is_the_reference(case, order, fill, value):
     x, maps, size = case
     at = positions(maps, size or x.shape[1:3])

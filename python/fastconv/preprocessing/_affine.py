@@ -35,7 +35,7 @@ def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> np.ndarra
 
     Args:
         theta, shear: angles (N,) in degrees.
-        tx, ty: shifts (N,) in pixels, down and right.
+        tx, ty: shifts (N,) in pixels, to the left and up.
         zx, zy: factors (N,); below 1 the image is enlarged.
         height, width: size of the images.
 
@@ -44,30 +44,23 @@ def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> np.ndarra
     centre, and `zx` belongs to the columns.
     """
     theta, shear = np.deg2rad(theta), np.deg2rad(shear)
-    n = len(theta)
-    rotation, shift, shearing = np.tile(np.eye(3), (3, n, 1, 1))
     cos, sin = np.cos(theta), np.sin(theta)
-    rotation[:, 0, 0] = rotation[:, 1, 1] = cos
-    rotation[:, 0, 1], rotation[:, 1, 0] = -sin, sin
-    shift[:, 0, 2], shift[:, 1, 2] = tx, ty
-    shearing[:, 0, 1], shearing[:, 1, 1] = -np.sin(shear), np.cos(shear)
-    m = rotation @ shift @ shearing
-    m[:, :, 0] *= np.reshape(zx, (n, 1))
-    m[:, :, 1] *= np.reshape(zy, (n, 1))
+    xx, xy = cos * zx, -np.sin(theta + shear) * zy
+    yx, yy = sin * zx, np.cos(theta + shear) * zy
     x, y = height / 2 - 0.5, width / 2 - 0.5
-    m[:, 0, 2] += x - m[:, 0, 0] * x - m[:, 0, 1] * y
-    m[:, 1, 2] += y - m[:, 1, 0] * x - m[:, 1, 1] * y
+    x_shift = cos * tx - sin * ty + x - xx * x - xy * y
+    y_shift = sin * tx + cos * ty + y - yx * x - yy * y
     # Keras's matrices are about (x, y), the operator's about (row, column).
-    return np.stack([m[:, 1, 1], m[:, 1, 0], m[:, 1, 2], m[:, 0, 1], m[:, 0, 0], m[:, 0, 2]], 1)
+    return np.stack([yy, yx, y_shift, xy, xx, x_shift], 1)
 
 
 def flip(maps: np.ndarray, horizontal, vertical, height: int, width: int) -> None:
     """Let maps of `matrices` flip their images afterwards where the masks (N,) say so."""
     for flags, column, size in ((horizontal, 1, width), (vertical, 0, height)):
         for row in (0, 3):
-            factor = maps[flags, row + column]
-            maps[flags, row + 2] += factor * (size - 1)
-            maps[flags, row + column] = -factor
+            factor = np.where(flags, maps[:, row + column], 0)
+            maps[:, row + 2] += factor * (size - 1)
+            maps[:, row + column] -= 2 * factor
 
 
 def _build(shape, dtype, order, fill, value):
@@ -86,6 +79,8 @@ def _build(shape, dtype, order, fill, value):
 
 def warp(images: np.ndarray, maps: np.ndarray, order: int, fill: str, value: float) -> np.ndarray:
     """Return images (N, H, W, C), float32 or float64, sampled where maps (N, 6) of pixels point."""
+    if not (maps % 1).any():  # whole pixels need no interpolation
+        order = 0
     key = (images.shape, images.dtype.name, order, fill, float(value))
     return run(_build, key, [images, np.ascontiguousarray(maps, np.float64)])[0]
 
@@ -124,7 +119,7 @@ def apply_affine_transform(
     Args:
         x: array of three axes; channels are the first or the last one.
         theta, shear: angles in degrees.
-        tx, ty: shifts in pixels: of the rows, of the columns.
+        tx, ty: shifts in pixels, to the left and up.
         zx, zy: zoom; 0.5 shows half of the image at twice the size.
         row_axis, col_axis, channel_axis: which axis is which.
         fill_mode: what lies outside the image: "nearest" (the edge goes on), "constant" (`cval`),
@@ -201,8 +196,8 @@ def random_shift(
     cval=0.0,
     interpolation_order=1,
 ):
-    """Return an image shifted by random shares, up to `wrg` of its width and `hrg` of its height;
-    the rest is as for `random_rotation`.
+    """Return an image shifted by random shares: as in Keras 3, up to `wrg` of its width up or down
+    and up to `hrg` of its height to a side. The rest is as for `random_rotation`.
     """
     tx = np.random.uniform(-hrg, hrg) * np.shape(x)[row_axis]  # noqa: NPY002
     ty = np.random.uniform(-wrg, wrg) * np.shape(x)[col_axis]  # noqa: NPY002

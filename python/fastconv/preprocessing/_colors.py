@@ -13,7 +13,8 @@ def shift_channels(images: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     """Return images (N, ...) plus numbers (N,), cut off at each image's own extremes."""
     axes = (1, 2, 3)
     low, high = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
-    return np.clip(images + _per_image(intensity).astype(images.dtype), low, high)
+    y = images + _per_image(intensity).astype(images.dtype)
+    return np.clip(y, low, high, out=y)
 
 
 def shift_brightness(images, factor, scale: bool, channel_axis: int) -> np.ndarray:
@@ -32,7 +33,8 @@ def shift_brightness(images, factor, scale: bool, channel_axis: int) -> np.ndarr
         x = np.where(stretched, x - low, x)
         x = np.where(stretched, x / np.where(high == low, 1, high - low) * 255, x)
     x = np.trunc(x)
-    y = np.trunc(np.clip(x.astype(np.float32) * _per_image(factor).astype(np.float32), 0, 255))
+    y = x.astype(np.float32, copy=False) * _per_image(factor).astype(np.float32)
+    np.trunc(np.clip(y, 0, 255, out=y), out=y)
     if images.shape[channel_axis] == 4:
         alpha = [slice(None)] * 4
         alpha[channel_axis] = 3

@@ -41,7 +41,8 @@ class ImageDataGenerator:
         rotation_range: the largest angle, in degrees.
         width_shift_range, height_shift_range: below 1 the largest share of the size, above it the
             largest number of pixels; an integer n gives whole pixels from [0, n) with a random
-            sign; a list gives one of its numbers with a random sign.
+            sign; a list gives one of its numbers with a random sign. As in Keras 3, the former
+            moves images up and down, the latter to the sides.
         brightness_range: (low, high) of the factor.
         shear_range: the largest shear angle, in degrees.
         zoom_range: (low, high) of the factor, or z for (1 - z, 1 + z).
@@ -257,42 +258,43 @@ class ImageDataGenerator:
     def get_random_transform(self, img_shape, seed=None) -> dict:
         """Return random parameters for an image of a shape; NumPy's legacy generator draws them.
 
-        They are "theta" (degrees), "tx" and "ty" (pixels down and right), "shear" (degrees), "zx"
-        and "zy" (factors), "flip_horizontal", "flip_vertical", "channel_shift_intensity" and
+        They are "theta" (degrees), "tx" and "ty" (pixels to the left and up), "shear" (degrees),
+        "zx" and "zy" (factors), "flip_horizontal", "flip_vertical", "channel_shift_intensity" and
         "brightness" (None where not asked for).
         """
-        return self._draw(img_shape, legacy_random(seed))
+        drawn = self._draw(img_shape, 1, legacy_random(seed))
+        return {k: v.item() if isinstance(v, np.ndarray) else v for k, v in drawn.items()}
 
-    def _draw(self, shape, random) -> dict:
-        theta = shear = 0
-        zx = zy = 1
-        if self.rotation_range:
-            theta = random.uniform(-self.rotation_range, self.rotation_range)
-        tx = _shift(self.height_shift_range, shape[self.row_axis - 1], random)
-        ty = _shift(self.width_shift_range, shape[self.col_axis - 1], random)
-        if self.shear_range:
-            shear = random.uniform(-self.shear_range, self.shear_range)
-        if self.zoom_range != [1, 1]:
-            zx, zy = random.uniform(self.zoom_range[0], self.zoom_range[1], 2)
-        horizontal = (random.random() < 0.5) * self.horizontal_flip
-        vertical = (random.random() < 0.5) * self.vertical_flip
-        intensity = brightness = None
-        if self.channel_shift_range != 0:
-            intensity = random.uniform(-self.channel_shift_range, self.channel_shift_range)
-        if self.brightness_range is not None:
-            brightness = random.uniform(*self.brightness_range)
-        return {
-            "theta": theta,
-            "tx": tx,
-            "ty": ty,
-            "shear": shear,
-            "zx": zx,
-            "zy": zy,
-            "flip_horizontal": horizontal,
-            "flip_vertical": vertical,
-            "channel_shift_intensity": intensity,
-            "brightness": brightness,
+    def _draw(self, shape, n: int, random) -> dict:
+        """Draw the parameters of n images of a shape, one image after the other.
+
+        They are arrays (n,); what is not asked for is the number of `_NEUTRAL`, or None.
+        """
+        zoom = None if tuple(self.zoom_range) == (1, 1) else self.zoom_range
+        ranges = {  # in Keras's order
+            "theta": _symmetric(self.rotation_range),
+            "tx": _shift(self.height_shift_range),
+            "ty": _shift(self.width_shift_range),
+            "shear": _symmetric(self.shear_range),
+            "zx": zoom,
+            "zy": zoom,
+            "flip_horizontal": (0, 1),
+            "flip_vertical": (0, 1),
+            "channel_shift_intensity": _symmetric(self.channel_shift_range),
+            "brightness": self.brightness_range,
         }
+        wanted = {name: r for name, r in ranges.items() if r is not None}
+        drawn = dict(zip(wanted, _numbers(list(wanted.values()), n, random).T, strict=True))
+        for name, limit, axis in (
+            ("tx", self.height_shift_range, self.row_axis),
+            ("ty", self.width_shift_range, self.col_axis),
+        ):
+            if name in drawn and np.max(limit) < 1:
+                drawn[name] = drawn[name] * shape[axis - 1]
+        for name in ("horizontal", "vertical"):
+            chosen = drawn[f"flip_{name}"] < 0.5
+            drawn[f"flip_{name}"] = chosen & bool(getattr(self, f"{name}_flip"))
+        return {name: drawn.get(name, _NEUTRAL.get(name)) for name in ranges}
 
     def apply_transform(self, x, transform_parameters) -> np.ndarray:
         """Return an image transformed by parameters as of `get_random_transform`; what is missing
@@ -305,19 +307,19 @@ class ImageDataGenerator:
         x = np.asarray(x)
         if x.ndim != 3:
             raise ValueError(f"expected one image with three axes, received shape {x.shape}")
-        y = self._transform(_affine.as_float(x)[None], [transform_parameters])[0]
+        y = self._transform(_affine.as_float(x)[None], transform_parameters)[0]
         return y if transform_parameters.get("brightness") is not None else _affine.like(y, x.dtype)
 
-    def _transform(self, images: np.ndarray, parameters: list[dict]) -> np.ndarray:
-        """Transform a batch, each image by its own parameters."""
+    def _transform(self, images: np.ndarray, parameters: dict) -> np.ndarray:
+        """Transform a batch by parameters: arrays (N,), or numbers for all images."""
         first = self.data_format == "channels_first"
-        height, width = images.shape[self.row_axis], images.shape[self.col_axis]
+        n, height, width = len(images), images.shape[self.row_axis], images.shape[self.col_axis]
         columns = {
-            name: np.array([p.get(name, neutral) for p in parameters], np.float64)
+            name: np.full(n, parameters.get(name, neutral), np.float64)
             for name, neutral in _NEUTRAL.items()
         }
         flips = [
-            np.array([bool(p.get(f"flip_{name}", False)) for p in parameters], bool)
+            np.full(n, parameters.get(f"flip_{name}", False), bool)
             for name in ("horizontal", "vertical")
         ]
         moved = any((columns[name] != neutral).any() for name, neutral in _NEUTRAL.items())
@@ -325,7 +327,7 @@ class ImageDataGenerator:
             maps = _affine.matrices(**columns, height=height, width=width)
             _affine.flip(maps, *flips, height, width)
             if first:
-                images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+                images = images.transpose(0, 2, 3, 1)
             images = _affine.warp(
                 np.ascontiguousarray(images),
                 maps,
@@ -335,13 +337,12 @@ class ImageDataGenerator:
             )
             if first:
                 images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        images = _changed(images, parameters, "channel_shift_intensity", _colors.shift_channels)
-        return _changed(
-            images,
-            parameters,
-            "brightness",
-            lambda x, f: _colors.shift_brightness(x, f, False, self.channel_axis),
-        )
+        intensity, brightness = map(parameters.get, ("channel_shift_intensity", "brightness"))
+        if intensity is not None:
+            images = _colors.shift_channels(images, intensity)
+        if brightness is not None:
+            images = _colors.shift_brightness(images, brightness, False, self.channel_axis)
+        return images
 
     def random_transform(self, x, seed=None) -> np.ndarray:
         """Return an image transformed by random parameters."""
@@ -349,7 +350,7 @@ class ImageDataGenerator:
 
     def _random_batch(self, images: np.ndarray, random) -> np.ndarray:
         """Return a batch as a model gets it: transformed at random and normalized."""
-        images = self._transform(images, [self._draw(x.shape, random) for x in images])
+        images = self._transform(images, self._draw(images.shape[1:], len(images), random))
         if self.preprocessing_function is not None:
             images = np.stack(
                 [np.asarray(self.preprocessing_function(x), self.dtype) for x in images]
@@ -415,10 +416,7 @@ class ImageDataGenerator:
         if augment:
             random = legacy_random(seed)
             x = np.concatenate(
-                [
-                    self._transform(x, [self._draw(image.shape, random) for image in x])
-                    for _ in range(rounds)
-                ]
+                [self._transform(x, self._draw(x.shape[1:], len(x), random)) for _ in range(rounds)]
             )
         axes = (0, self.row_axis, self.col_axis)
         if self.featurewise_center:
@@ -433,26 +431,30 @@ class ImageDataGenerator:
             self.zca_whitening_matrix = (u * s_inverse).dot(u.T)
 
 
-def _shift(limit, size: int, random):
-    """Draw a shift in pixels; `limit` is a float, an integer or a list, as of the class."""
-    if isinstance(limit, float):  # first, since this runs for each image
-        shift = random.uniform(-limit, limit) if limit else 0
-        return shift * size if limit < 1 else shift
-    if np.ndim(limit) == 0 and not limit:
-        return 0
-    shift = random.choice(limit) * random.choice([-1, 1])
-    return shift * size if np.max(limit) < 1 else shift
+def _symmetric(limit):
+    return (-limit, limit) if limit else None
 
 
-def _changed(images, parameters, name, change):
-    """Apply a change to those images of a batch that have a number for it."""
-    values = [p.get(name) for p in parameters]
-    chosen = np.array([v is not None for v in values], bool)
-    if not chosen.any():
-        return images
-    numbers = np.array([v for v in values if v is not None])
-    if chosen.all():
-        return change(images, numbers)
-    images = images.copy()
-    images[chosen] = change(images[chosen], numbers)
-    return images
+def _shift(limit):
+    """Return the range of shifts: (low, high), an array to choose from, or None."""
+    choices = np.asarray(limit)
+    if choices.ndim == 0 and (not limit or choices.dtype.kind == "f" or limit < 0):
+        return _symmetric(limit)
+    return choices
+
+
+def _numbers(ranges: list, n: int, random) -> np.ndarray:
+    """Draw numbers (n, len(ranges)), row by row: from (low, high), or one of an array with a random
+    sign.
+    """
+    if not any(isinstance(r, np.ndarray) for r in ranges):
+        low, high = np.transpose(ranges)
+        return random.uniform(low, high, (n, len(ranges)))
+
+    def draw(r):
+        if isinstance(r, np.ndarray):
+            # The sign is what choice([-1, 1]) draws, in a third of its time.
+            return random.choice(r) * (2 * random.randint(2) - 1)
+        return random.uniform(*r)
+
+    return np.array([[draw(r) for r in ranges] for _ in range(n)], np.float64)

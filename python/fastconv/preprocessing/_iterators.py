@@ -205,7 +205,7 @@ class NumpyArrayIterator(_ImageIterator):
         self.x, self.x_misc, self.y, self.sample_weight = x, misc, y, weights
 
     def _get_batches_of_transformed_samples(self, index_array):
-        images = self.x[index_array].astype(self.dtype)
+        images = self.x[index_array].astype(self.dtype, copy=False)
         images = self.image_data_generator._random_batch(images, self.random)
         self._save(images, index_array, 10_000)
         x = [images, *(m[index_array] for m in self.x_misc)] if self.x_misc else images

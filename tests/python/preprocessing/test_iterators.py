@@ -86,27 +86,76 @@ def test_reset_and_limits():
         Iterator(3, 1, False, None)[0]
 
 
-def test_an_image_is_transformed_as_alone():
+COMBINATIONS = {
+    "nothing": {},
+    "angles": {"rotation_range": 50, "shear_range": 20},
+    "pixels": {"width_shift_range": 3, "height_shift_range": [-2, 1, 4], "rotation_range": 9},
+    "list of shares": {"width_shift_range": [0.1, 0.4], "zoom_range": (0.5, 1.5)},
+    "flips": {"horizontal_flip": True, "vertical_flip": True},
+    "one flip": {"vertical_flip": True, "height_shift_range": np.float32(0.2)},
+    "colours": {"channel_shift_range": 40.0, "brightness_range": (0.5, 1.5)},
+    "all": {
+        "rotation_range": 30,
+        "width_shift_range": 0.2,
+        "height_shift_range": 2.5,
+        "shear_range": 10,
+        "zoom_range": 0.3,
+        "horizontal_flip": True,
+        "channel_shift_range": 20.0,
+        "brightness_range": (0.7, 1.3),
+    },
+}
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_batch_is_its_images_one_by_one(name, data_format):
+    generator = ImageDataGenerator(
+        **COMBINATIONS[name], fill_mode="reflect", data_format=data_format
+    )
+    x = images(7, (6, 9, 3) if data_format == "channels_last" else (3, 6, 9))
+    flow = generator.flow(x, batch_size=7, shuffle=False)
+    np.random.seed(2)  # noqa: NPY002 - what both draw from
+    batch = flow[0]
+    after = np.random.random()  # noqa: NPY002
+    np.random.seed(2)  # noqa: NPY002
+    alone = np.stack([generator.random_transform(image) for image in x])
+    assert np.random.random() == after  # noqa: NPY002
+    if name == "all":  # brightness rounds to 8 bits, either way at the edge of a step
+        assert (np.abs(batch - alone) > 1e-3).mean() < 0.01
+        np.testing.assert_allclose(batch, alone, atol=1.001)
+    else:
+        # NumPy's sine of one number and of seven may differ in the last bit.
+        np.testing.assert_allclose(batch, alone, atol=1e-3)
+    assert name == "nothing" or (batch != x).any()
+
+
+def test_parameters_are_those_of_apply_affine_transform():
     generator = ImageDataGenerator(rotation_range=50, shear_range=20, fill_mode="reflect")
-    x = images(4)
-    batch = generator.flow(x, batch_size=4, shuffle=False, seed=2)[0]
-    rng = np.random.RandomState(2)
-    for image, transformed in zip(x, batch, strict=True):
-        parameters = generator._draw(image.shape, rng)
-        # NumPy's sine of one number and of four differ in the last bit.
-        np.testing.assert_allclose(
-            transformed, generator.apply_transform(image, parameters), atol=1e-3
-        )
-        expected = apply_affine_transform(
-            image,
-            theta=parameters["theta"],
-            shear=parameters["shear"],
-            row_axis=0,
-            col_axis=1,
-            channel_axis=2,
-            fill_mode="reflect",
-        )
-        np.testing.assert_allclose(transformed, expected, atol=1e-3)
+    x = images(1)[0]
+    parameters = generator.get_random_transform(x.shape, seed=2)
+    expected = apply_affine_transform(
+        x,
+        theta=parameters["theta"],
+        shear=parameters["shear"],
+        row_axis=0,
+        col_axis=1,
+        channel_axis=2,
+        fill_mode="reflect",
+    )
+    np.testing.assert_array_equal(generator.apply_transform(x, parameters), expected)
+
+
+@pytest.mark.parametrize("fill_mode", ["nearest", "constant", "reflect", "wrap"])
+def test_whole_pixels_are_moved_unchanged(fill_mode):
+    x = images(1)[0]
+    x[2, 2] = np.inf  # would turn its neighbours into NaN, were they mixed
+    generator = ImageDataGenerator(fill_mode=fill_mode, cval=np.pi)
+    y = generator.apply_transform(x, {"tx": 1, "ty": -2, "flip_horizontal": True})
+    y = y[:, ::-1]
+    np.testing.assert_array_equal(y[2:, :-1], x[:-2, 1:])
+    if fill_mode == "constant":
+        assert (y[:2] == np.float32(np.pi)).all() and (y[:, -1] == np.float32(np.pi)).all()
 
 
 def test_preprocessing_function_and_rescale():

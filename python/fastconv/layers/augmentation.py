@@ -82,7 +82,7 @@ class RandomImageLayer(Layer):
 
     def augment(self, x):
         """Return images (N, H, W, C) changed at random."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define augment()")
 
     def infer(self, x):
         """Return what the model sees at inference."""

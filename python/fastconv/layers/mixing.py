@@ -68,7 +68,7 @@ class _Mixing(Layer):
 
     def mix(self, images, order):
         """Return images mixed with those of `order`, and the share (N,) of their own."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define mix()")
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -243,7 +243,7 @@ class _AtThreshold(_Counts):
 
     def _rates(self):
         """Return (the rate that must be large enough, the wanted rate), one a threshold."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _rates()")
 
     def result(self):
         limited, wanted = self._rates()

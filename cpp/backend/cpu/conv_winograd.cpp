@@ -8,13 +8,15 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kSharedBytes = 4 << 20;  // of the whole transformed input, to make it once for all pieces
-constexpr std::int64_t kSharedTiles = 56;       // of a block then
-constexpr std::int64_t kSharedPieces = 8;       // wanted at least then
-constexpr std::int64_t kLeastChannels = 128;    // of a piece's output, where each transforms its input
-constexpr std::int64_t kPieces = 16;            // wanted at least, for the threads there may be
-constexpr std::int64_t kLeastInputs = 8;        // channels: a product of fewer is mostly loads and stores
-constexpr std::int64_t kUsualSize = 28;         // of maps, where the choice is made for any size
+// The whole input is transformed first, once for all pieces, where that makes so many bytes or fewer than the weights'.
+constexpr std::int64_t kSharedBytes = 4 << 20;
+constexpr std::int64_t kSharedTiles = 56;     // of a block then
+constexpr std::int64_t kStreamedTiles = 84;   // where each block transforms the weights
+constexpr std::int64_t kSharedPieces = 8;     // wanted at least then
+constexpr std::int64_t kLeastChannels = 128;  // of a piece's output, where each transforms its input
+constexpr std::int64_t kPieces = 16;          // wanted at least, for the threads there may be
+constexpr std::int64_t kLeastInputs = 8;      // channels: a product of fewer is mostly loads and stores
+constexpr std::int64_t kUsualSize = 28;       // of maps, where the choice is made for any size
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;          // floats
 constexpr std::int64_t kGroupColumns = 64;  // output channels whose products are made before their transform
@@ -23,8 +25,11 @@ constexpr std::int64_t kGroupColumns = 64;  // output channels whose products ar
 struct Group {
   std::int64_t first, count;  // blocks
   std::int64_t channel, channels, columns;
-  std::int64_t packed;  // offset in vectors of all groups before
+  std::int64_t weights, plane;  // where its transformed weights begin, and from one of their planes to the next
 };
+
+// Planes whole pages apart would fall into the same sets of all caches.
+std::int64_t odd_lines(std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; }
 
 std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int width) {
   std::vector<Group> groups;
@@ -32,7 +37,7 @@ std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int wid
     const ChannelBlock& b = blocks[i];
     const std::int64_t columns = std::int64_t{b.vectors} * width;
     if (groups.empty() || groups.back().columns + columns > kGroupColumns)
-      groups.push_back({static_cast<std::int64_t>(i), 0, b.channel, 0, 0, b.packed});
+      groups.push_back({static_cast<std::int64_t>(i), 0, b.channel, 0, 0, 0, 0});
     Group& g = groups.back();
     ++g.count, g.channels += b.channels, g.columns += columns;
   }
@@ -45,25 +50,36 @@ struct Size {
   std::int64_t block, blocks;              // tiles of a block, and how many blocks
   std::int64_t splits;                     // pieces that a block's output channels are cut into
   bool shared;                             // all input is transformed first, once for all pieces
+  bool streamed;                           // weights, in blocks that stay in L2: new ones each run, too many to keep
+  std::int64_t channels;                   // of input, in such a block
   std::int64_t v_tile, v_plane;            // distances in the transformed input
 };
 
-Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, std::int64_t tile_pixels) {
+Size size_of(const ConvPass& p, const WinogradSize& size, bool packed_once, std::int64_t groups,
+             std::int64_t tile_pixels) {
   Size s{};
   s.m = size.m, s.alpha = size.alpha(), s.planes = s.alpha * s.alpha;
   s.weights = std::int64_t{size.weights()} * size.weights();
   s.tiles_h = ceil_div(p.out_h, s.m), s.tiles_w = ceil_div(p.out_w, s.m);
   s.tiles = p.n * s.tiles_h * s.tiles_w;
-  // Tiles whole KBs apart would fall into the same sets of L1, planes whole pages apart into the same of all caches.
+  // Tiles whole KBs apart would fall into the same sets of L1.
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * kFloat;
-  s.shared = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes) <= kSharedBytes;
+  const double inputs = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes);
+  const std::int64_t weight_bytes = num_elements({s.weights, p.in_c, p.out_c, kFloat});
+  s.shared = inputs <= std::max(static_cast<double>(kSharedBytes), static_cast<double>(weight_bytes));
+  s.streamed = s.shared && !packed_once && p.w_scale == kNone && weight_bytes > caches().l2;
+  s.channels = p.in_c;
+  if (s.streamed) {
+    const std::int64_t most = std::max(caches().l2 / 2 / (s.weights * kGroupColumns * kFloat), kLine);
+    s.channels = std::min(round_up(ceil_div(p.in_c, ceil_div(p.in_c, most)), kLine), p.in_c);
+  }
   const std::int64_t product_bytes = s.planes * kGroupColumns * kFloat;
   // A block's input and a group's products stay in L2. Whole register tiles: those of fewer pixels read the weights
   // more often.
   const std::int64_t most =
-      s.shared ? std::min(kSharedTiles, ceil_div(s.tiles * groups, kSharedPieces))
+      s.shared ? std::min(s.streamed ? kStreamedTiles : kSharedTiles, ceil_div(s.tiles * groups, kSharedPieces))
                : std::min(caches().l2 * 3 / 4 / (tile_bytes + product_bytes), ceil_div(s.tiles, kPieces));
   const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
   s.block =
@@ -71,30 +87,35 @@ Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, s
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
   s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
-  const auto odd_lines = [](std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; };
   s.v_plane = odd_lines((s.shared ? s.tiles : s.block) * s.v_tile);
   return s;
 }
 
 class Winograd {
  public:
-  Winograd(const ConvPass& pass, const WinogradSize& size)
+  Winograd(const ConvPass& pass, const WinogradSize& size, bool packed_once)
       : p_(pass),
         size_(size),
         table_(kernels<float>()),
         blocks_(channel_blocks(pass.out_c, table_.width, table_.tile_vectors)),
         groups_(group_blocks(blocks_, table_.width)),
-        s_(size_of(pass, size, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
-    for (const Group& g : groups_) columns_ = std::max(columns_, g.columns);
-    s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
+        s_(size_of(pass, size, packed_once, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
+    for (Group& g : groups_) {
+      columns_ = std::max(columns_, g.columns);
+      g.weights = packed_;
+      g.plane = s_.channels * g.columns;
+      if (s_.streamed) g.plane = odd_lines(g.plane);
+      packed_ += s_.weights * g.plane;
+    }
+    s_plane_ = odd_lines(s_.block * columns_);
   }
 
-  std::size_t packed_bytes() const {
-    return static_cast<std::size_t>(num_elements({s_.weights, p_.in_c, round_up(p_.out_c, table_.width)})) *
-           sizeof(float);
-  }
+  bool streamed() const { return s_.streamed; }
+  std::size_t packed_bytes() const { return static_cast<std::size_t>(packed_) * sizeof(float); }
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(s_.planes * ((s_.shared ? 0 : s_.v_plane) + s_plane_ + round_up(p_.in_c, kLine))) *
+    const std::int64_t weights = s_.streamed ? s_.weights * odd_lines(s_.channels * columns_) : 0;
+    return static_cast<std::size_t>(s_.planes * ((s_.shared ? 0 : s_.v_plane) + s_plane_ + round_up(p_.in_c, kLine)) +
+                                    weights) *
            sizeof(float);
   }
   std::size_t workspace_bytes() const {
@@ -110,24 +131,16 @@ class Winograd {
   void pack(const float* w, const float* scale, float* to) const {
     const std::int64_t chunk = kMostKernels / (size_.taps * size_.taps), chunks = ceil_div(p_.in_c, chunk);
     parallel_for(static_cast<std::int64_t>(blocks_.size()) * chunks, [&](std::int64_t piece, int) {
-      const ChannelBlock& b = blocks_[static_cast<std::size_t>(piece / chunks)];
+      const std::int64_t block = piece / chunks, first = piece % chunks * chunk;
       const Group& g =
-          *std::find_if(groups_.rbegin(), groups_.rend(), [&](const Group& g) { return g.packed <= b.packed; });
-      const std::int64_t first = piece % chunks * chunk, n = std::min(chunk, p_.in_c - first);
-      const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
-      alignas(64) float kernels[kMostKernels * kMostColumns];
-      gather(w + first * p_.w_in + b.channel * p_.w_out, scale ? scale + b.channel : nullptr, n, b.channels, columns,
-             kernels);
-      WinogradWeightsArgs<float> a{};
-      a.size = size_;
-      a.w = kernels, a.count = n, a.run = columns;
-      a.u = to + (g.packed * s_.weights + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
-      a.u_plane = p_.in_c * g.columns;
-      table_.winograd_weights(a);
+          *std::find_if(groups_.rbegin(), groups_.rend(), [&](const Group& g) { return g.first <= block; });
+      transform_weights(g, block, w, scale, first, std::min(chunk, p_.in_c - first), p_.in_c,
+                        to + g.weights + first * std::int64_t{block_of(block).vectors} * table_.width);
     });
   }
 
-  void run(const float* packed, const RunContext& context) const {
+  // Weights are packed ones or, where they are streamed, those of the convolution.
+  void run(const float* weights, const RunContext& context) const {
     const float *x = context.data<const float>(p_.x), *bias = optional(context, p_.bias);
     const float* residual = optional(context, p_.residual);
     float* y = context.data<float>(p_.y);
@@ -146,12 +159,30 @@ class Winograd {
         v = all + first * s_.v_tile;
       else
         transform_input(first, n, x, v, patch);
-      run_piece(first, n, piece / blocks, v, packed, bias, residual, y, s);
+      run_piece(first, n, piece / blocks, v, weights, bias, residual, y, s);
     });
   }
 
  private:
   static constexpr std::int64_t kMostKernels = 9 * 16, kMostColumns = 64;  // transformed at once: elements x channels
+
+  const ChannelBlock& block_of(std::int64_t i) const { return blocks_[static_cast<std::size_t>(i)]; }
+
+  // Those of `n` input channels and one channel block, which has `u` of its group's planes.
+  void transform_weights(const Group& g, std::int64_t block, const float* w, const float* scale, std::int64_t first,
+                         std::int64_t n, std::int64_t all, float* u) const {
+    const ChannelBlock& b = block_of(block);
+    const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
+    alignas(64) float kernels[kMostKernels * kMostColumns];
+    gather(w + first * p_.w_in + b.channel * p_.w_out, scale ? scale + b.channel : nullptr, n, b.channels, columns,
+           kernels);
+    WinogradWeightsArgs<float> a{};
+    a.size = size_;
+    a.w = kernels, a.count = n, a.run = columns;
+    a.u = u + (b.packed - block_of(g.first).packed) * table_.width * all;
+    a.u_plane = g.plane;
+    table_.winograd_weights(a);
+  }
 
   static const float* optional(const RunContext& context, int value) {
     return value == kNone ? nullptr : context.data<const float>(value);
@@ -171,6 +202,11 @@ class Winograd {
             std::copy_n(from + r * p_.w_in, channels, to + r * step);
             std::fill(to + r * step + channels, to + r * step + columns, 0.f);
           }
+        } else if (p_.w_in == 1) {
+          for (std::int64_t r = 0; r < n; ++r) std::fill(to + r * step + channels, to + r * step + columns, 0.f);
+          for (std::int64_t o = 0; o < channels; o += table_.width)
+            table_.transpose(
+                {from + o * p_.w_out, to + o, std::min<std::int64_t>(table_.width, channels - o), n, p_.w_out, step});
         } else {
           for (std::int64_t o = 0; o < columns; ++o)
             for (std::int64_t r = 0; r < n; ++r)
@@ -215,16 +251,17 @@ class Winograd {
     }
   }
 
-  void multiply(const Group& g, std::int64_t n, const float* v, const float* packed, float* s) const {
+  // Of `channels` of the input; `more`: added to what is there.
+  void multiply(const Group& g, std::int64_t n, std::int64_t channels, const float* v, const float* weights, bool more,
+                float* s) const {
     ConvRowArgs<float> a{};
     a.x_pixel = s_.v_tile;
     a.taps_h = a.taps_w = 1;
-    a.run = p_.in_c;
+    a.run = channels;
     a.y_pixel = g.columns;
     a.pixels = n;
-    const float* weights = packed + g.packed * table_.width * s_.weights * p_.in_c;
     const int some = size_.weights(), alpha = size_.alpha();
-    for (int k = 0; k < some * some; ++k, weights += p_.in_c * g.columns)
+    for (int k = 0; k < some * some; ++k, weights += g.plane)
       for (int i = k / some; i < alpha && size_.weight(i) == k / some; ++i)
         for (int j = k % some; j < alpha && size_.weight(j) == k % some; ++j) {
           const std::int64_t plane = i * alpha + j;
@@ -232,20 +269,34 @@ class Winograd {
           a.x = v + plane * s_.v_plane;
           a.y = s + plane * s_plane_;
           a.w = weights;
-          multiply_blocks(g, first, a);
+          multiply_blocks(g, first && !s_.streamed, more, a);
         }
   }
 
-  void multiply_blocks(const Group& g, bool fetch, ConvRowArgs<float>& a) const {
+  void multiply_blocks(const Group& g, bool fetch, bool more, ConvRowArgs<float>& a) const {
     for (std::int64_t i = g.first; i < g.first + g.count; ++i) {
-      const ChannelBlock& b = blocks_[static_cast<std::size_t>(i)];
+      const ChannelBlock& b = block_of(i);
       const std::int64_t columns = std::int64_t{b.vectors} * table_.width;
       a.vectors = b.vectors, a.channels = static_cast<int>(columns);
-      a.next = fetch ? a.w + p_.in_c * columns : nullptr;
-      a.next_lines = fetched_lines(p_.in_c * columns * kFloat, static_cast<std::int64_t>(packed_bytes()));
+      a.residual = more ? a.y : nullptr;
+      a.next = fetch ? a.w + a.run * columns : nullptr;
+      a.next_lines = fetched_lines(a.run * columns * kFloat, static_cast<std::int64_t>(packed_bytes()));
       table_.conv_row(a);
       a.y += columns;
-      a.w += p_.in_c * columns;
+      a.w += a.run * columns;
+    }
+  }
+
+  // The weights of some input channels at a time are transformed and multiplied with while they are in L2.
+  void multiply_streamed(const Group& g, std::int64_t n, const float* v, const float* w, float* u, float* s) const {
+    const std::int64_t chunk = kMostKernels / (size_.taps * size_.taps);
+    for (std::int64_t first = 0; first < p_.in_c; first += s_.channels) {
+      const std::int64_t channels = std::min(s_.channels, p_.in_c - first);
+      for (std::int64_t block = g.first; block < g.first + g.count; ++block)
+        for (std::int64_t c = 0; c < channels; c += chunk)
+          transform_weights(g, block, w, nullptr, first + c, std::min(chunk, channels - c), channels,
+                            u + c * std::int64_t{block_of(block).vectors} * table_.width);
+      multiply(g, n, channels, v + first, u, first > 0, s);
     }
   }
 
@@ -274,13 +325,16 @@ class Winograd {
 
   std::int64_t output_of(const Tile& t) const { return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.y_pixel; }
 
-  void run_piece(std::int64_t first, std::int64_t n, std::int64_t split, const float* v, const float* packed,
+  void run_piece(std::int64_t first, std::int64_t n, std::int64_t split, const float* v, const float* weights,
                  const float* bias, const float* residual, float* y, float* s) const {
     const auto groups = static_cast<std::int64_t>(groups_.size());
     const std::int64_t from = groups * split / s_.splits, to = groups * (split + 1) / s_.splits;
     for (std::int64_t g = from; g < to; ++g) {
       const Group& group = groups_[static_cast<std::size_t>(g)];
-      multiply(group, n, v, packed, s);
+      if (s_.streamed)
+        multiply_streamed(group, n, v, weights, s + s_.planes * s_plane_, s);
+      else
+        multiply(group, n, p_.in_c, v, weights + group.weights, false, s);
       transform_output(group, first, n, s, bias, residual, y);
     }
     if (!p_.activate || from == to) return;
@@ -300,7 +354,7 @@ class Winograd {
   std::vector<ChannelBlock> blocks_;
   std::vector<Group> groups_;
   Size s_;
-  std::int64_t columns_ = 0, s_plane_;  // of the widest group; between planes of products
+  std::int64_t packed_ = 0, columns_ = 0, s_plane_;  // weights; columns of the widest group; between planes of products
 };
 
 // In multiply-adds of one vector element: input and output transform of a tile and channel, transform of a pair's
@@ -350,8 +404,8 @@ class Costs {
   double winograd(const Algorithm& a) const {
     const auto channels = channel_blocks(p_.out_c, width_, table_.tile_vectors);
     const auto blocks = static_cast<std::int64_t>(channels.size());
-    const Size s =
-        size_of(p_, a.size, static_cast<std::int64_t>(group_blocks(channels, width_).size()), table_.tile_pixels);
+    const Size s = size_of(p_, a.size, packed_once_, static_cast<std::int64_t>(group_blocks(channels, width_).size()),
+                           table_.tile_pixels);
     const double call = 100;
     const double planes = real(s.planes), tiles = real(s.tiles), bytes = real(s.weights) * 4 * pairs();
     const double inputs = s.shared ? 1 : real(s.splits);
@@ -361,7 +415,8 @@ class Costs {
     const double repeated = bytes <= real(caches().l2) / 2 ? 0 : bytes <= real(caches().l3) / 2 ? l3_ : memory_;
     double traffic = bytes / memory_;
     if (repeated > 0) traffic += real(s.blocks - 1) * bytes / repeated;
-    const double packing = packed_once_ ? 0 : a.weights * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
+    double packing = packed_once_ ? 0 : a.weights * pairs() + 2 * bytes / (repeated > 0 ? repeated : l3_);
+    if (s.streamed) packing = a.weights * pairs() * real(s.blocks), traffic = 0;
     const double held = packed_once_ ? price_ * (bytes - real(a.size.taps * a.size.taps) * 4 * pairs())
                                      : 0;  // more memory than direct's
     // Three pairs of points have several times the error.
@@ -420,18 +475,22 @@ std::string winograd_name(const WinogradSize& s) {
 Step plan_winograd(PlanContext& c, const ConvPass& pass) {
   const Algorithm* chosen = choose(c, pass);
   if (!chosen) return {};
-  const auto winograd = std::make_shared<const Winograd>(pass, chosen->size);
+  const auto winograd = std::make_shared<const Winograd>(pass, chosen->size, c.stable(pass.w));
+  Step step;
+  step.algorithm = winograd_name(chosen->size);
+  step.flops = pass.flops;
+  step.scratch = winograd->scratch_bytes();
+  step.workspace = winograd->workspace_bytes();
+  if (winograd->streamed()) {
+    step.run = [winograd, w = pass.w](const RunContext& r) { winograd->run(r.data<const float>(w), r); };
+    return step;
+  }
   const int slot = c.pack({pass.w, winograd->packed_bytes(),
                            [winograd](const void* from, const void* scale, void* to) {
                              winograd->pack(static_cast<const float*>(from), static_cast<const float*>(scale),
                                             static_cast<float*>(to));
                            },
                            winograd->pack_key(), pass.w_scale});
-  Step step;
-  step.algorithm = winograd_name(chosen->size);
-  step.flops = pass.flops;
-  step.scratch = winograd->scratch_bytes();
-  step.workspace = winograd->workspace_bytes();
   step.run = [winograd, slot](const RunContext& r) { winograd->run(r.packed<float>(slot), r); };
   return step;
 }

@@ -160,6 +160,29 @@ def test_many_blocks(algorithm, transposed):
     )
 
 
+@pytest.mark.parametrize(
+    "algorithm, transposed",
+    [(a, t) for a, (_, stride) in SIZES.items() for t in (False, True) if stride == 1 or not t],
+)
+def test_new_weights_every_run(algorithm, transposed):
+    """More transformed weights than L2 holds, on small maps: blocks of them are made as needed."""
+    k, stride = SIZES[algorithm]
+    xs, ws = (3, 9, 11, 410), (k, k, 139, 410) if transposed else (k, k, 410, 139)
+    pads = (1, 1, 0, 1)
+    attrs, _ = convolution(xs, ws, pads, transposed, stride, algorithm=algorithm)
+    g = core.Graph()
+    inputs = [g.input("x", list(xs)), g.input("w", list(ws))]
+    plan = core.Plan(g, g.add("conv_transpose2d" if transposed else "conv2d", inputs, attrs))
+    for seed in range(2):
+        x, w = arrays(seed, xs, ws)
+        assert algorithms(plan, x, w) == [algorithm]
+        want = exact(x, w, pads, transposed, stride)
+        (got,) = plan.run([x, w], 1)
+        scale = LARGEST_ERROR[algorithm] * np.abs(want).max()
+        np.testing.assert_allclose(got, want, rtol=0, atol=1.5 * scale)
+        np.testing.assert_array_equal(plan.run([x, w], 3)[0], got)
+
+
 @pytest.mark.parametrize("channels, size", [(64, 56), (128, 28), (256, 14)])
 @pytest.mark.parametrize("kernel, stride", [(3, 1), (5, 1), (3, 2)])
 def test_error(channels, size, kernel, stride):

@@ -1,10 +1,19 @@
 """fastconv.functional beside torch.nn.functional, on NCHW arrays.
 
-python bench/functional.py [--threads 1,2] [--batch 1] [--rounds 3] [--only TEXT] [--write FILE]
+python bench/functional.py [--backward] [--threads 1,2] [--batch 1] [--rounds 3] [--only TEXT]
+                           [--write FILE]
 
 All distinct convolutions of ResNet-50 and LeNet-5 (bench/shapes), their pooling and batch
 normalization. What is timed is the call: fastconv converts layouts and packs the weights in each,
 as they are arguments. Both engines get their own arrays in NCHW; torch runs in inference mode.
+
+--backward times gradients, of bench/shapes/training.txt too: fastconv's `f_backward(grad_output,
+input, ...)` against the fastest of three ways of PyTorch to get the same NumPy arrays from NumPy's
+grad_output. torch's forward pass is over before, with all that it keeps for the gradient (tensors
+of the input and the weights, pooling's indices, batch normalization's statistics, which fastconv
+has to find again): `torch.autograd.grad`; ATen's operator of the gradient itself (torch.nn.grad
+calls it too, twice); and that operator on channels-last tensors, between conversions of grad_output
+and of the result.
 
 Each engine runs in a process of its own, in rounds A B A B; the ratio torch / fastconv is taken
 round by round, its median is reported. Outputs are compared. --write puts the tables between the
@@ -30,6 +39,10 @@ ENGINES = ("fastconv", "torch")
 BEGIN, END = (
     "<!-- functional: begin (bench/functional.py --write) -->",
     "<!-- functional: end -->",
+)
+BACKWARD_BEGIN, BACKWARD_END = (
+    "<!-- functional backward: begin (bench/functional.py --backward --write) -->",
+    "<!-- functional backward: end -->",
 )
 WORST_ERROR = 1e-5  # of the output's largest value
 
@@ -61,29 +74,39 @@ POOLS = [
     ("avg_pool2d", 16, 10, {"kernel_size": 2}),
 ]
 
+# Of the course's network and of VGG and ResNet-18 on 32 x 32 pixels.
+TRAINING_NORMS = [(64, 32), (128, 16), (256, 8), (512, 4)]
+TRAINING_POOLS = [
+    ("max_pool2d", 32, 26, {"kernel_size": 2}),
+    ("max_pool2d", 64, 11, {"kernel_size": 2}),
+    ("max_pool2d", 64, 32, {"kernel_size": 2}),
+    ("adaptive_avg_pool2d", 512, 4, {"output_size": 1}),
+]
 
-def cases(batch):
+
+def cases(batch, backward=False):
     """Return (title, function, shapes of the arrays, arguments) of every case."""
     found = []
-    for network in ("resnet50", "lenet5"):
+    for network in ("resnet50", "lenet5", *(["training"] if backward else [])):
         for line in (ROOT / "bench" / "shapes" / f"{network}.txt").read_text().splitlines():
             numbers = [int(n) for n in line.partition("#")[0].split()]
             if not numbers:
                 continue
             _, h, w, c, k, size, stride, padding, groups = numbers[:9]
             shapes = [(batch, c, h, w), (k, c // groups, size, size)]
-            if network == "lenet5":
+            if network == "lenet5" or backward:
                 shapes.append((k,))
-            title = f"conv {c} to {k}, {size}x{size}/{stride}, {h}x{w}"
+            kind = "conv" if groups == 1 else "depthwise"
+            title = f"{kind} {c} to {k}, {size}x{size}/{stride}, {h}x{w}"
             arguments = {"stride": stride, "padding": padding, "groups": groups}
             found.append((title, "conv2d", shapes, arguments))
-    for function, c, size, arguments in POOLS:
+    for function, c, size, arguments in POOLS + (TRAINING_POOLS if backward else []):
         title = f"{function} {' '.join(f'{k[0]}{v}' for k, v in arguments.items())},"
         found.append(
             (f"{title} {c} of {size}x{size}", function, [(batch, c, size, size)], arguments)
         )
-    for training in (False, True):
-        for c, size in NORMS:
+    for training in (True,) if backward else (False, True):
+        for c, size in NORMS + (TRAINING_NORMS if backward else []):
             title = f"batch_norm{' training' if training else ''}, {c} of {size}x{size}"
             shapes = [(batch, c, size, size), *[(c,)] * 4]
             found.append((title, "batch_norm", shapes, {"training": training}))
@@ -115,24 +138,110 @@ def measure(call, seconds):
     return statistics.median(times)
 
 
+def grad_output_of(shape):
+    return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+
+
+def fastconv_calls(case, backward):
+    """Return [a function that makes the case's arrays]."""
+    import fastconv.functional as F
+
+    _, function, shapes, arguments = case
+    arrays = arrays_of(function, shapes)
+    if not backward:
+        run = getattr(F, function)
+        return [lambda: [run(*arrays, **arguments)]]
+    forward, run = getattr(F, function), getattr(F, f"{function}_backward")
+    grad = grad_output_of(forward(*arrays, **arguments).shape)
+    if function == "batch_norm":  # input, weight, running mean and variance
+        arrays = [arrays[0], arrays[3], arrays[1], arrays[2]]
+    elif function == "conv2d":
+        arrays = arrays[:2]
+
+    def call():
+        found = run(grad, *arrays, **arguments)
+        return found if isinstance(found, tuple) else [found]
+
+    return [call]
+
+
+def torch_calls(case, backward):
+    """Return the ways in which PyTorch makes the case's arrays."""
+    import torch
+
+    _, function, shapes, arguments = case
+    tensors = [torch.from_numpy(a) for a in arrays_of(function, shapes)]
+    forward = getattr(torch.nn.functional, function)
+    if not backward:
+
+        def call():
+            with torch.inference_mode():
+                return [forward(*tensors, **arguments)]
+
+        return [call]
+    differentiable = [
+        tensors[i] for i in ((0, 3, 4) if function == "batch_norm" else range(len(tensors)))
+    ]
+    for tensor in differentiable:
+        tensor.requires_grad_()
+    y = forward(*tensors, **arguments)
+    grad = grad_output_of(tuple(y.shape))
+
+    def autograd():
+        return torch.autograd.grad(y, differentiable, torch.from_numpy(grad), retain_graph=True)
+
+    def operator(layout):
+        run = torch_gradient(function, [t.detach() for t in tensors], arguments, layout)
+        return lambda: run(torch.from_numpy(grad).contiguous(memory_format=layout))
+
+    ways = [autograd, operator(torch.contiguous_format), operator(torch.channels_last)]
+    return [lambda way=way: [np.ascontiguousarray(g.numpy()) for g in way()] for way in ways]
+
+
+def torch_gradient(function, tensors, arguments, layout):
+    """Return ATen's operator as a function of grad_output, the forward's tensors in a layout."""
+    import torch
+
+    aten = torch.ops.aten
+    x, *rest = (t.contiguous(memory_format=layout) if t.ndim == 4 else t for t in tensors)
+    if function == "conv2d":
+        weight, bias = rest
+        window = [[arguments[name]] * 2 for name in ("stride", "padding")]
+        rest = [[len(bias)], *window, [1, 1], False, [0, 0], arguments["groups"], [True] * 3]
+        return lambda g: aten.convolution_backward(g, x, weight, *rest)
+    if function == "batch_norm":
+        mean, var, weight, bias = rest
+        _, *kept = aten.native_batch_norm(x, weight, bias, mean, var, True, 0.1, 1e-5)
+        rest = [mean, var, *kept, True, 1e-5, [True] * 3]
+        return lambda g: aten.native_batch_norm_backward(g, x, weight, *rest)
+    if function == "adaptive_avg_pool2d":
+        return lambda g: [aten._adaptive_avg_pool2d_backward(g, x)]
+    kernel = arguments["kernel_size"]
+    window = [
+        [n] * 2 for n in (kernel, arguments.get("stride", kernel), arguments.get("padding", 0))
+    ]
+    if function == "avg_pool2d":
+        return lambda g: [aten.avg_pool2d_backward(g, x, *window, False, True, None)]
+    _, indices = torch.nn.functional.max_pool2d(x, **arguments, return_indices=True)
+    rest = [*window, [1, 1], False, indices]
+    return lambda g: [aten.max_pool2d_with_indices_backward(g, x, *rest)]
+
+
 def work(args):
     """Time every case with one engine; write times and outputs."""
+    calls_of = torch_calls
     if args.worker.startswith("fastconv"):
-        import fastconv.functional as engine
+        calls_of = fastconv_calls
     else:
         import torch
 
-        engine = torch.nn.functional
         torch.set_num_threads(args.threads[0])
-        torch.set_grad_enabled(False)
     times, outputs = {}, {}
-    for title, function, shapes, arguments in chosen(args, args.batch[0]):
-        arrays = arrays_of(function, shapes)
-        if args.worker == "torch":
-            arrays = [torch.from_numpy(a) for a in arrays]
-        run = getattr(engine, function)
-        outputs[title] = np.asarray(run(*arrays, **arguments))
-        times[title] = measure(lambda: run(*arrays, **arguments), args.seconds)  # noqa: B023
+    for case in chosen(args, args.batch[0]):
+        calls = calls_of(case, args.backward)
+        for i, array in enumerate(calls[0]()):
+            outputs[f"{case[0]}, {i}"] = array
+        times[case[0]] = min(measure(call, args.seconds) for call in calls)
     np.savez(args.output, **outputs)
     print(json.dumps(times))
 
@@ -146,13 +255,13 @@ def start_worker(args, engine, threads, batch, output):
     }
     command = [python, __file__, "--worker", engine, "--threads", str(threads)]
     command += ["--batch", str(batch), "--seconds", str(args.seconds), "--only", args.only]
-    command += ["--output", output]
+    command += ["--output", output, *(["--backward"] if args.backward else [])]
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return json.loads(result.stdout)
 
 
 def chosen(args, batch):
-    return [case for case in cases(batch) if args.only in case[0]]
+    return [case for case in cases(batch, args.backward) if args.only in case[0]]
 
 
 def compare(args, threads, batch):
@@ -171,10 +280,12 @@ def compare(args, threads, batch):
     result = {}
     mine, peer = args.engines[0], args.engines[-1]
     for title, *_ in chosen(args, batch):
-        expected = outputs[peer][title]
-        error = np.abs(outputs[mine][title] - expected).max() / np.abs(expected).max()
-        if not error <= WORST_ERROR:
-            raise SystemExit(f"WRONG OUTPUT: {title}: differs by {error:.2g} of the largest value")
+        for name in (name for name in outputs[peer] if name.rpartition(", ")[0] == title):
+            expected = outputs[peer][name]
+            error = np.abs(outputs[mine][name] - expected).max() / np.abs(expected).max()
+            if not error <= WORST_ERROR:
+                message = f"differs by {error:.2g} of the largest value"
+                raise SystemExit(f"WRONG OUTPUT: {name}: {message}")
         medians = {e: statistics.median(r[e][title] for r in rounds) for e in args.engines}
         ratios = [r[peer][title] / r[mine][title] for r in rounds]
         result[title] = (medians, statistics.median(ratios))
@@ -201,13 +312,13 @@ def table(columns, engines):
     return lines
 
 
-def write(path, lines):
+def write(path, lines, begin, end):
     text = path.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise SystemExit(f"{path} lacks the lines {BEGIN} and {END}, once each and in order")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    path.write_text(before + "\n".join([BEGIN, *lines, END]) + after)
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise SystemExit(f"{path} lacks the lines {begin} and {end}, once each and in order")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    path.write_text(before + "\n".join([begin, *lines, end]) + after)
 
 
 def numbers(text):
@@ -218,6 +329,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--backward", action="store_true", help="time gradients")
     parser.add_argument("--threads", type=numbers, default=[1, 2])
     parser.add_argument("--batch", type=numbers, default=[1])
     parser.add_argument("--rounds", type=int, default=3)
@@ -237,7 +349,8 @@ def main():
     if args.write:
         command = " ".join(["python", "bench/functional.py", *sys.argv[1:]])
         machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
-        write(args.write, ["", f"`{command}`, {machine}:", "", *lines, ""])
+        marks = (BACKWARD_BEGIN, BACKWARD_END) if args.backward else (BEGIN, END)
+        write(args.write, ["", f"`{command}`, {machine}:", "", *lines, ""], *marks)
     return None
 
 

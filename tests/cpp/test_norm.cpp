@@ -127,42 +127,47 @@ void test_row_norm(const KernelTable<T>& table) {
 
 template <class T>
 void test_plane_sums(const KernelTable<T>& table) {
-  for (std::int64_t planes : {1, 3})
-    for (std::int64_t size : {1, 3, 16, 49, 64, 67, 200, 17000}) {
-      Guarded<T> x(planes * size), shift(planes);
-      Guarded<double> first(planes), second(planes);
-      fill_random(x);
-      fill_random(shift);
-      for (std::int64_t p = 0; p < planes; ++p) first[p] = second[p] = 1;  // sums are added to
-      table.plane_sums({x.data(), shift.data(), planes, size, first.data(), second.data()});
-      for (std::int64_t p = 0; p < planes; ++p) {
-        double a = 1, b = 1;
-        for (std::int64_t i = 0; i < size; ++i) {
-          const double d = static_cast<double>(x[p * size + i]) - static_cast<double>(shift[p]);
-          a += d;
-          b += d * d;
+  for (bool gradient : {false, true})
+    for (std::int64_t planes : {1, 3})
+      for (std::int64_t size : {1, 3, 16, 49, 64, 67, 200, 17000}) {
+        Guarded<T> x(planes * size), dy(planes * size), shift(planes);
+        Guarded<double> first(planes), second(planes);
+        for (Guarded<T>* p : {&x, &dy, &shift}) fill_random(*p);
+        for (std::int64_t p = 0; p < planes; ++p) first[p] = second[p] = 1;  // sums are added to
+        table.plane_sums(
+            {x.data(), shift.data(), planes, size, first.data(), second.data(), gradient ? dy.data() : nullptr});
+        for (std::int64_t p = 0; p < planes; ++p) {
+          double a = 1, b = 1;
+          for (std::int64_t i = 0; i < size; ++i) {
+            const double d = static_cast<double>(x[p * size + i]) - static_cast<double>(shift[p]);
+            const double g = gradient ? static_cast<double>(dy[p * size + i]) : d;
+            a += g;
+            b += g * d;
+          }
+          const std::string what = "plane_sums of " + std::to_string(size) + (gradient ? ", gradient" : "");
+          check_close(first[p], a, tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
+          check_close(second[p], b, tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
         }
-        const std::string what = "plane_sums of " + std::to_string(size);
-        check_close(first[p], a, tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
-        check_close(second[p], b, tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
       }
-    }
 }
 
 template <class T>
 void test_plane_affine(const KernelTable<T>& table) {
-  for (std::int64_t planes : {1, 3})
-    for (std::int64_t size : {1, 3, 16, 49, 64, 67, 200}) {
-      Guarded<T> x(planes * size), y(x.size()), mean(planes), b(planes), c(planes);
-      for (Guarded<T>* p : {&x, &mean, &b, &c}) fill_random(*p);
-      table.plane_affine({x.data(), y.data(), planes, size, mean.data(), b.data(), c.data()});
-      for (std::int64_t i = 0; i < y.size(); ++i) {
-        const std::int64_t p = i / size;
-        const double expected = (static_cast<double>(x[i]) - static_cast<double>(mean[p])) * static_cast<double>(b[p]) +
-                                static_cast<double>(c[p]);
-        check_close(y[i], expected, tolerance<T>(4), "plane_affine of " + std::to_string(size));
+  for (bool gradient : {false, true})
+    for (std::int64_t planes : {1, 3})
+      for (std::int64_t size : {1, 3, 16, 49, 64, 67, 200}) {
+        Guarded<T> x(planes * size), dy(x.size()), y(x.size()), mean(planes), a(planes), b(planes), c(planes);
+        for (Guarded<T>* p : {&x, &dy, &mean, &a, &b, &c}) fill_random(*p);
+        table.plane_affine({x.data(), y.data(), planes, size, mean.data(), b.data(), c.data(),
+                            gradient ? dy.data() : nullptr, gradient ? a.data() : nullptr});
+        for (std::int64_t i = 0; i < y.size(); ++i) {
+          const std::int64_t p = i / size;
+          double expected = (static_cast<double>(x[i]) - static_cast<double>(mean[p])) * static_cast<double>(b[p]) +
+                            static_cast<double>(c[p]);
+          if (gradient) expected += static_cast<double>(a[p]) * static_cast<double>(dy[i]);
+          check_close(y[i], expected, tolerance<T>(4), "plane_affine of " + std::to_string(size));
+        }
       }
-    }
 }
 
 FASTCONV_TEST(plane_sums);

@@ -39,6 +39,7 @@ from fastconv.layers.merging import (
     Add,
     Average,
     Concatenate,
+    Dot,
     Maximum,
     Minimum,
     Multiply,
@@ -46,6 +47,7 @@ from fastconv.layers.merging import (
     add,
     average,
     concatenate,
+    dot,
     maximum,
     minimum,
     multiply,
@@ -60,6 +62,7 @@ from fastconv.layers.noise import (
 )
 from fastconv.layers.normalization import (
     BatchNormalization,
+    GroupNormalization,
     LayerNormalization,
     LocalResponseNormalization,
 )
@@ -78,14 +81,17 @@ from fastconv.layers.pooling import (
 )
 from fastconv.layers.preprocessing import Normalization, Resizing
 from fastconv.layers.reshaping import (
+    CenterCrop,
     Cropping1D,
     Cropping2D,
+    RepeatVector,
     UpSampling1D,
     UpSampling2D,
     ZeroPadding1D,
     ZeroPadding2D,
 )
 from fastconv.layers.squeeze_excitation import SEBlock
+from fastconv.layers.wrappers import TimeDistributed
 
 # Keras's aliases.
 Convolution1D, Convolution2D = Conv1D, Conv2D
@@ -111,6 +117,7 @@ __all__ = [
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -127,6 +134,7 @@ __all__ = [
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "Flatten",
     "GaussianDropout",
@@ -139,6 +147,7 @@ __all__ = [
     "GlobalMaxPool2D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GroupNormalization",
     "Identity",
     "Input",
     "InputLayer",
@@ -170,6 +179,7 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "ReLU",
+    "RepeatVector",
     "Rescaling",
     "Reshape",
     "Resizing",
@@ -181,6 +191,7 @@ __all__ = [
     "Softmax",
     "SpatialDropout2D",
     "Subtract",
+    "TimeDistributed",
     "UpSampling1D",
     "UpSampling2D",
     "ZeroPadding1D",
@@ -189,6 +200,7 @@ __all__ = [
     "average",
     "concatenate",
     "deserialize",
+    "dot",
     "maximum",
     "minimum",
     "multiply",

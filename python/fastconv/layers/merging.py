@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 from fastconv import ops
 from fastconv.layers.base import Layer, is_shape
@@ -137,6 +138,70 @@ class Concatenate(_Merge):
         return {**super().get_config(), "axis": self.axis}
 
 
+class Dot(_Merge):
+    """Scalar products of two inputs along one axis of each, sample by sample.
+
+    (N, A..., K, B...) and (N, C..., K, D...) give (N, A..., B..., C..., D...), two vectors (N, 1).
+
+    Args:
+        axes: the axis of both inputs, or one for each; not the batch.
+        normalize: divide both by their Euclidean norm along it first (cosine similarity).
+    """
+
+    inputs_wanted = 2
+
+    def __init__(self, axes, normalize=False, **kwargs):
+        super().__init__(**kwargs)
+        pair = (axes, axes) if isinstance(axes, int) else axes
+        whole = isinstance(pair, (tuple, list)) and len(pair) == 2
+        if not whole or not all(isinstance(axis, int) for axis in pair):
+            raise ValueError(
+                f'layer "{self.name}": `axes` must be an integer or two, received: axes={axes!r}'
+            )
+        self.axes = axes
+        self.normalize = bool(normalize)
+
+    def _axes(self, shapes):
+        pair = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
+        fits = all(-len(s) <= a < len(s) and a % len(s) for a, s in zip(pair, shapes, strict=True))
+        sizes = [s[a] for a, s in zip(pair, shapes, strict=True)] if fits else [0, 1]
+        if None not in sizes and sizes[0] != sizes[1]:
+            raise ValueError(
+                f'layer "{self.name}": axes={self.axes} must be equal axes behind the batch, '
+                f"received inputs of shapes {[tuple(s) for s in shapes]}"
+            )
+        return [a % len(s) for a, s in zip(pair, shapes, strict=True)]
+
+    def call(self, inputs):
+        self._check_shapes([t.shape for t in inputs])
+        axes = self._axes([t.shape for t in inputs])
+        n, matrices, kept = inputs[0].shape[0], [], []
+        for x, axis in zip(inputs, axes, strict=True):
+            if self.normalize:
+                x = ops.normalize(x, axis=axis)
+            others = [i for i in range(1, x.ndim) if i != axis]
+            kept += [x.shape[i] for i in others]
+            matrix = ops.transpose(x, [0, *others, axis])
+            rows = math.prod(x.shape[i] for i in others)
+            matrices.append(ops.reshape(matrix, (n, rows, x.shape[axis])))
+        first, second = matrices
+        y = first.g.matmul(first, ops.transpose(second, (0, 2, 1)))
+        return ops.reshape(y, (n, *(kept or [1])))
+
+    def compute_output_shape(self, input_shape):
+        self._check_shapes(input_shape)
+        kept = [
+            s[i]
+            for s, axis in zip(input_shape, self._axes(input_shape), strict=True)
+            for i in range(1, len(s))
+            if i != axis
+        ]
+        return (input_shape[0][0], *(kept or [1]))
+
+    def get_config(self):
+        return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
+
+
 def add(inputs, **kwargs):
     """Functional form of Add."""
     return Add(**kwargs)(inputs)
@@ -170,3 +235,8 @@ def minimum(inputs, **kwargs):
 def concatenate(inputs, axis=-1, **kwargs):
     """Functional form of Concatenate."""
     return Concatenate(axis=axis, **kwargs)(inputs)
+
+
+def dot(inputs, axes=-1, **kwargs):
+    """Functional form of Dot."""
+    return Dot(axes=axes, **kwargs)(inputs)

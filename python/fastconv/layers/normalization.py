@@ -247,6 +247,124 @@ class LayerNormalization(Layer):
         }
 
 
+class GroupNormalization(Layer):
+    """Zero mean and unit variance of each sample over groups of channels (Wu and He 2018).
+
+    y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with one gamma and beta a channel, and
+    mean and variance over all positions and the channels of a group.
+
+    Args:
+        groups: number of groups, which divides the channels; -1 makes each channel a group
+            (instance normalization).
+        axis: the channel axis.
+        epsilon: added to the variance.
+        center, scale: whether beta and gamma exist.
+    """
+
+    def __init__(
+        self,
+        groups=32,
+        axis=-1,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        owner = f'layer "{self.name}"'
+        self.groups = -1 if groups == -1 else positive_int(groups, "groups", owner)
+        axes = axis_list(axis, "axis", owner)
+        if len(axes) != 1:
+            raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
+        self.axis = axes[0]
+        self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.gamma = self.beta = None
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def build(self, input_shape):
+        self._need_shape(input_shape)
+        rank = len(input_shape)
+        if not -rank <= self.axis < rank or self.axis % rank == 0:
+            raise ValueError(
+                f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
+            )
+        size = input_shape[self.axis]
+        if size is None or (self.groups != -1 and size % self.groups):
+            raise ValueError(
+                f'layer "{self.name}": axis {self.axis} of the input must be a multiple of '
+                f"{self.groups} groups, received shape {tuple(input_shape)}"
+            )
+        if self.scale:
+            self.gamma = self.add_weight(
+                name="gamma",
+                shape=(size,),
+                initializer=self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+            )
+        if self.center:
+            self.beta = self.add_weight(
+                name="beta",
+                shape=(size,),
+                initializer=self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+            )
+        self.input_spec = InputSpec(ndim=rank, axes={self.axis: size})
+        self.built = True
+
+    def call(self, inputs):
+        axis = self.axis % inputs.ndim
+        n, *sizes = inputs.shape
+        channels = sizes[axis - 1]
+        groups = channels if self.groups == -1 else self.groups
+        parted = [*sizes[: axis - 1], groups, channels // groups, *sizes[axis:]]
+        x = ops.reshape(inputs, (n, *parted))
+        over = [i for i in range(1, x.ndim) if i != axis]
+        centred = x - ops.mean(x, axis=over, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=over, keepdims=True)
+        y = ops.reshape(centred * ops.rsqrt(variance + self.epsilon), inputs.shape)
+        spread = [channels if i == axis else 1 for i in range(1, inputs.ndim)]
+        if self.scale:
+            y = y * ops.reshape(inputs.g.variable(self.gamma), spread)
+        if self.center:
+            y = y + ops.reshape(inputs.g.variable(self.beta), spread)
+        return y
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": constraints.serialize(self.beta_constraint),
+            "gamma_constraint": constraints.serialize(self.gamma_constraint),
+        }
+
+
 class LocalResponseNormalization(Layer):
     """Normalization across neighbouring channels (Krizhevsky et al. 2012).
 

@@ -8,6 +8,7 @@ from fastconv.layers.arguments import (
     from_channels_last,
     int_tuple,
     leave_channels_last,
+    positive_int,
     side_pairs,
     to_channels_last,
 )
@@ -186,3 +187,61 @@ class UpSampling1D(Layer):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size}
+
+
+class RepeatVector(Layer):
+    """Each vector n times: (N, C) -> (N, n, C)."""
+
+    def __init__(self, n, **kwargs):
+        super().__init__(**kwargs)
+        self.n = positive_int(n, "n", f'layer "{self.name}"')
+        self.input_spec = InputSpec(ndim=2)
+
+    def call(self, inputs):
+        return ops.concatenate([ops.expand_dims(inputs, 1)] * self.n, axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.n, input_shape[1])
+
+    def get_config(self):
+        return {**super().get_config(), "n": self.n}
+
+
+class CenterCrop(Layer):
+    """The middle of images (N, H, W, C).
+
+    Images that are too small are cut to the wanted proportions and enlarged, as Keras does it.
+
+    Args:
+        height, width: pixels of the result.
+    """
+
+    def __init__(self, height, width, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        owner = f'layer "{self.name}"'
+        self.height = positive_int(height, "height", owner)
+        self.width = positive_int(width, "width", owner)
+        self.data_format = config.standardize_data_format(data_format)
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs):
+        x = enter_channels_last(inputs, self.data_format)
+        h, w = x.shape[1:3]
+        size = (self.height, self.width)
+        small = h < self.height or w < self.width
+        if small:
+            size = (w * self.height // self.width, h * self.width // self.height)
+            size = (max(min(h, size[0]), 1), max(min(w, size[1]), 1))
+        top, left = (h - size[0]) // 2, (w - size[1]) // 2
+        x = x[:, top : top + size[0], left : left + size[1]]
+        if small:
+            x = x.g.resize(x, size=[self.height, self.width], mode="bilinear")
+        return leave_channels_last(x, self.data_format)
+
+    def compute_output_shape(self, input_shape):
+        n, _, _, channels = to_channels_last(input_shape, self.data_format)
+        return from_channels_last((n, self.height, self.width, channels), self.data_format)
+
+    def get_config(self):
+        sizes = {"height": self.height, "width": self.width}
+        return {**super().get_config(), **sizes, "data_format": self.data_format}

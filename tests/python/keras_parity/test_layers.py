@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fastconv
 from fastconv import layers
 
 IMAGE = (2, 9, 8, 4)
@@ -69,6 +70,10 @@ CASES = [
     ("BatchNormalization", {"axis": 1}, FIRST),
     ("BatchNormalization", {"center": False, "scale": False}, (4, 6)),
     ("LayerNormalization", {}, IMAGE),
+    ("GroupNormalization", {"groups": 2}, IMAGE),
+    ("GroupNormalization", {"groups": -1, "scale": False}, IMAGE),
+    ("GroupNormalization", {"groups": 4, "axis": 1, "epsilon": 0.1}, FIRST),
+    ("GroupNormalization", {"groups": 3, "center": False}, (4, 6)),
     ("Dense", {"units": 5}, (3, 7)),
     ("Dense", {"units": 5, "activation": "tanh", "use_bias": False}, (3, 2, 7)),
     ("Flatten", {}, IMAGE),
@@ -90,6 +95,11 @@ CASES = [
     ("UpSampling2D", {"size": (2, 3)}, IMAGE),
     ("UpSampling2D", {"size": 2, "interpolation": "bilinear"}, IMAGE),
     ("UpSampling1D", {"size": 3}, SEQUENCE),
+    ("RepeatVector", {"n": 3}, (2, 5)),
+    ("CenterCrop", {"height": 4, "width": 5}, IMAGE),
+    ("CenterCrop", {"height": 9, "width": 1}, IMAGE),
+    ("CenterCrop", {"height": 12, "width": 5}, IMAGE),
+    ("CenterCrop", {"height": 3, "width": 20}, IMAGE),
     ("Rescaling", {"scale": 0.5, "offset": -1.0}, IMAGE),
     *(
         ("Activation", {"activation": name}, (3, 5))
@@ -173,6 +183,7 @@ FIRST_CASES = [
     ("GlobalMaxPooling2D", {"keepdims": True}),
     ("ZeroPadding2D", {"padding": ((1, 2), (3, 0))}),
     ("Cropping2D", {"cropping": ((1, 2), (0, 3))}),
+    ("CenterCrop", {"height": 12, "width": 5}),
     ("UpSampling2D", {"size": (2, 3)}),
 ]
 
@@ -202,3 +213,85 @@ def test_merging_matches_keras(keras, name):
     x = [rng.standard_normal((2, 3, 4)).astype("float32") for _ in range(2)]
     expected = keras.ops.convert_to_numpy(getattr(keras.layers, name)()(x))
     np.testing.assert_allclose(getattr(layers, name)()(x), expected, rtol=1e-6)
+
+
+DOTS = [
+    ((2, 5), (2, 5), 1, False),
+    ((2, 5), (2, 5), -1, True),
+    ((2, 3, 5), (2, 5, 4), (2, 1), False),
+    ((2, 3, 5), (2, 3), 1, True),
+    ((2, 3), (2, 4, 3), (1, 2), False),
+    ((2, 6, 3, 5), (2, 5, 4, 2), (-1, 1), True),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "axes", "normalize"), DOTS)
+def test_dot_matches_keras(keras, first, second, axes, normalize):
+    rng = np.random.default_rng(0)
+    x = [rng.standard_normal(shape).astype("float32") for shape in (first, second)]
+    theirs = keras.layers.Dot(axes, normalize)
+    ours = layers.Dot(axes, normalize)
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-6)
+    shapes = [(None, *first[1:]), (None, *second[1:])]
+    assert ours.compute_output_shape(shapes) == (None, *expected.shape[1:])
+    again = layers.Dot.from_config(ours.get_config())
+    np.testing.assert_array_equal(again(x), ours(x))
+    np.testing.assert_array_equal(layers.dot(x, axes, normalize=normalize), ours(x))
+
+
+def _per_step(k, inner):
+    if inner == "dense":
+        return k.layers.TimeDistributed(k.layers.Dense(3, activation="tanh"))
+    if inner == "conv":
+        return k.layers.TimeDistributed(k.layers.Conv2D(3, 2))
+    return k.layers.TimeDistributed(k.layers.BatchNormalization())
+
+
+@pytest.mark.parametrize(
+    ("inner", "shape"), [("dense", (2, 4, 5)), ("conv", (2, 3, 6, 5, 2)), ("norm", (3, 2, 4))]
+)
+def test_time_distributed_matches_keras(keras, inner, shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype("float32")
+    theirs, ours = _per_step(keras, inner), _per_step(fastconv, inner)
+    theirs(x), ours(x)
+    weights = [rng.uniform(0.5, 1.5, w.shape).astype("float32") for w in theirs.get_weights()]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    for training in (True, False):
+        expected = keras.ops.convert_to_numpy(theirs(x, training=training))
+        result = ours(x, training=training)
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+    assert ours.compute_output_shape((None, *shape[1:])) == (None, *expected.shape[1:])
+    again = layers.deserialize(layers.serialize(ours))
+    again.build((None, *shape[1:]))
+    again.set_weights(ours.get_weights())
+    np.testing.assert_array_equal(again(x), ours(x))
+
+
+def test_new_layers_train_as_in_keras(keras):
+    def build(k):
+        inputs = k.Input((6, 6, 4))
+        x = k.layers.GroupNormalization(2)(k.layers.CenterCrop(4, 5)(inputs))
+        x = k.layers.Flatten()(k.layers.Conv2D(3, 2)(x))
+        x = k.layers.Dense(5, activation="tanh")(x)
+        y = k.layers.TimeDistributed(k.layers.Dense(4))(k.layers.RepeatVector(3)(x))
+        z = k.layers.Dot(axes=(2, 2), normalize=True)([y, k.layers.RepeatVector(2)(x[:, :4])])
+        return k.Model(inputs, k.layers.Dense(3, activation="softmax")(k.layers.Flatten()(z)))
+
+    rng = np.random.default_rng(1)
+    x, labels = rng.standard_normal((12, 6, 6, 4)).astype("float32"), rng.integers(0, 3, 12)
+    theirs, ours = build(keras), build(fastconv)
+    weights = [rng.uniform(-0.5, 0.7, w.shape).astype("float32") for w in theirs.get_weights()]
+    found = []
+    for k, model in ((keras, theirs), (fastconv, ours)):
+        model.set_weights(weights)
+        model.compile(k.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        history = model.fit(x, labels, epochs=4, batch_size=12, shuffle=False, verbose=0)
+        found.append(history.history["loss"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)

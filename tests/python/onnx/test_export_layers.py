@@ -192,6 +192,8 @@ CASES = {
     "reshape units": (layers.Reshape, {"target_shape": (1, 12, 1, 5, 1)}, LINE),
     "permute": (layers.Permute, {"dims": (3, 1, 2)}, IMAGE),
     "permute line": (layers.Permute, {"dims": (2, 1)}, LINE),
+    "group norm": (layers.GroupNormalization, {"groups": 3}, IMAGE),
+    "group norm first": (layers.GroupNormalization, {"groups": 2, "axis": 1}, FIRST),
     "zero padding": (layers.ZeroPadding2D, {"padding": ((1, 2), (0, 3))}, IMAGE),
     "zero padding first": (
         layers.ZeroPadding2D,
@@ -206,11 +208,19 @@ CASES = {
         FIRST,
     ),
     "cropping 1d": (layers.Cropping1D, {"cropping": (2, 1)}, LINE),
+    "center crop": (layers.CenterCrop, {"height": 4, "width": 5}, IMAGE),
+    "center crop of small": (layers.CenterCrop, {"height": 12, "width": 5}, IMAGE),
     "up": (layers.UpSampling2D, {"size": (2, 3)}, IMAGE),
     "up bilinear": (layers.UpSampling2D, {"size": (3, 2), "interpolation": "bilinear"}, IMAGE),
     "up first": (layers.UpSampling2D, {"data_format": "channels_first"}, FIRST),
     "up 1d": (layers.UpSampling1D, {"size": 3}, LINE),
     # Others
+    "repeat vector": (layers.RepeatVector, {"n": 3}, ROW),
+    "each step": (
+        layers.TimeDistributed,
+        {"layer": layers.Dense(7, activation="relu")},
+        LINE,
+    ),
     "dense": (layers.Dense, {"units": 7, "activation": "relu"}, ROW),
     "dense without bias": (layers.Dense, {"units": 7, "use_bias": False}, ROW),
     "dense line": (layers.Dense, {"units": 7}, LINE),
@@ -301,6 +311,7 @@ def test_every_layer_is_among_the_cases():
         layers.Add,
         layers.Average,
         layers.Concatenate,
+        layers.Dot,
         layers.Maximum,
         layers.Minimum,
         layers.Multiply,
@@ -356,6 +367,15 @@ def test_concatenate(axis, tmp_path):
     a, b = layers.Input(IMAGE), layers.Input(IMAGE)
     joined = layers.Concatenate(axis=axis)([layers.Conv2D(6, 1)(a), b, a])
     model = fastconv.Model([a, b], joined)
+    randomize(model)
+    check(model, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(("axes", "normalize"), [(2, False), ((2, 2), True)])
+def test_dot(axes, normalize, tmp_path):
+    first, second = layers.Input((4, 6)), layers.Input((3, 6))
+    y = layers.Dot(axes, normalize)([first, layers.Dense(6)(second)])
+    model = fastconv.Model([first, second], y)
     randomize(model)
     check(model, tmp_path / "m.onnx")
 

@@ -1,10 +1,14 @@
 """The same seed gives the same training, at any number of threads."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import fastconv
-from fastconv import layers
+from fastconv import applications, layers, optimizers
 
 X = np.random.default_rng(0).standard_normal((70, 8, 8, 3)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 4, 70)
@@ -53,6 +57,82 @@ def test_threads():
             _assert_equal(one, _train())
     finally:
         fastconv.set_num_threads(before)
+
+
+def _course_network():
+    return fastconv.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+def _application(name, size, width, **options):
+    shape = (size, size, 3)
+    return lambda: getattr(applications, name)(input_shape=shape, width=width, **options)
+
+
+# Batch and builder; each has steps that are cut into many pieces, and some that are cut into few.
+NETWORKS = {
+    "course": (33, _course_network),
+    "LeNet5": (33, lambda: applications.LeNet5(input_shape=(28, 28, 1))),
+    "AlexNet": (5, _application("AlexNet", 67, 1 / 4)),
+    "VGG11": (5, _application("VGG11", 32, 1 / 4, batch_norm=True)),
+    "ResNet18": (5, _application("ResNet18", 64, 1 / 2)),
+    "MobileNetV2": (5, _application("MobileNetV2", 64, 1 / 2)),
+    "ResNet50": (3, _application("ResNet50", 64, 1 / 2)),
+}
+
+
+def _steps(name, optimizer):
+    """Return the losses of some steps and the weights and statistics after them."""
+    batch, build = NETWORKS[name]
+    fastconv.utils.set_random_seed(1)
+    model = build()
+    model.compile(optimizer(), "sparse_categorical_crossentropy")
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((batch, *model.input_shape[1:]), dtype=np.float32)
+    losses = [model.train_on_batch(x, np.arange(batch) % 10) for _ in range(3)]
+    return losses, model.get_weights()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_at_any_number_of_threads(name):
+    optimizer = optimizers.Adam if name in ("course", "LeNet5") else optimizers.SGD
+    before = fastconv.get_num_threads()
+    try:
+        fastconv.set_num_threads(1)
+        one = _steps(name, optimizer)
+        assert np.isfinite(one[0]).all() and one[0][0] != one[0][2]
+        for n in (1, 2, 3):
+            fastconv.set_num_threads(n)
+            _assert_equal(one, _steps(name, optimizer))
+    finally:
+        fastconv.set_num_threads(before)
+
+
+CONFIG = fastconv._runtime.core.config()
+
+
+@pytest.mark.parametrize("isa", [isa for isa in CONFIG["isas_supported"] if isa != CONFIG["isa"]])
+def test_networks_on_other_instruction_sets(isa):
+    # Not this run's xdist settings, and no pytest options meant for this run.
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_"))}
+    env["FASTCONV_ISA"] = isa
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command += ["-k", "test_networks_at_any_number_of_threads", __file__]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"FASTCONV_ISA={isa}\n{done.stdout}\n{done.stderr}"
+    assert f"{len(NETWORKS)} passed" in done.stdout
 
 
 def test_dropout_masks_differ_between_steps_and_layers():

@@ -1,0 +1,65 @@
+"""Images, labels and first weights of the training benchmark, which every engine gets."""
+
+from pathlib import Path
+
+import numpy as np
+
+from . import training_networks
+
+
+def fashion_mnist():
+    """Return Fashion-MNIST as float32 (N, 28, 28, 1) of 0 to 1 and int64 labels, train and test.
+
+    Where it is not on this machine: random images of the same number and size.
+    """
+    from fastconv.datasets import fashion_mnist as data
+
+    try:
+        parts = data.load_data()
+    except OSError as error:
+        print(f"Fashion-MNIST is missing ({error}): random images", flush=True)
+        parts = [
+            (images(n, (28, 28, 1), seed), labels(n, 10)) for seed, n in enumerate((60000, 10000))
+        ]
+        return parts
+    return [((x[..., None] / 255).astype("float32"), y.astype("int64")) for x, y in parts]
+
+
+def images(count, shape, seed=0):
+    """Return random images (N, H, W, C) float32: patches of a colour, and noise."""
+    height, width, channels = shape
+    rng = np.random.default_rng(seed)
+    coarse = rng.standard_normal((count, 4, 4, channels), dtype=np.float32)
+    patches = coarse.repeat(height // 4, axis=1).repeat(width // 4, axis=2)
+    return patches + rng.standard_normal(patches.shape, dtype=np.float32) / 2
+
+
+def labels(count, classes, seed=0):
+    return np.random.default_rng(seed).integers(0, classes, count)
+
+
+def write(name, folder):
+    """Write the arrays x and y and the first weights of a network; return their paths."""
+    import fastconv
+
+    case = training_networks.NETWORKS[name]
+    count = case.losses * case.batch
+    if case.fashion:
+        x, y = fashion_mnist()[0]
+        x, y = (x, y) if case.epoch else (x[:count], y[:count])
+    else:
+        x, y = images(count, case.shape), labels(count, case.classes)
+    files = {kind: Path(folder) / f"{name}-{kind}" for kind in ("x.npy", "y.npy", "weights.npz")}
+    np.save(files["x.npy"], x)
+    np.save(files["y.npy"], y)
+    fastconv.utils.set_random_seed(0)
+    _, layers = training_networks.build(fastconv, name)
+    np.savez(files["weights.npz"], *[w for layer in layers for w in layer.get_weights()])
+    return {kind.split(".")[0]: path for kind, path in files.items()}
+
+
+def weights(path):
+    """Yield the arrays that `write` wrote, one at a time."""
+    with np.load(path) as file:
+        for number in range(len(file.files)):
+            yield file[f"arr_{number}"]

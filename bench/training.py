@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from peers import process, records, rounds, training_data, training_report
-from peers.training_networks import NETWORKS
+from peers.training_networks import NETWORKS, SPEED
 
 ENGINES = "fastconv,torch,torch-channels-last,torch-compile,keras-tensorflow,keras-jax"
 WORST_LOSS = 1e-3  # relative, over the steps that have to agree, where PyTorch's layouts do too
@@ -91,7 +91,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["run", "overhead", "report"])
-    parser.add_argument("--networks", type=rounds.names, default=list(NETWORKS))
+    parser.add_argument("--networks", type=rounds.names, default=SPEED)
     parser.add_argument("--engines", type=rounds.names, default=ENGINES, help="default: all")
     parser.add_argument("--threads", type=rounds.numbers, default=[2])
     parser.add_argument("--rounds", type=int, default=3)
@@ -100,8 +100,8 @@ def main():
     parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PYTHON")
     args = parser.parse_args()
     for network in args.networks:
-        if network not in NETWORKS:
-            parser.error(f"no network {network!r}; there are {', '.join(NETWORKS)}")
+        if network not in SPEED:
+            parser.error(f"no network {network!r}; there are {', '.join(SPEED)}")
     if args.what == "report":
         if not (args.json and args.json.exists()):
             parser.error("report needs --json FILE, written by run")

@@ -38,7 +38,25 @@ def labels(count, classes, seed=0):
     return np.random.default_rng(seed).integers(0, classes, count)
 
 
-def write(name, folder):
+def moved(x, y, size, classes, rng):
+    """Yield the batches of one epoch: images mirrored or not, each batch moved by up to a pixel.
+
+    Targets are one number a class; samples that fill no batch are left out.
+    """
+    height, width = x.shape[1:3]
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    one_hot = np.eye(classes, dtype=np.float32)
+    order = rng.permutation(len(x))
+    for start in range(0, len(x) - size + 1, size):
+        chosen = order[start : start + size]
+        top, left = rng.integers(0, 3, 2)
+        images = padded[chosen, top : top + height, left : left + width]
+        mirrored = rng.random(size) < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+        yield images, one_hot[y[chosen]]
+
+
+def write(name, folder, seed=0):
     """Write the arrays x and y and the first weights of a network; return their paths."""
     import fastconv
 
@@ -46,13 +64,14 @@ def write(name, folder):
     count = case.losses * case.batch
     if case.fashion:
         x, y = fashion_mnist()[0]
-        x, y = (x, y) if case.epoch else (x[:count], y[:count])
+        if case.bar and not case.epoch:
+            x, y = x[:count], y[:count]
     else:
         x, y = images(count, case.shape), labels(count, case.classes)
     files = {kind: Path(folder) / f"{name}-{kind}" for kind in ("x.npy", "y.npy", "weights.npz")}
     np.save(files["x.npy"], x)
     np.save(files["y.npy"], y)
-    fastconv.utils.set_random_seed(0)
+    fastconv.utils.set_random_seed(seed)
     _, layers = training_networks.build(fastconv, name)
     np.savez(files["weights.npz"], *[w for layer in layers for w in layer.get_weights()])
     return {kind.split(".")[0]: path for kind, path in files.items()}

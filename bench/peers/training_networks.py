@@ -15,12 +15,15 @@ class Case:
     Args:
         build: function from (`Builder`, input tensor, whether with dropout) to the class scores.
         shape: (height, width, channels) of an image.
-        optimizer: "adam" (1e-3, epsilon 1e-7) or "sgd" (0.01, momentum 0.9).
-        bar: ratio to the fastest peer that fastconv is meant to reach.
+        optimizer: "adam" (1e-3, epsilon 1e-7), "sgd" (0.01, momentum 0.9), or "nesterov" (0.1,
+            momentum 0.9, decoupled weight decay 3e-3).
+        bar: ratio to the fastest peer that fastconv is meant to reach; None where the network is
+            for `bench/accuracy.py`.
         norm: with batch normalization, which makes losses drift apart after two steps.
         losses: number of steps whose losses are compared.
         fashion: trained on Fashion-MNIST instead of random images.
         epoch: timed by whole epochs of `fit` instead of single steps.
+        smoothing: of the labels, which are given as one number a class then.
     """
 
     build: Callable
@@ -28,11 +31,12 @@ class Case:
     classes: int
     batch: int
     optimizer: str
-    bar: float
+    bar: float | None
     norm: bool = True
     losses: int = 10
     fashion: bool = False
     epoch: bool = False
+    smoothing: float = 0.0
 
     @property
     def compared(self):
@@ -144,6 +148,14 @@ def resnet50(net, x, dropout):
     return net.dense(net.layers.GlobalAveragePooling2D()(x), 1000)
 
 
+def fashion_resnet(net, x, dropout):
+    """Build the small network of examples/fashion_resnet.py."""
+    x = net.pool(net.relu(net.norm(net.conv(x, 32, 3, bias=False))))
+    for filters, strides in ((32, 1), (48, 2), (48, 1)):
+        x = residual(net, x, [(filters, 3, strides), (filters, 3, 1)])
+    return net.dense(net.layers.GlobalAveragePooling2D()(x), 10)
+
+
 MOBILENET_V2 = [  # expansion, filters, repeats, strides of the first (Sandler et al. 2018)
     *[(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)],
     *[(6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)],
@@ -174,7 +186,11 @@ NETWORKS = {
     "resnet18": Case(resnet18, (32, 32, 3), 10, 64, "sgd", 1.8),
     "mobilenet_v2": Case(mobilenet_v2, (64, 64, 3), 200, 32, "sgd", 2.5),
     "resnet50": Case(resnet50, (224, 224, 3), 1000, 8, "sgd", 1.5, losses=5),
+    "fashion_resnet": Case(
+        fashion_resnet, batch=128, optimizer="nesterov", bar=None, smoothing=0.05, **FASHION
+    ),
 }
+SPEED = [name for name, case in NETWORKS.items() if case.bar]
 
 
 def build(keras, name, dropout=True):

@@ -20,6 +20,14 @@ VARIANTS = {  # engine -> module and options; the environment of a process is in
 }
 
 
+def engine(name):
+    """Return the engine's module and its options of `open`."""
+    module, options = VARIANTS.get(name, (name, {}))
+    if module.startswith("fastconv-"):  # another build of fastconv, or another instruction set
+        module = "fastconv"
+    return importlib.import_module(f".trainers.{module}", __package__), options
+
+
 def versions(packages):
     def of(package):
         try:
@@ -36,9 +44,7 @@ def measure(task):
     from . import training_data
 
     case, files = training_networks.NETWORKS[task["network"]], task["files"]
-    engine = task["engine"]
-    module, options = VARIANTS.get(engine, (engine.split("-")[0], {}))
-    module = importlib.import_module(f".trainers.{module}", __package__)
+    module, options = engine(task["engine"])
     x, y = np.load(files["x"]), np.load(files["y"])
 
     def trainer(**more):

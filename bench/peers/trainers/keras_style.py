@@ -12,9 +12,15 @@ class Trainer:
         case = training_networks.NETWORKS[name]
         if case.optimizer == "adam":
             optimizer = keras.optimizers.Adam(1e-3)
-        else:
+        elif case.optimizer == "sgd":
             optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+        else:
+            optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=3e-3)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if case.smoothing:
+            loss = keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=case.smoothing
+            )
         metrics = ["accuracy"] if case.epoch else []  # as learners call `fit`
         self.model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
 
@@ -26,3 +32,9 @@ class Trainer:
 
     def epoch(self, x, y, size):
         self.model.fit(x, y, batch_size=size, epochs=1, verbose=0)
+
+    def set_rate(self, rate):
+        self.model.optimizer.learning_rate = rate
+
+    def predict(self, x):
+        return self.model.predict(x, batch_size=500, verbose=0)

@@ -53,7 +53,29 @@ def mobilenet_v2():
     return mobilenet_v2(num_classes=200, dropout=0.0)
 
 
-NETWORKS = {f.__name__: f for f in (course, lenet5, vgg11_bn, resnet18, resnet50, mobilenet_v2)}
+def fashion_resnet():
+    from torchvision.models.resnet import BasicBlock
+
+    blocks, channels = [], 32
+    for filters, strides in ((32, 1), (48, 2), (48, 1)):
+        shortcut = None
+        if channels != filters:
+            shortcut = nn.Sequential(
+                nn.Conv2d(channels, filters, 1, strides, bias=False), nn.BatchNorm2d(filters)
+            )
+        blocks.append(BasicBlock(channels, filters, strides, shortcut))
+        channels = filters
+    return nn.Sequential(
+        *[nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU()],
+        *[nn.MaxPool2d(2), *blocks],
+        *[nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 10)],
+    )
+
+
+NETWORKS = {
+    make.__name__: make
+    for make in (course, lenet5, vgg11_bn, resnet18, resnet50, mobilenet_v2, fashion_resnet)
+}
 
 
 def load(model, weights):
@@ -97,22 +119,27 @@ class Trainer:
             for layer in self.model.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.p = 0.0
-        parameters, self.steps = self.model.parameters(), 0
+        self.parameters = list(self.model.parameters())
+        self.steps, self.decay, self.smoothing = 0, 0.0, case.smoothing
         if case.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(parameters, 1e-3, fused=True)
+            self.optimizer = torch.optim.Adam(self.parameters, 1e-3, fused=True)
+        elif case.optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(self.parameters, 0.01, momentum=0.9, fused=True)
         else:
-            self.optimizer = torch.optim.SGD(parameters, 0.01, momentum=0.9, fused=True)
+            options = {"momentum": 0.9, "nesterov": True, "fused": True}
+            self.optimizer = torch.optim.SGD(self.parameters, 0.1, **options)
+            self.decay = 3e-3  # Keras's: not part of the gradient, so not of the momentum
         self.loss = torch.compile(self.compute_loss) if compiled else self.compute_loss
 
     def compute_loss(self, x, y):
-        return nn.functional.cross_entropy(self.model(x), y)
+        return nn.functional.cross_entropy(self.model(x), y, label_smoothing=self.smoothing)
 
-    def tensors(self, x, y):
-        x = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=self.order)
-        return x, torch.from_numpy(y)
+    def images(self, x):
+        return torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=self.order)
 
     def batches(self, x, y, size):
-        return [self.tensors(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)]
+        parts = [slice(i, i + size) for i in range(0, len(x), size)]
+        return [(self.images(x[part]), torch.from_numpy(y[part])) for part in parts]
 
     def step(self, batch):
         self.optimizer.zero_grad(set_to_none=True)
@@ -122,13 +149,28 @@ class Trainer:
         for group in self.optimizer.param_groups:
             if "eps" in group:  # Keras adds its epsilon before the correction of the bias
                 group["eps"] = 1e-7 / math.sqrt(1 - group["betas"][1] ** self.steps)
+        if self.decay:
+            with torch.no_grad():
+                for parameter in self.parameters:
+                    parameter.mul_(1 - self.decay * self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         return loss.item()
 
     def epoch(self, x, y, size):
-        x, y = self.tensors(x, y)
+        x, y = self.images(x), torch.from_numpy(y)
         for part in torch.randperm(len(x)).split(size):
             self.step((x[part], y[part]))
+
+    def set_rate(self, rate):
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def predict(self, x):
+        self.model.eval()
+        with torch.no_grad():
+            parts = [self.model(self.images(x[i : i + 500])) for i in range(0, len(x), 500)]
+        self.model.train()
+        return torch.cat(parts).numpy()
 
 
 def open(name, weights, threads, dropout=True, order="contiguous_format", compiled=False):

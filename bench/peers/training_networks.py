@@ -48,7 +48,7 @@ class Builder:
     """Makes layers that compute what PyTorch's do, and notes those with weights, in order."""
 
     def __init__(self, keras):
-        self.layers = keras.layers
+        self.keras, self.layers = keras, keras.layers
         self.weighted = []
 
     def add(self, x, layer):
@@ -86,6 +86,15 @@ class Builder:
 
     def dense(self, x, units, activation=None):
         return self.add(x, self.layers.Dense(units, activation=activation))
+
+    def average_and_classify(self, x, classes):
+        """Apply the top of residual networks; its weights start small, as in torchvision.
+
+        Larger ones make float32's rounding decide about MobileNetV2's losses from the second step.
+        """
+        start = self.keras.initializers.RandomNormal(stddev=0.01)
+        x = self.layers.GlobalAveragePooling2D()(x)
+        return self.add(x, self.layers.Dense(classes, kernel_initializer=start))
 
 
 def course(net, x, dropout):
@@ -133,7 +142,7 @@ def resnet18(net, x, dropout):
         for block in range(2):
             strides = 2 if stage and not block else 1
             x = residual(net, x, [(filters, 3, strides), (filters, 3, 1)])
-    return net.dense(net.layers.GlobalAveragePooling2D()(x), 10)
+    return net.average_and_classify(x, 10)
 
 
 def resnet50(net, x, dropout):
@@ -145,7 +154,7 @@ def resnet50(net, x, dropout):
         for block in range(blocks):
             strides = 2 if stage and not block else 1
             x = residual(net, x, [(filters, 1, 1), (filters, 3, strides), (4 * filters, 1, 1)])
-    return net.dense(net.layers.GlobalAveragePooling2D()(x), 1000)
+    return net.average_and_classify(x, 1000)
 
 
 def fashion_resnet(net, x, dropout):
@@ -153,7 +162,7 @@ def fashion_resnet(net, x, dropout):
     x = net.pool(net.relu(net.norm(net.conv(x, 32, 3, bias=False))))
     for filters, strides in ((32, 1), (48, 2), (48, 1)):
         x = residual(net, x, [(filters, 3, strides), (filters, 3, 1)])
-    return net.dense(net.layers.GlobalAveragePooling2D()(x), 10)
+    return net.average_and_classify(x, 10)
 
 
 MOBILENET_V2 = [  # expansion, filters, repeats, strides of the first (Sandler et al. 2018)
@@ -174,7 +183,7 @@ def mobilenet_v2(net, x, dropout):
             y = net.norm(net.conv(y, filters, 1, bias=False))
             x = net.layers.Add()([x, y]) if repeat else y
     x = net.relu(net.norm(net.conv(x, 1280, 1, bias=False)), 6.0)
-    return net.dense(net.layers.GlobalAveragePooling2D()(x), 200)
+    return net.average_and_classify(x, 200)
 
 
 FASHION = {"shape": (28, 28, 1), "classes": 10, "fashion": True}

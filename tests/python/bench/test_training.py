@@ -84,7 +84,7 @@ def small(tmp_path, monkeypatch):
         ("lenet5", "contiguous_format", 16),
         ("vgg11_bn", "contiguous_format", 8),
         ("resnet18", "contiguous_format", 4),
-        ("mobilenet_v2", "contiguous_format", 16),
+        ("mobilenet_v2", "contiguous_format", 32),
         ("fashion_resnet", "channels_last", 16),
     ],
 )
@@ -104,6 +104,9 @@ def test_losses_are_those_of_pytorch(small, name, order, size):
         weights = training_data.weights(files["weights"])
         trainer = module.open(name, weights, 1, dropout=False, **options)
         assert next(weights, None) is None  # all are used
+        if module is other:  # PyTorch's own layouts are further apart in float32
+            trainer.model.double()
+            x, y = x.astype(np.float64), y.astype(np.float64) if case.smoothing else y
         outputs.append(trainer.predict(x))
         losses.append([trainer.step(batch) for batch in trainer.batches(x, y, size)])
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-4 * np.ptp(outputs[1]))

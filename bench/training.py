@@ -32,7 +32,7 @@ def worker(python, task):
 
 
 def show(network, found):
-    """Print one network's medians and ratios; return engines whose losses are wrong."""
+    """Print one network's medians and ratios; return the fastconv engines that are wrong."""
     case = NETWORKS[network]
     scale, unit = (1, "s an epoch") if case.epoch else (1e3, "ms a step")
     print(f"{training_report.title(network)}, {unit}, peak MB, growth MB, loss difference")
@@ -49,9 +49,7 @@ def show(network, found):
         if text:
             print(f"    best {name} / fastconv {text}, bar {case.bar:g}", flush=True)
     own = max(errors.get("torch-channels-last", (0, 0))[0], WORST_LOSS)
-    return [
-        e for e, error in errors.items() if not training_report.is_torch(e) and not error[0] <= own
-    ]
+    return [e for e, error in errors.items() if not records.is_peer(e) and not error[0] <= own]
 
 
 def run(args):

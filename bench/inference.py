@@ -17,51 +17,18 @@ its own: --python fastconv-old=/path/to/venv/bin/python
 """
 
 import argparse
-import datetime
 import itertools
-import os
-import platform
 import statistics
 import tempfile
 from pathlib import Path
 
-from peers import networks, process, records, report, shapes
+from peers import networks, process, records, report, rounds, shapes
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE = "fastconv,onnxruntime,openvino,ncnn,mnn"
 MANY = "fastconv,onnxruntime,openvino,torch,torch-channels-last"
 START = "fastconv,onnxruntime,openvino,ncnn"
 WORST_ERROR = 1e-3
-
-
-def numbers(text):
-    return [int(item) for item in text.split(",")]
-
-
-def names(text):
-    return text.split(",")
-
-
-def in_rounds(args, kind, task, engines, measure):
-    """Measure each engine in turn, A B C A B C; a peer that fails is left out. Return records."""
-    engines, found = list(engines), []
-    for number in range(args.rounds):
-        for engine in list(engines):
-            python = process.python_of(args.python, engine)
-            try:
-                result = measure(python, {**task, "engine": engine})
-            except process.Failed as failure:
-                if not records.is_peer(engine):
-                    raise SystemExit(f"{engine} failed on {task['network']}: {failure}") from None
-                print(f"  {engine}: LEFT OUT ({failure})", flush=True)
-                engines.remove(engine)
-                continue
-            case = {key: task[key] for key in ("network", "threads", "batch")}
-            date = datetime.date.today().isoformat()
-            found.append(
-                {"kind": kind, **case, "engine": engine, "round": number, "date": date, **result}
-            )
-    return found
 
 
 def run_case(args, network, threads, batch, folder):
@@ -79,8 +46,8 @@ def run_case(args, network, threads, batch, folder):
         result = process.measure(python, task)
         return {**result, "error": records.error(np.load(output), expected)}
 
-    engines = args.engines or names(ONE if batch == 1 else MANY)
-    return in_rounds(args, "run", task, engines, measure)
+    engines = args.engines or rounds.names(ONE if batch == 1 else MANY)
+    return rounds.in_rounds(args, "run", task, engines, measure)
 
 
 def line(title, found, figure="median"):
@@ -107,7 +74,7 @@ def run(args):
                 errors = {r["engine"]: r["error"] for r in found}
                 print("    error: " + "  ".join(f"{e} {v:.1e}" for e, v in errors.items()))
             if args.json:
-                records.write(args.json, machine(), found)
+                records.write(args.json, rounds.machine(), found)
             cases.append(found)
     ratios = [records.ratios(records.rounds(found))[1] for found in cases]
     ratios = [ratio for ratio in ratios if ratio is not None]
@@ -133,7 +100,7 @@ def write_own_file(args, network, target):
 
 def start(args):
     """Measure the time from the start of a process to its first result, and its memory."""
-    engines = args.engines or names(START)
+    engines = args.engines or rounds.names(START)
     with tempfile.TemporaryDirectory() as folder:
         for network, threads in itertools.product(args.networks, args.threads):
             networks.prepare(args.work, network, 1)
@@ -143,27 +110,14 @@ def start(args):
                 if not files["fastconv"].exists():
                     write_own_file(args, network, files["fastconv"])
             task = {"network": network, "threads": threads, "batch": 1, "files": files, "runs": 10}
-            found = in_rounds(args, "start", task, engines, process.first_result)
+            found = rounds.in_rounds(args, "start", task, engines, process.first_result)
             print(line(f"{network}, {threads} thread(s), start, ms", found, "seconds"))
             for key, title in (("memory_first", "peak memory"), ("memory", "after 10 more runs")):
                 memory = records.rounds(found, key)
                 cells = [f"{e} {statistics.median(m) / 1e6:.0f}" for e, m in memory.items()]
                 print(f"    {title}, MB: " + "  ".join(cells), flush=True)
             if args.json:
-                records.write(args.json, machine(), found)
-
-
-def machine():
-    cpu = "unknown CPU"
-    for text in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-        if text.startswith("model name"):
-            cpu = text.partition(":")[2].strip()
-            break
-    return {
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "system": f"{platform.system()}, Python {platform.python_version()}",
-    }
+                records.write(args.json, rounds.machine(), found)
 
 
 def prepare(args):
@@ -186,10 +140,12 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["run", "start", "prepare", "report", "shapes"])
-    parser.add_argument("--networks", type=names, help="default: all; start: resnet50")
-    parser.add_argument("--engines", type=names, help=f"default: {ONE}; other batches: {MANY}")
-    parser.add_argument("--threads", type=numbers, default=[1, 2])
-    parser.add_argument("--batch", type=numbers, default=[1])
+    parser.add_argument("--networks", type=rounds.names, help="default: all; start: resnet50")
+    parser.add_argument(
+        "--engines", type=rounds.names, help=f"default: {ONE}; other batches: {MANY}"
+    )
+    parser.add_argument("--threads", type=rounds.numbers, default=[1, 2])
+    parser.add_argument("--batch", type=rounds.numbers, default=[1])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--json", type=Path, metavar="FILE", help="add the results to this file")

@@ -19,6 +19,8 @@ def environment(engine, threads):
     env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     if engine.startswith("fastconv-") and engine.split("-")[1] in ("scalar", "avx2", "avx512"):
         env["FASTCONV_ISA"] = engine.split("-")[1]
+    if engine.startswith("keras-"):
+        env |= {"KERAS_BACKEND": engine.split("-")[1], "TF_CPP_MIN_LOG_LEVEL": "3"}
     return env
 
 
@@ -43,14 +45,14 @@ def run(command, engine, threads, decode=True):
     return json.loads(result.stdout.strip().splitlines()[-1]) if decode else None
 
 
-def worker_command(python, task):
+def worker_command(python, task, module="peers.worker"):
     files = {kind: str(Path(path).absolute()) for kind, path in task["files"].items()}
-    return [str(python), "-m", "peers.worker", json.dumps({**task, "files": files})]
+    return [str(python), "-m", module, json.dumps({**task, "files": files})]
 
 
-def measure(python, task):
+def measure(python, task, module="peers.worker"):
     """Return what the worker measured."""
-    return run(worker_command(python, task), task["engine"], task["threads"])
+    return run(worker_command(python, task, module), task["engine"], task["threads"])
 
 
 def first_result(python, task):

@@ -12,6 +12,9 @@ LABELS = {
     "mnn": "MNN",
     "torch": "PyTorch",
     "torch-channels-last": "PyTorch, channels last",
+    "torch-compile": "PyTorch, compiled",
+    "keras-tensorflow": "Keras on TensorFlow",
+    "keras-jax": "Keras on JAX",
     "fastconv-avx2": "fastconv, AVX2",
     "fastconv-strict": "fastconv, strict",
 }

@@ -23,10 +23,13 @@ def open_engine(name, files, x, threads):
     return engine, engine.open(files, x, threads, **options)
 
 
-def peak_memory():
-    """Return bytes; getrusage would also count the process that started this one."""
+def memory(kind):
+    """Return bytes: VmRSS is the memory now, VmHWM its peak.
+
+    getrusage would also count the process that started this one.
+    """
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:"))
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith(f"{kind}:"))
 
 
 def repeat(run, seconds, fewest):
@@ -70,10 +73,10 @@ def first_result(task, files):
     _, run = open_engine(task["engine"], files, x, task["threads"])
     result = float(np.asarray(run()).flat[0])
     print(json.dumps({"result": result}), flush=True)
-    memory = peak_memory()
+    first = memory("VmHWM")
     for _ in range(task["runs"]):
         run()
-    return {"memory_first": memory, "memory": peak_memory(), "runs": task["runs"]}
+    return {"memory_first": first, "memory": memory("VmHWM"), "runs": task["runs"]}
 
 
 def main():

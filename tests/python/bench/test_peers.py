@@ -20,14 +20,14 @@ def test_scripts_need_no_peer():
     code = """
 import sys
 peers = {"torch", "torchvision", "timm", "onnx", "onnxruntime", "openvino", "ncnn", "MNN", "pnnx",
-         "keras", "tensorflow"}
+         "keras", "tensorflow", "jax"}
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name in peers:
             raise ImportError(f"{name} is imported")
 sys.meta_path.insert(0, Missing())
-import concurrency, convolution, course_network, inference
-import peers.worker
+import accuracy, concurrency, convolution, inference, training
+from peers import accuracy_worker, training_overhead, training_worker, worker
 """
     subprocess.run([sys.executable, "-c", code], cwd=BENCH, check=True)
 
@@ -232,6 +232,7 @@ def test_environment_of_variants():
 
     assert process.environment("fastconv-avx2", 2)["FASTCONV_ISA"] == "avx2"
     assert process.environment("openvino", 2)["OMP_NUM_THREADS"] == "2"
+    assert process.environment("keras-jax", 2)["KERAS_BACKEND"] == "jax"
     assert process.python_of(["fastconv-old=/a b/python"], "fastconv-old") == "/a b/python"
     assert process.python_of(["fastconv-old=/a b/python"], "fastconv") == sys.executable
 

@@ -52,6 +52,9 @@ std::vector<TensorType> infer_training(const InferContext& c) {
 
 bool is_clamp(const std::string& activation) { return activation == "relu" || activation == "clip"; }
 
+// Whether its gradient is an operator.
+bool differentiable(const std::string& activation) { return find_unary(activation)->reads != '-'; }
+
 void check_backward(const InferContext& c) {
   c.expect_same_dtype();
   const Shape per_channel{channels(c)};
@@ -66,8 +69,8 @@ void check_backward(const InferContext& c) {
 std::vector<TensorType> infer_training_backward(const InferContext& c) {
   check_backward(c);
   const std::string activation = c.attrs().text("activation", "");
-  if (!activation.empty() && !is_clamp(activation))
-    c.fail("activation is \"" + activation + "\", expected \"relu\" or \"clip\"");
+  if (!activation.empty() && !differentiable(activation))
+    c.fail("activation is \"" + activation + "\", expected one whose gradient is an operator");
   if (c.has(5) == activation.empty()) c.fail("expected both shift and activation, or neither");
   const TensorType statistic{{c.shape(0).back()}, c.type(0).dtype};
   if (c.has(5)) c.expect_shape(5, statistic.shape, "shift");
@@ -140,18 +143,17 @@ void training_gradient(GradContext& c) {
   const std::string activation = c.node.attrs.text("activation", "");
   std::vector<int> inputs{c.in(0), c.in(1), c.out(1), c.out(2), c.grad()}, grads;
   int residual = c.grad();
+  const bool added = c.in(5) != kNone;
   if (activation.empty()) {
     grads = c.add_all("batch_norm_training_backward", inputs);
-  } else if (!is_clamp(activation)) {
+  } else if (added ? !is_clamp(activation) : !differentiable(activation)) {
     throw Error("batch_norm_training: add the activation as a node of its own to differentiate; the plan fuses it");
   } else {
     Attrs attrs = own_attributes(*find_unary(activation), c.node.attrs);
     attrs.set("activation", activation);
-    inputs.push_back(c.in(5) == kNone ? c.out(4) : c.out());
-    if (c.in(5) == kNone) {
-      grads = c.add_all("batch_norm_training_backward", inputs, attrs);
-    } else {
-      grads = c.add_all("batch_norm_residual_backward", inputs, attrs);
+    inputs.push_back(added ? c.out() : c.out(4));
+    grads = c.add_all(added ? "batch_norm_residual_backward" : "batch_norm_training_backward", inputs, attrs);
+    if (added) {
       residual = grads.front();
       grads.erase(grads.begin());
     }

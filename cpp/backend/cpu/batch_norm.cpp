@@ -8,6 +8,7 @@
 #include "backend/cpu/columns.hpp"
 #include "backend/cpu/conv.hpp"
 #include "backend/cpu/planes.hpp"
+#include "ops/elementwise.hpp"
 
 namespace fastconv::cpu {
 namespace {
@@ -32,7 +33,10 @@ int pack_inverse_deviation(PlanContext& c, std::int64_t channels, double eps) {
 template <class T>
 void activated_affine(const Layout& l, const Activation& activation, ColumnAffineArgs<T> a) {
   a.clamp = activation.clamp, a.lo = static_cast<T>(activation.lo), a.hi = static_cast<T>(activation.hi);
-  affine<T>(l, a, [&](T* written, std::int64_t n) { activate(activation, written, 1, n, n); });
+  affine<T>(l, a, [&](const ColumnAffineArgs<T>& rows, int) {
+    kernels<T>().column_affine(rows);
+    activate(activation, rows.y, 1, rows.rows * rows.columns, rows.rows * rows.columns);
+  });
 }
 
 Step plan_inference(PlanContext& c) {
@@ -130,14 +134,14 @@ Step plan_training(PlanContext& c) {
   });
 }
 
-// Sums over all pixels of dy and of dy * (x - mean), into `first` and `second` of the workspace's first chunk. The
-// arrays of channels in `args` are repeated.
-template <class T>
-void gradient_sums(const Layout& l, const RunContext& run, const ColumnSumsArgs<T>& args, double* first,
-                   double* second) {
+// Sums over all pixels of dy and of dy * (x - mean), into `first` and `second` of the workspace's first chunk, by
+// add(args of some rows, thread). The arrays of channels in `args` are repeated.
+template <class T, class Add>
+void gradient_sums(const Layout& l, const RunContext& run, const ColumnSumsArgs<T>& args, double* first, double* second,
+                   Add add) {
   parallel_for(l.chunks, [&](std::int64_t chunk, int thread) {
     SumScratch<T> s(run.scratch(thread), l);
-    sum_chunk<T>(l, chunk, args, s);
+    sum_chunk<T>(l, chunk, args, s, [&](const ColumnSumsArgs<T>& rows) { add(rows, thread); });
     std::copy(s.first, s.first + l.channels, first + chunk * l.channels);
     std::copy(s.second, s.second + l.channels, second + chunk * l.channels);
   });
@@ -147,6 +151,36 @@ void gradient_sums(const Layout& l, const RunContext& run, const ColumnSumsArgs<
       second[i] += second[chunk * l.channels + i];
     }
 }
+
+// The gradient of an activation that is more than a mask, a few rows at a time in a thread's memory: batch
+// normalization's output is computed from x again.
+template <class T>
+struct ActivationGradient {
+  Unary function;
+  UnaryParameters parameters;
+  bool from_y;
+  std::int64_t block;  // elements
+  ActivationGradient(const Layout& l, const Activation& a)
+      : function(a.function), parameters(a.parameters), block(std::max<std::int64_t>(16384, l.columns)) {
+    from_y = gradient_from_output(unary_info(function), parameters);
+    parameters.reads_input = !from_y;
+  }
+  std::size_t bytes() const { return static_cast<std::size_t>(2 * block) * sizeof(T); }
+
+  // fn(first element, rows, gradient) for some rows after the other, with z = scale * (x - mean) + offset.
+  template <class Fn>
+  void for_rows(const T* x, const T* dy, std::int64_t rows, std::int64_t columns, const T* mean, const T* scale,
+                const T* offset, std::byte* memory, Fn fn) const {
+    T *z = reinterpret_cast<T*>(memory), *g = z + block;
+    for (std::int64_t row = 0, most = block / std::max<std::int64_t>(1, columns); row < rows; row += most) {
+      const std::int64_t some = std::min(most, rows - row), n = some * columns, at = row * columns;
+      kernels<T>().column_affine({x + at, nullptr, z, some, columns, mean, nullptr, scale, offset});
+      if (from_y) kernels<T>().unary({function, parameters, z, z, n});
+      kernels<T>().unary_grad({function, parameters, dy + at, z, g, n});
+      fn(at, some, g);
+    }
+  }
+};
 
 // Of batch normalization and what follows it, whose gradient dy is.
 struct TrainingBackward {
@@ -161,10 +195,12 @@ template <class T>
 Step plan_training_backward(const Layout& l, const TrainingBackward& p) {
   Step step;
   step.algorithm = algorithm(l);
-  step.scratch = SumScratch<T>::bytes(l);
+  const ActivationGradient<T> activation(l, p.activation);
+  const bool remade = p.activation.activate;
+  step.scratch = SumScratch<T>::bytes(l) + (remade ? activation.bytes() : 0);
   step.workspace = static_cast<std::size_t>(2 * l.chunks * l.channels) * sizeof(double) +
                    static_cast<std::size_t>(5 * l.columns) * sizeof(T);
-  step.run = [l, p](const RunContext& run) {
+  step.run = [l, p, activation, remade](const RunContext& run) {
     auto* first = reinterpret_cast<double*>(run.workspace());
     double* second = first + l.chunks * l.channels;
     T* m = reinterpret_cast<T*>(second + l.chunks * l.channels);
@@ -184,7 +220,17 @@ Step plan_training_backward(const Layout& l, const TrainingBackward& p) {
     sums.z = optional<T>(run, p.y);
     if (sums.z) sums.masked = run.data<T>(p.masked);
     sums.lo = lo, sums.hi = hi;
-    gradient_sums<T>(l, run, sums, first, second);
+    const auto memory = [&](int thread) { return run.scratch(thread) + SumScratch<T>::bytes(l); };
+    gradient_sums<T>(l, run, sums, first, second, [&](const ColumnSumsArgs<T>& rows, int thread) {
+      if (!remade) return kernels<T>().column_sums(rows);
+      ColumnSumsArgs<T> some = rows;
+      some.scale = some.offset = nullptr;
+      activation.for_rows(rows.x, rows.dy, rows.rows, rows.columns, m, a, offset, memory(thread),
+                          [&](std::int64_t at, std::int64_t n, const T* gradient) {
+                            some.x = rows.x + at, some.dy = gradient, some.rows = n;
+                            kernels<T>().column_sums(some);
+                          });
+    });
     const double n = static_cast<double>(std::max<std::int64_t>(1, l.pixels));
     for (std::int64_t i = 0; i < l.channels; ++i) {
       const double inv = inv_std[i], scale = a[i];
@@ -197,7 +243,16 @@ Step plan_training_backward(const Layout& l, const TrainingBackward& p) {
     ColumnAffineArgs<T> args{sums.x, sums.masked ? sums.masked : sums.dy, run.data<T>(p.dx), 0, 0, m, a, b, c};
     if (shift) args.offset = offset;
     args.lo = lo, args.hi = hi;
-    affine<T>(l, args);
+    affine<T>(l, args, [&](const ColumnAffineArgs<T>& rows, int thread) {
+      if (!remade) return kernels<T>().column_affine(rows);
+      ColumnAffineArgs<T> some = rows;
+      some.offset = nullptr;
+      activation.for_rows(rows.x, rows.dy, rows.rows, rows.columns, m, a, offset, memory(thread),
+                          [&](std::int64_t at, std::int64_t n, const T* gradient) {
+                            some.x = rows.x + at, some.y = rows.y + at, some.dy = gradient, some.rows = n;
+                            kernels<T>().column_affine(some);
+                          });
+    });
   };
   return step;
 }
@@ -235,7 +290,8 @@ Step plan_inference_backward(PlanContext& c) {
       T *scale = none + l.columns, *m = scale + l.columns;
       std::copy(run.data<T>(mean), run.data<T>(mean) + l.channels, m);
       repeat(m, l);
-      gradient_sums<T>(l, run, {run.data<T>(x), run.data<T>(dy), m, 0, 0, nullptr, nullptr, nullptr}, first, second);
+      gradient_sums<T>(l, run, {run.data<T>(x), run.data<T>(dy), m, 0, 0, nullptr, nullptr, nullptr}, first, second,
+                       [](const ColumnSumsArgs<T>& rows, int) { kernels<T>().column_sums(rows); });
       const T* g = optional<T>(run, gamma);
       for (std::int64_t i = 0; i < l.channels; ++i) {
         const double inv = 1 / std::sqrt(static_cast<double>(run.data<T>(var)[i]) + eps);

@@ -27,7 +27,7 @@ class Norms {
     for (std::size_t i = 0; i < n; ++i)
       if (is(i, "batch_norm_training")) fuse_forward(i);
     for (std::size_t i = 0; i < n; ++i)
-      if (!gone_[i] && (is(i, "relu_grad") || is(i, "clip_grad"))) fuse_backward(i);
+      if (!gone_[i]) fuse_backward(i);
     erase_nodes(graph_, gone_);
   }
 
@@ -55,19 +55,42 @@ class Norms {
     if (stable_[at(node(i).outputs[0])] || !node(i).attrs.text("activation", "").empty()) return;
     if (input(node(i), 5) == kNone) add_residual(i);
     const int z = node(i).outputs[0];
-    const Node* next = only_reader(z);
-    const UnaryInfo* info = next ? find_unary(next->op->name) : nullptr;
-    if (!info || next->inputs.size() != 1 || !alike(next->outputs[0], z)) return;
-    const Node activation = *next;
+    const std::size_t next = activation_of(i, z);
+    if (next == gone_.size()) return;
+    const Node activation = node(next);
     Attrs attrs = node(i).attrs;
     attrs.set("activation", activation.op->name);
-    const Attrs own = own_attributes(*info, activation.attrs);
+    const Attrs own = own_attributes(*find_unary(activation.op->name), activation.attrs);
     for (const auto& [key, value] : own.items()) attrs.set(key, value);
     const int shift = graph_.make_node("batch_norm_training", node(i).inputs, attrs).outputs.back();
     node(i).attrs = std::move(attrs);
     node(i).outputs.push_back(shift);
     graph_.set_source(shift, static_cast<int>(i));
-    give(i, activation, readers_[at(z)].front());
+    give(i, activation, next);
+  }
+
+  // The activation that alone reads z, or with its own gradient if z can be computed again there.
+  std::size_t activation_of(std::size_t forward, int z) {
+    const std::size_t none = gone_.size();
+    if (uses_[at(z)] != static_cast<int>(readers_[at(z)].size()) || readers_[at(z)].empty()) return none;
+    const std::size_t i = readers_[at(z)].front();
+    const UnaryInfo* info = find_unary(node(i).op->name);
+    if (!info || !alike(node(i).outputs[0], z)) return none;
+    if (readers_[at(z)].size() == 1) return i;
+    const std::size_t gradient = readers_[at(z)].back();
+    const bool own = readers_[at(z)].size() == 2 && node(gradient).op->name == std::string(info->name) + "_grad" &&
+                     node(gradient).inputs[1] == z &&
+                     own_attributes(*info, node(gradient).attrs) == own_attributes(*info, node(i).attrs);
+    return own && input(node(forward), 5) == kNone && masks(forward, gradient) ? i : none;
+  }
+
+  // Whether the gradient of an activation after the batch normalization goes to that one's alone, which can then
+  // compute it from x.
+  bool masks(std::size_t forward, std::size_t gradient) {
+    const int g = node(gradient).outputs[0];
+    const int backward = backward_of(forward, g);
+    return uses_[at(g)] == 1 && backward != kNone && !changed_[at(node(gradient).inputs[0])] &&
+           !changes(node(forward).inputs[1], forward, at(backward));
   }
 
   void add_residual(std::size_t i) {
@@ -105,13 +128,15 @@ class Norms {
 
   void fuse_backward(std::size_t i) {
     const Node gradient = node(i);
+    const std::string suffix = "_grad", &op = gradient.op->name;
+    if (op.size() < suffix.size() || op.substr(op.size() - suffix.size()) != suffix) return;
     const int dy = gradient.inputs[0], y = gradient.inputs[1], g = gradient.outputs[0];
-    const int forward = graph_.value(y).node;
-    if (gradient.attrs.boolean("reads_input", false) || forward == kNone || changed_[at(dy)]) return;
+    const int forward = graph_.value(y).node;  // also of what was y's input and is no more
+    if (forward == kNone || changed_[at(dy)]) return;
     const Node& norm = node(at(forward));
     const std::string activation = norm.attrs.text("activation", "");
-    if (norm.op->name != "batch_norm_training" || norm.outputs[0] != y || activation + "_grad" != gradient.op->name)
-      return;
+    if (norm.op->name != "batch_norm_training" || activation + suffix != op) return;
+    if (gradient.attrs.boolean("reads_input", false) == (norm.outputs[0] == y)) return;
     const UnaryInfo& info = *find_unary(activation);
     Attrs attrs = own_attributes(info, norm.attrs);
     if (!(attrs == own_attributes(info, gradient.attrs))) return;
@@ -130,6 +155,7 @@ class Norms {
       gone_[i] = true;
       return;
     }
+    if (activation != "relu" && activation != "clip") return;
     // Others read g too: in its place, before them.
     inputs[5] = y;
     Node both = graph_.make_node("batch_norm_residual_backward", std::move(inputs), std::move(attrs), fused.name);

@@ -1,4 +1,4 @@
-"""Additions and activations after batch normalization in training, and their gradients, run in its steps."""
+"""Additions and activations after batch normalization in training run in its steps."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,11 @@ from fastconv import get_num_threads, set_num_threads
 from fastconv._runtime import core
 
 EPS = 1e-3
+NORM, BACKWARD, RESIDUAL = (
+    "batch_norm_training",
+    "batch_norm_training_backward",
+    "batch_norm_residual_backward",
+)
 # name: attributes, function, derivative
 ACTIVATIONS = {
     None: ({}, lambda z: z, np.ones_like),
@@ -19,7 +24,22 @@ ACTIVATIONS = {
         lambda z: (z > -0.5) & (z < 1),
     ),
     "tanh": ({}, np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "silu": (
+        {},
+        lambda z: z * sigmoid(z),
+        lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z))),
+    ),
+    "leaky_relu": (
+        {"alpha": -0.5},
+        lambda z: np.where(z > 0, z, -0.5 * z),
+        lambda z: np.where(z > 0, 1, -0.5),
+    ),
 }
+KINKS = {"relu": [0.0], "clip": [-0.5, 1.0], "leaky_relu": [0.0]}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
 
 
 def norm(x, gamma, beta):
@@ -59,11 +79,11 @@ class Block:
         dy = feed("dy", shape)
         scale = ids["gamma"] if gamma else None
         z, saved = norm(x, gam if gamma else 1.0, bet)
-        outs = g.add("batch_norm_training", [ids["x"], scale, ids["beta"], None, None], {"eps": EPS})
+        outs = g.add(NORM, [ids["x"], scale, ids["beta"], None, None], {"eps": EPS})
         out = self.z = outs[0]
         if residual == "norm":
             r = feed("r", shape)
-            shortcut = g.add("batch_norm_training", [ids["r"], None, None, None, None], {"eps": EPS})
+            shortcut = g.add(NORM, [ids["r"], None, None, None, None], {"eps": EPS})
             out = g.add("add", [out, shortcut[0]])[0]
             r, saved_r = norm(r, 1.0, 0.0)
         elif residual == "before":
@@ -92,8 +112,8 @@ class Block:
         self.outputs = [out, *grads]
         self.want = [f(s), *(exact[name] for name in wrt)]
         # A rounded sum may lie on another side of a kink than the exact one.
-        far = [0.0, -0.5, 1.0] if activation in ("relu", "clip") and dtype == "float32" else []
-        self.safe = all(np.abs(s - kink).min() > 1e-5 for kink in far)
+        kinks = KINKS.get(activation, []) if dtype == "float32" else []
+        self.safe = all(np.abs(s - kink).min() > 1e-5 for kink in kinks)
 
     def plan(self, more=()):
         return core.Plan(self.graph, [*self.outputs, *more])
@@ -105,13 +125,6 @@ class Block:
         for got, want in zip(plan.run(self.feeds), self.want, strict=False):
             scale = max(1.0, np.abs(want).max())
             np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * scale)
-
-
-NORM, BACKWARD, RESIDUAL = (
-    "batch_norm_training",
-    "batch_norm_training_backward",
-    "batch_norm_residual_backward",
-)
 
 
 @st.composite
@@ -164,11 +177,41 @@ def test_an_addition_alone():
     block.check(plan, 1e-9)
 
 
-def test_other_activations_keep_their_gradient():
-    block = Block((2, 5, 4, 24), "tanh", "before")
+@pytest.mark.parametrize("shape", [(2, 5, 4, 24), (700, 70), (3, 20000)])
+@pytest.mark.parametrize("activation", ["tanh", "silu", "leaky_relu"])
+def test_other_activations(activation, shape):
+    """What they got is computed again, so it need not be kept."""
+    block = Block(shape, activation, None)
     plan = block.plan()
-    assert block.ops(plan) == [NORM, BACKWARD, "tanh_grad"]
+    assert block.ops(plan) == [NORM, BACKWARD]
     block.check(plan, 1e-9)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "silu"])
+def test_other_activations_of_a_sum_keep_their_gradient(activation):
+    block = Block((2, 5, 4, 24), activation, "before")
+    plan = block.plan()
+    assert {NORM, BACKWARD, activation + "_grad"} <= set(block.ops(plan))
+    assert "add" not in block.ops(plan)
+    block.check(plan, 1e-9)
+
+
+def test_an_activation_twice():
+    """The second one's gradient reads the first one's output: it is not the first one's."""
+    g = core.Graph()
+    x, dy = (g.input(name, [40, 6], "float64") for name in ("x", "dy"))
+    z = g.add(NORM, [x, None, None, None, None], {"eps": EPS})[0]
+    y = g.add("silu", [g.add("silu", [z])[0]])[0]
+    (dx,) = g.gradients([y], [dy], [x])
+    plan = core.Plan(g, [y, dx])
+    rng = np.random.default_rng(0)
+    feeds = [rng.standard_normal((40, 6)) for _ in range(2)]
+    assert [s["op"] for s in plan.profile(feeds)] == [NORM, "silu", "silu_grad", BACKWARD]
+    z, saved = norm(feeds[0], 1.0, 0.0)
+    _, f, derivative = ACTIVATIONS["silu"]
+    want = [f(f(z)), norm_gradient(feeds[1] * derivative(f(z)) * derivative(z), saved)[0]]
+    for a, b in zip(plan.run(feeds), want, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-10)
 
 
 @pytest.mark.parametrize("residual", [None, "before"])
@@ -214,10 +257,11 @@ def test_a_scale_that_changes_in_between():
     (dx,) = g.gradients([y], [dy], [x])
     plan = core.Plan(g, [y, dx])
     got = plan.run(arrays)
-    before, (xhat, _) = norm(arrays[0], np.array([1.0, 2.0, 3.0]), 0.0)
+    before, _ = norm(arrays[0], np.array([1.0, 2.0, 3.0]), 0.0)
     _, after = norm(arrays[0], np.array([1.0, -2.0, 2.0]), 0.0)
     np.testing.assert_allclose(got[0], np.maximum(before, 0), atol=1e-10)
-    np.testing.assert_allclose(got[1], norm_gradient(arrays[1] * (before > 0), after)[0], atol=1e-10)
+    want = norm_gradient(arrays[1] * (before > 0), after)[0]
+    np.testing.assert_allclose(got[1], want, atol=1e-10)
 
 
 def test_infinities_and_nan_as_apart():
@@ -231,11 +275,13 @@ def test_infinities_and_nan_as_apart():
         np.testing.assert_allclose(a, b, atol=1e-12)
 
 
-@pytest.mark.parametrize("residual", [None, "norm", "before"])
 @pytest.mark.parametrize("channels", [24, 64, 77])
-def test_the_same_bits_at_any_number_of_threads(residual, channels):
+@pytest.mark.parametrize(
+    "activation, residual", [("relu", None), ("relu", "norm"), ("relu", "before"), ("silu", None)]
+)
+def test_the_same_bits_at_any_number_of_threads(activation, residual, channels):
     """Also of outputs so large that they are stored past the caches."""
-    block = Block((8, 40, 40, channels), "relu", residual, "float32")
+    block = Block((8, 40, 40, channels), activation, residual, "float32")
     plan, results, before = block.plan(), [], get_num_threads()
     try:
         for threads in (1, 2, 3):
@@ -248,7 +294,9 @@ def test_the_same_bits_at_any_number_of_threads(residual, channels):
         block.check(plan, 1e-4)
 
 
-@pytest.mark.parametrize("activation, residual", [("relu", False), ("clip", True), (None, True)])
+@pytest.mark.parametrize(
+    "activation, residual", [("relu", False), ("silu", False), ("clip", True), (None, True)]
+)
 def test_written_as_one_operator(activation, residual):
     """An activation and a residual given to the operator itself differentiate as well."""
     shape = (6, 5, 8)
@@ -279,21 +327,21 @@ def test_errors():
         g.add(NORM, [x, None, None, None, None, other])
     with pytest.raises(ValueError, match='activation is "swoosh", expected the name'):
         g.add(NORM, [x, None, None, None, None], {"activation": "swoosh"})
-    with pytest.raises(ValueError, match='activation is "tanh", expected "relu" or "clip"'):
-        g.add(BACKWARD, [x, None, c, c, x, c], {"activation": "tanh"})
+    with pytest.raises(ValueError, match='activation is "sin", expected one whose gradient is an'):
+        g.add(BACKWARD, [x, None, c, c, x, c], {"activation": "sin"})
     with pytest.raises(ValueError, match="expected both shift and activation, or neither"):
         g.add(BACKWARD, [x, None, c, c, x], {"activation": "relu"})
     with pytest.raises(ValueError, match=r"y has shape \(4, 2\), expected \(4, 3\)"):
         g.add(RESIDUAL, [x, None, c, c, x, other], {"activation": "relu"})
     with pytest.raises(ValueError, match='activation is "", expected "relu" or "clip"'):
         g.add(RESIDUAL, [x, None, c, c, x, x])
-    y = g.add(NORM, [x, None, None, None, None], {"activation": "tanh"})
+    y = g.add(NORM, [x, None, None, None, None], {"activation": "sin"})
     with pytest.raises(ValueError, match="add the activation as a node of its own"):
         g.gradients([y[0]], [None], [x])
 
 
 def test_memory_of_a_residual_block():
-    """dresidual takes dy's memory and dx takes x's: nothing but these two and y is there in the gradient's step."""
+    """dresidual takes dy's memory and dx x's: only these two and y are there in that step."""
     shape = (8, 32, 32, 64)
     size = 4 * int(np.prod(shape))
     g = core.Graph()

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "graph/attrs.hpp"
@@ -105,6 +106,8 @@ struct OpDef {
   // Output 0 is input 0 with another shape.
   bool view = false;
   int max_inputs = kAnyNumber;
+  // The same as `inplace` for other outputs: which, and an input.
+  std::vector<std::pair<int, int>> inplace_others = {};
 };
 
 // Operators register themselves with the number of inputs they take at most:

@@ -150,27 +150,29 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs, co
   }
 
   // In-place: the output of an elementwise operator takes over the memory of an input that dies there.
+  const auto take_over = [&](const Node& node, int s, int out, int i) {
+    if (locations_[out].place != Place::none || root[out] != out) return false;
+    if (i >= static_cast<int>(node.inputs.size()) || node.inputs[i] == kNone) return false;
+    const int from = root[node.inputs[i]];
+    if (graph.value(from).kind != Value::Kind::computed || locations_[from].place != Place::none) return false;
+    if (last[from] != s || graph.value(from).type.bytes() != graph.value(out).type.bytes()) return false;
+    // Another input may be read at other elements after the output's are written.
+    for (int j = 0; j < static_cast<int>(node.inputs.size()); ++j)
+      if (node.inputs[j] != kNone && root[node.inputs[j]] == from && j != i &&
+          !std::count(node.op->inplace.begin(), node.op->inplace.end(), j))
+        return false;
+    last[from] = std::max(last[from], last[out]);
+    for (std::size_t v = 0; v < n; ++v)
+      if (root[v] == out) root[v] = from;
+    return true;
+  };
   for (int s = 0; s < end; ++s) {
     const Node& node = graph.nodes()[run_nodes[s]];
     if (node.outputs.empty() || node.op->view) continue;
-    const int out = node.outputs[0];
-    if (locations_[out].place != Place::none || root[out] != out) continue;
-    for (int i : node.op->inplace) {
-      if (i >= static_cast<int>(node.inputs.size()) || node.inputs[i] == kNone) continue;
-      const int from = root[node.inputs[i]];
-      if (graph.value(from).kind != Value::Kind::computed || locations_[from].place != Place::none) continue;
-      if (last[from] != s || graph.value(from).type.bytes() != graph.value(out).type.bytes()) continue;
-      // Another input may be read at other elements after the output's are written.
-      bool alone = true;
-      for (int j = 0; j < static_cast<int>(node.inputs.size()); ++j)
-        alone = alone && (node.inputs[j] == kNone || root[node.inputs[j]] != from ||
-                          std::count(node.op->inplace.begin(), node.op->inplace.end(), j));
-      if (!alone) continue;
-      last[from] = std::max(last[from], last[out]);
-      for (std::size_t v = 0; v < n; ++v)
-        if (root[v] == out) root[v] = from;
-      break;
-    }
+    for (int i : node.op->inplace)
+      if (take_over(node, s, node.outputs[0], i)) break;
+    for (const auto& [out, i] : node.op->inplace_others)
+      take_over(node, s, node.outputs[static_cast<std::size_t>(out)], i);
   }
 
   std::vector<Lifetime> buffers;

@@ -6,6 +6,9 @@
 namespace fastconv {
 
 // Adds, for every column, with d = x - shift: the sums of d and d^2, or, when dy is given, of dy and dy * d.
+// Of an activation's gradient only those dy count whose z lies between lo and hi: z = scale * d + offset, or what `z`
+// has, and then `masked` gets the dy that count and zeros. No comparison with NaN holds: such a z counts, and a hi of
+// NaN is none.
 template <class T>
 struct ColumnSumsArgs {
   const T* x;
@@ -14,9 +17,15 @@ struct ColumnSumsArgs {
   std::int64_t rows, columns;
   double *first, *second;
   T* buffer;  // 2 * columns
+  const T *scale = nullptr, *offset = nullptr;
+  const T* z = nullptr;
+  T* masked = nullptr;
+  T lo = 0, hi = 0;
 };
 
-// y = b * (x - mean) + c, or, when dy is given, a * dy + b * (x - mean) + c. Rows of x may lie apart.
+// y = b * (x - mean) + c, plus `residual` where it is given; with `clamp` between lo and hi, but NaN stays NaN. Rows of
+// x may lie apart. Or, when dy is given, a * dy + b * (x - mean) + c; where `offset` is given too, only those dy count
+// whose z = a * (x - mean) + offset lies between lo and hi, as in ColumnSumsArgs.
 template <class T>
 struct ColumnAffineArgs {
   const T* x;
@@ -25,8 +34,10 @@ struct ColumnAffineArgs {
   std::int64_t rows, columns;
   const T *mean, *a, *b, *c;
   std::int64_t x_gap = 0;  // elements between the end of a row of x and the next
-  bool clamp = false;      // without dy: y = min(max(y, lo), hi); NaN stays NaN
+  const T *residual = nullptr, *offset = nullptr;
+  bool clamp = false;
   T lo = 0, hi = 0;
+  bool stream = false;  // y is too large to meet it in the cache again: past it, where aligned rows and vectors let
 };
 
 // Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2.

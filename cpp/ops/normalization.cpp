@@ -32,28 +32,60 @@ std::vector<TensorType> infer_inference(const InferContext& c) {
   return {c.type(0)};
 }
 
-// x, gamma?, beta?, running_mean?, running_var? -> y, mean, inv_std, var
+// x, gamma?, beta?, running_mean?, running_var?, residual? -> y, mean, inv_std, var, with an activation also shift:
+// before residual and activation y is x less mean, times gamma times inv_std, plus shift.
 std::vector<TensorType> infer_training(const InferContext& c) {
   c.expect_same_dtype();
   check_eps(c);
+  check_activation(c);
   const TensorType statistic{{channels(c)}, c.type(0).dtype};
   expect_channels(c, 1, "gamma");
   expect_channels(c, 2, "beta");
   expect_channels(c, 3, "running_mean");
   expect_channels(c, 4, "running_var");
   if (c.has(3) != c.has(4)) c.fail("expected both running_mean and running_var, or neither");
-  return {c.type(0), statistic, statistic, statistic};
+  if (c.has(5)) c.expect_shape(5, c.shape(0), "residual");
+  std::vector<TensorType> outputs{c.type(0), statistic, statistic, statistic};
+  if (!c.attrs().text("activation", "").empty()) outputs.push_back(statistic);
+  return outputs;
 }
 
-// x, gamma?, mean, inv_std, dy -> dx, dgamma, dbeta
-std::vector<TensorType> infer_training_backward(const InferContext& c) {
+bool is_clamp(const std::string& activation) { return activation == "relu" || activation == "clip"; }
+
+// Whether its gradient is an operator.
+bool differentiable(const std::string& activation) { return find_unary(activation)->reads != '-'; }
+
+void check_backward(const InferContext& c) {
   c.expect_same_dtype();
-  const TensorType statistic{{channels(c)}, c.type(0).dtype};
+  const Shape per_channel{channels(c)};
   expect_channels(c, 1, "gamma");
-  c.expect_shape(2, statistic.shape, "mean");
-  c.expect_shape(3, statistic.shape, "inv_std");
+  c.expect_shape(2, per_channel, "mean");
+  c.expect_shape(3, per_channel, "inv_std");
   c.expect_shape(4, c.shape(0), "dy");
+  check_activation(c);
+}
+
+// x, gamma?, mean, inv_std, dy, shift? -> dx, dgamma, dbeta. With an activation, dy is the gradient of its output.
+std::vector<TensorType> infer_training_backward(const InferContext& c) {
+  check_backward(c);
+  const std::string activation = c.attrs().text("activation", "");
+  if (!activation.empty() && !differentiable(activation))
+    c.fail("activation is \"" + activation + "\", expected one whose gradient is an operator");
+  if (c.has(5) == activation.empty()) c.fail("expected both shift and activation, or neither");
+  const TensorType statistic{{c.shape(0).back()}, c.type(0).dtype};
+  if (c.has(5)) c.expect_shape(5, statistic.shape, "shift");
   return {c.type(0), statistic, statistic};
+}
+
+// x, gamma?, mean, inv_std, dy, y -> dresidual, dx, dgamma, dbeta, dy being the gradient of the activation's output y
+// and dresidual that of its input.
+std::vector<TensorType> infer_residual_backward(const InferContext& c) {
+  check_backward(c);
+  if (const std::string activation = c.attrs().text("activation", ""); !is_clamp(activation))
+    c.fail("activation is \"" + activation + "\", expected \"relu\" or \"clip\"");
+  c.expect_shape(5, c.shape(0), "y");
+  const TensorType statistic{{c.shape(0).back()}, c.type(0).dtype};
+  return {c.type(0), c.type(0), statistic, statistic};
 }
 
 // x, gamma?, mean, var, dy -> dx, dgamma, dbeta, dmean, dvar
@@ -105,12 +137,30 @@ std::vector<TensorType> infer_group_norm(const InferContext& c) {
 }
 
 void training_gradient(GradContext& c) {
-  for (std::size_t i = 1; i < 4; ++i)
+  for (std::size_t i = 1; i < c.node.outputs.size(); ++i)
     if (c.grad(i) != kNone)
       throw Error("batch_norm_training: gradients through the outputs mean, inv_std and var are not supported");
-  const auto grads = c.add_all("batch_norm_training_backward", {c.in(0), c.in(1), c.out(1), c.out(2), c.grad()});
+  const std::string activation = c.node.attrs.text("activation", "");
+  std::vector<int> inputs{c.in(0), c.in(1), c.out(1), c.out(2), c.grad()}, grads;
+  int residual = c.grad();
+  const bool added = c.in(5) != kNone;
+  if (activation.empty()) {
+    grads = c.add_all("batch_norm_training_backward", inputs);
+  } else if (added ? !is_clamp(activation) : !differentiable(activation)) {
+    throw Error("batch_norm_training: add the activation as a node of its own to differentiate; the plan fuses it");
+  } else {
+    Attrs attrs = own_attributes(*find_unary(activation), c.node.attrs);
+    attrs.set("activation", activation);
+    inputs.push_back(added ? c.out() : c.out(4));
+    grads = c.add_all(added ? "batch_norm_residual_backward" : "batch_norm_training_backward", inputs, attrs);
+    if (added) {
+      residual = grads.front();
+      grads.erase(grads.begin());
+    }
+  }
   for (std::size_t i = 0; i < 3; ++i)
     if (c.needs(i)) c.set(i, grads[i]);
+  if (c.needs(5)) c.set(5, residual);
 }
 
 void inference_gradient(GradContext& c) {
@@ -140,9 +190,11 @@ void local_response_gradient(GradContext& c) {
 }
 
 const RegisterOp inference{{"batch_norm_inference", infer_inference, inference_gradient, {}, {0}, false}, 5};
-const RegisterOp training{{"batch_norm_training", infer_training, training_gradient, {3, 4}, {0}, false}, 5};
+const RegisterOp training{{"batch_norm_training", infer_training, training_gradient, {3, 4}, {0, 5}, false}, 6};
 const RegisterOp training_backward{
-    {"batch_norm_training_backward", infer_training_backward, nullptr, {}, {4, 0}, false}, 5};
+    {"batch_norm_training_backward", infer_training_backward, nullptr, {}, {4, 0}, false}, 6};
+const RegisterOp residual_backward{
+    {"batch_norm_residual_backward", infer_residual_backward, nullptr, {}, {4}, false, 6, {{1, 0}}}, 6};
 const RegisterOp inference_backward{
     {"batch_norm_inference_backward", infer_inference_backward, nullptr, {}, {4, 0}, false}, 5};
 const RegisterOp local_response{{"local_response_norm", infer_local_response, local_response_gradient, {}, {}, false},

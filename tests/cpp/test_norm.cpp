@@ -1,28 +1,63 @@
 // Kernels of batch normalization and local response normalization.
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "harness.hpp"
 
 namespace fastconv::test {
 
+// What an activation's gradient lets through.
+double let_through(double z, double g, double lo, double hi) { return z <= lo || z >= hi ? 0 : g; }
+
+// scale * d + offset for element i of x. Where rounding decides on which side of a bound that is, dy becomes 0.
+template <class T>
+double preactivation(const Guarded<T>& x, Guarded<T>& dy, std::int64_t i, T centre, T scale, T offset, double lo,
+                     double hi) {
+  const T d = x[i] - centre;
+  const double z = static_cast<double>(scale) * static_cast<double>(d) + static_cast<double>(offset);
+  if (std::abs(z - lo) < 1e-5 || std::abs(z - hi) < 1e-5) dy[i] = 0;
+  return z;
+}
+
 template <class T>
 void test_column_sums(const KernelTable<T>& table) {
+  enum Kind { statistics, gradient, masked, masked_by_z };
   for (std::int64_t columns : {1, 3, 16, 31, 64, 70, 200, 1030})
     for (std::int64_t rows : {1, 15, 33, 300})
-      for (bool gradient : {false, true}) {
-        Guarded<T> x(rows * columns), dy(rows * columns), shift(columns), buffer(2 * columns);
+      for (Kind kind : {statistics, gradient, masked, masked_by_z}) {
+        Guarded<T> x(rows * columns), dy(rows * columns), z(rows * columns), out(rows * columns);
+        Guarded<T> shift(columns), scale(columns), offset(columns), buffer(2 * columns);
         Guarded<double> first(columns), second(columns);
-        fill_random(x);
-        fill_random(dy);
-        fill_random(shift);
+        for (Guarded<T>* p : {&x, &dy, &z, &shift, &scale, &offset}) fill_random(*p);
         for (std::int64_t c = 0; c < columns; ++c) first[c] = second[c] = 1;  // sums are added to
-        table.column_sums({x.data(), gradient ? dy.data() : nullptr, shift.data(), rows, columns, first.data(),
-                           second.data(), buffer.data()});
+        const bool above = random_int(0, 1);
+        const double lo = -0.125, hi = above ? 0.5 : std::nan("");
+        ColumnSumsArgs<T> args{x.data(),      kind == statistics ? nullptr : dy.data(),
+                               shift.data(),  rows,
+                               columns,       first.data(),
+                               second.data(), buffer.data()};
+        args.lo = static_cast<T>(lo), args.hi = static_cast<T>(hi);
+        if (kind == masked) args.scale = scale.data(), args.offset = offset.data();
+        const bool in_place = random_int(0, 1);
+        std::vector<double> given, at;
+        for (std::int64_t i = 0; i < dy.size(); ++i) {
+          const std::int64_t c = i % columns;
+          at.push_back(kind == masked ? preactivation(x, dy, i, shift[c], scale[c], offset[c], lo, hi)
+                                      : static_cast<double>(z[i]));
+          given.push_back(static_cast<double>(dy[i]));
+        }
+        if (kind == masked_by_z) args.z = z.data(), args.masked = in_place ? dy.data() : out.data();
+        table.column_sums(args);
         for (std::int64_t c = 0; c < columns; ++c) {
           double a = 1, b = 1;
           for (std::int64_t r = 0; r < rows; ++r) {
-            const double d = static_cast<double>(x[r * columns + c]) - static_cast<double>(shift[c]);
-            const double g = gradient ? static_cast<double>(dy[r * columns + c]) : d;
+            const std::int64_t i = r * columns + c;
+            const auto k = static_cast<std::size_t>(i);
+            const double d = static_cast<double>(x[i]) - static_cast<double>(shift[c]);
+            double g = kind == statistics ? d : given[k];
+            if (kind == masked || kind == masked_by_z) g = let_through(at[k], g, lo, hi);
+            if (kind == masked_by_z) check_close(static_cast<double>(args.masked[i]), g, 0, "column_sums, masked");
             a += g;
             b += g * d;
           }
@@ -35,24 +70,45 @@ void test_column_sums(const KernelTable<T>& table) {
 
 template <class T>
 void test_column_affine(const KernelTable<T>& table) {
+  enum Kind { plain, clamped, residual, streamed, gradient, masked };
   for (std::int64_t columns : {1, 3, 16, 31, 64, 70, 1030})
     for (std::int64_t rows : {1, 5, 33})
-      for (int kind : {0, 1, 2}) {  // 2: clamped, the rows of x apart
-        const bool gradient = kind == 1, clamp = kind == 2;
-        const std::int64_t gap = clamp ? 7 : 0;
+      for (Kind kind : {plain, clamped, residual, streamed, gradient, masked}) {
+        const bool of_gradient = kind == gradient || kind == masked, limited = kind == clamped || kind == masked;
+        const bool added = kind == residual || (kind == streamed && random_int(0, 1));
+        const std::int64_t gap = kind == clamped ? 7 : 0;  // the rows of x apart
         Guarded<T> x(rows * columns + (rows - 1) * gap), dy(rows * columns), y(rows * columns), mean(columns),
-            a(columns), b(columns), c(columns);
-        for (Guarded<T>* p : {&x, &dy, &mean, &a, &b, &c}) fill_random(*p);
-        table.column_affine({x.data(), gradient ? dy.data() : nullptr, y.data(), rows, columns, mean.data(), a.data(),
-                             b.data(), c.data(), gap, clamp, T(-0.25), T(0.5)});
+            a(columns), b(columns), c(columns), offset(columns);
+        for (Guarded<T>* p : {&x, &dy, &mean, &a, &b, &c, &offset}) fill_random(*p);
+        const double lo = -0.25, hi = 0.5;
+        std::vector<double> given, at;
+        for (std::int64_t i = 0; i < dy.size(); ++i) {
+          const std::int64_t j = i % columns;
+          at.push_back(kind == masked ? preactivation(x, dy, i, mean[j], a[j], offset[j], lo, hi) : 0);
+          given.push_back(static_cast<double>(dy[i]));
+        }
+        ColumnAffineArgs<T> args{x.data(), of_gradient ? dy.data() : nullptr,
+                                 y.data(), rows,
+                                 columns,  mean.data(),
+                                 a.data(), b.data(),
+                                 c.data(), gap};
+        args.clamp = limited, args.lo = T(-0.25), args.hi = T(0.5);
+        if (added) args.residual = dy.data();
+        if (kind == masked) args.offset = offset.data();
+        args.stream = kind == streamed;
+        if ((of_gradient || added) && random_int(0, 1)) args.y = dy.data();  // in place
+        table.column_affine(args);
         for (std::int64_t i = 0; i < y.size(); ++i) {
           const std::int64_t j = i % columns;
+          const auto k = static_cast<std::size_t>(i);
           double expected = (static_cast<double>(x[i + i / columns * gap]) - static_cast<double>(mean[j])) *
                                 static_cast<double>(b[j]) +
                             static_cast<double>(c[j]);
-          if (gradient) expected += static_cast<double>(a[j]) * static_cast<double>(dy[i]);
-          if (clamp) expected = std::min(std::max(expected, -0.25), 0.5);
-          check_close(y[i], expected, tolerance<T>(4), "column_affine");
+          if (of_gradient)
+            expected += static_cast<double>(a[j]) * (kind == masked ? let_through(at[k], given[k], lo, hi) : given[k]);
+          if (added) expected += given[k];
+          if (kind == clamped) expected = std::min(std::max(expected, lo), hi);
+          check_close(args.y[i], expected, tolerance<T>(4), "column_affine");
         }
       }
 }

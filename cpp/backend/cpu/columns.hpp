@@ -51,25 +51,25 @@ void for_rows(const Layout& l, std::int64_t piece, std::int64_t piece_rows, std:
   if (piece + 1 == pieces && l.rest) fn(l.rows * l.columns, 1, l.rest);
 }
 
-// Calls done(y, n) for the elements of y that a piece has written.
-template <class T, class Done>
-void affine(const Layout& l, ColumnAffineArgs<T> args, Done done) {
-  parallel_for(l.pieces, [&](std::int64_t piece, int) {
+// Calls apply(args of some rows, thread) for all of them.
+template <class T, class Apply>
+void affine(const Layout& l, const ColumnAffineArgs<T>& args, Apply apply) {
+  parallel_for(l.pieces, [&](std::int64_t piece, int thread) {
     for_rows(l, piece, l.piece_rows, l.pieces, [&](std::int64_t at, std::int64_t rows, std::int64_t columns) {
       ColumnAffineArgs<T> a = args;
       a.x += at + at / std::max<std::int64_t>(1, l.columns) * (l.x_row - l.columns), a.y += at;
       a.x_gap = l.x_row - l.columns;
-      if (a.dy) a.dy += at;
+      for (const T** p : {&a.dy, &a.residual})
+        if (*p) *p += at;
       a.rows = rows, a.columns = columns;
-      kernels<T>().column_affine(a);
-      done(a.y, rows * columns);
+      apply(a, thread);
     });
   });
 }
 
 template <class T>
 void affine(const Layout& l, const ColumnAffineArgs<T>& args) {
-  affine<T>(l, args, [](T*, std::int64_t) {});
+  affine<T>(l, args, [](const ColumnAffineArgs<T>& a, int) { kernels<T>().column_affine(a); });
 }
 
 // Memory of a thread while it sums a chunk.
@@ -87,11 +87,19 @@ struct SumScratch {
   }
 };
 
-template <class T>
-void sum_chunk(const Layout& l, std::int64_t chunk, const T* x, const T* dy, const T* shift, SumScratch<T>& s) {
+// Calls add(args of some rows) for all of the chunk's.
+template <class T, class Add>
+void sum_chunk(const Layout& l, std::int64_t chunk, const ColumnSumsArgs<T>& args, SumScratch<T>& s, Add add) {
   std::fill(s.first, s.first + 2 * l.columns, 0.0);
   for_rows(l, chunk, l.chunk_rows, l.chunks, [&](std::int64_t at, std::int64_t rows, std::int64_t columns) {
-    kernels<T>().column_sums({x + at, dy ? dy + at : nullptr, shift, rows, columns, s.first, s.second, s.buffer});
+    ColumnSumsArgs<T> a = args;
+    a.x += at;
+    for (const T** p : {&a.dy, &a.z})
+      if (*p) *p += at;
+    if (a.masked) a.masked += at;
+    a.rows = rows, a.columns = columns;
+    a.first = s.first, a.second = s.second, a.buffer = s.buffer;
+    add(a);
   });
   for (std::int64_t i = l.channels; i < l.columns; ++i) {
     s.first[i % l.channels] += s.first[i];
@@ -119,7 +127,7 @@ void chunk_statistics(const Layout& l, std::int64_t chunk, const T* x, SumScratc
     for (std::int64_t c = 0; c < l.channels; ++c)
       s.shift[c] = s.shift[c] - s.shift[c] == 0 ? s.shift[c] : T(0);  // not finite
     repeat(s.shift, l);
-    sum_chunk<T>(l, chunk, x, nullptr, s.shift, s);
+    sum_chunk<T>(l, chunk, {x, nullptr, s.shift, 0, 0, nullptr, nullptr, nullptr}, s, kernels<T>().column_sums);
     int off = 0;
     for (std::int64_t c = 0; c < l.channels; ++c) {
       const double d = s.first[c] * per_pixel, squares = s.second[c] - d * s.first[c];

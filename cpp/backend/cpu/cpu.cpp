@@ -36,7 +36,8 @@ class Cpu final : public Backend {
     // Pooling and batch normalization, whose vectors then run along the planes' rows.
     const Shape& x = context.in_shape(0);
     const bool wide = product(x, 1, x.size() - 1) >= 16;
-    const bool both = offered.input && offered.output && wide && context.attrs().text("activation", "").empty();
+    const bool fused = !context.attrs().text("activation", "").empty() || context.has(5);  // a residual
+    const bool both = offered.input && offered.output && wide && !fused;
     return {both, false, both};
   }
   bool reads_rows(const Node& node, std::size_t input) const override {

@@ -111,6 +111,7 @@ void optimize(Graph& graph, Outputs& outputs) {
   fold_padding(graph, outputs);
   remove_dead_code(graph, outputs);
   fuse_residuals(graph, outputs);
+  fuse_norms(graph, outputs);
   fuse_factors(graph, outputs);
   fuse_sums(graph, outputs);
   fuse_activations(graph, outputs);

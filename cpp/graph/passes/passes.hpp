@@ -19,6 +19,7 @@ void match_activations(Graph& graph, const Outputs& outputs);         // silu, h
 void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
 void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
 void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it
+void fuse_norms(Graph& graph, const Outputs& outputs);      // additions and activations into batch-norm, in training
 void fuse_factors(Graph& graph, const Outputs& outputs);    // of channels into the 1x1 convolution after them
 void fuse_sums(Graph& graph, const Outputs& outputs);       // a product and an addition, into one step
 void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers, batch-norm and such sums

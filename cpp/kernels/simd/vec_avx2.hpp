@@ -21,6 +21,8 @@ struct Vec<float> {
   // The first n (0 to width) elements; the others are zero and their memory is not touched.
   static Vec load(const float* p, int n) { return {_mm256_maskload_ps(p, lanes(n))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  void stream(float* p) const { _mm256_stream_ps(p, v); }
+  static void end_stream() { _mm_sfence(); }
   void store(float* p, int n) const { _mm256_maskstore_ps(p, lanes(n), v); }
   static __m256i lanes(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -168,6 +170,8 @@ struct Vec<double> {
   static Vec load(const double* p) { return {_mm256_loadu_pd(p)}; }
   static Vec load(const double* p, int n) { return {_mm256_maskload_pd(p, lanes(n))}; }
   void store(double* p) const { _mm256_storeu_pd(p, v); }
+  void stream(double* p) const { _mm256_stream_pd(p, v); }
+  static void end_stream() { _mm_sfence(); }
   void store(double* p, int n) const { _mm256_maskstore_pd(p, lanes(n), v); }
   static __m256i lanes(int n) { return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3)); }
 

@@ -22,6 +22,9 @@ struct Vec<float> {
   // The first n (0 to width) elements; the others are zero and their memory is not touched.
   static Vec load(const float* p, int n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+  // To memory past the caches: p is a multiple of the vector's size. Other threads see it after end_stream().
+  void stream(float* p) const { _mm512_stream_ps(p, v); }
+  static void end_stream() { _mm_sfence(); }
   void store(float* p, int n) const { _mm512_mask_storeu_ps(p, mask(n), v); }
   static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
@@ -158,6 +161,8 @@ struct Vec<double> {
   static Vec load(const double* p) { return {_mm512_loadu_pd(p)}; }
   static Vec load(const double* p, int n) { return {_mm512_maskz_loadu_pd(mask(n), p)}; }
   void store(double* p) const { _mm512_storeu_pd(p, v); }
+  void stream(double* p) const { _mm512_stream_pd(p, v); }
+  static void end_stream() { _mm_sfence(); }
   void store(double* p, int n) const { _mm512_mask_storeu_pd(p, mask(n), v); }
   static __mmask8 mask(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
 

@@ -52,6 +52,8 @@ struct Vec {
   static Vec load_once(const T* p) { return load(p); }
   static Vec load_once(const T* p, int n) { return load(p, n); }
   void store(T* p) const { __builtin_memcpy(p, &v, sizeof v); }
+  void stream(T* p) const { store(p); }
+  static void end_stream() {}
   void store(T* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = v[i];
   }

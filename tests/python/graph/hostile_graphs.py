@@ -43,11 +43,18 @@ CALLS = {
     "batch_norm_inference": ([IMAGE, (6,), (6,), (6,), (6,)], {"eps": 1e-3}),
     "batch_norm_inference_backward": ([IMAGE, (6,), (6,), (6,), IMAGE], {"eps": 1e-3}),
     "batch_norm_training": (
-        [IMAGE, (6,), (6,), (6,), (6,)],
-        {"eps": 1e-3, "momentum": 0.1, "unbiased": True},
+        [IMAGE, (6,), (6,), (6,), (6,), IMAGE],
+        {"eps": 1e-3, "momentum": 0.1, "unbiased": True, "activation": "clip", "min": 0.0},
+    ),
+    "batch_norm_training_backward": (
+        [IMAGE, (6,), (6,), (6,), IMAGE, (6,)],
+        {"activation": "relu"},
+    ),
+    "batch_norm_residual_backward": (
+        [IMAGE, (6,), (6,), (6,), IMAGE, IMAGE],
+        {"activation": "clip", "max": 1.0},
     ),
     "batch_norm_planes_backward": ([IMAGE, (5,), IMAGE], {"eps": 1e-3}),
-    "batch_norm_training_backward": ([IMAGE, (6,), (6,), (6,), IMAGE], {}),
     "layer_norm": ([IMAGE, (4, 6), (6,)], {"axis": 2, "epsilon": 1e-5}),
     "group_norm": ([IMAGE, (6,), (6,)], {"groups": 3, "epsilon": 1e-5}),
     "local_response_norm": ([IMAGE], {"size": 3, "alpha": 1e-4, "beta": 0.75, "k": 1.0}),

@@ -235,6 +235,9 @@ class RandomGraph:
         gamma = self.parameter(c) if self.rng.random() < 0.7 else None
         beta = self.parameter(c) if self.rng.random() < 0.7 else None
         kind = self.rng.random()
+        if kind < 0.3:
+            inputs = [x, gamma, beta, None, None]
+            return self.add("batch_norm_training", inputs, {"eps": 0.1})[0]
         if kind < 0.8:
             inputs = [x, gamma, beta, self.parameter(c), self.parameter(c, positive=True)]
             return self.one("batch_norm_inference", inputs, {"eps": 1e-3})

@@ -21,6 +21,7 @@ OTHERS = [isa for isa in core.config()["isas_supported"] if isa != core.config()
         "test_fusion.py",
         "test_layout.py",
         "test_narrow.py",
+        "test_norm_fusion.py",
         "test_operators.py",
         "test_squeeze.py",
         "test_strassen.py",

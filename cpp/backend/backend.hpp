@@ -66,10 +66,11 @@ struct PackRequest {
   int scale = kNone;  // another value that packing reads
 };
 
-// What a plan asks of its algorithms.
+// What is asked of a plan and its algorithms.
 struct PlanOptions {
-  bool strict = false;    // none with more error than direct summation
-  bool any_size = false;  // the same at every map size and batch, so that the plans of many shapes share their packs
+  bool strict = false;     // none with more error than direct summation
+  bool any_size = false;   // the same at every map size and batch, so that the plans of many shapes share their packs
+  bool recompute = false;  // activations for the gradients, rather than keep them
   std::map<std::string, std::string> algorithms = {};  // by problem, instead of the cost model's choice
 };
 

@@ -109,8 +109,9 @@ std::vector<std::optional<int>> from_ids(const std::vector<int>& ids) {
 class PyPlan {
  public:
   PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict,
-         bool any_size, std::map<std::string, std::string> algorithms)
-      : plan_(graph, outputs, cpu::backend(), std::move(store), PlanOptions{strict, any_size, std::move(algorithms)}) {
+         bool any_size, std::map<std::string, std::string> algorithms, bool recompute)
+      : plan_(graph, outputs, cpu::backend(), std::move(store),
+              PlanOptions{strict, any_size, recompute, std::move(algorithms)}) {
     for (std::size_t i = 0; i < plan_.input_types().size(); ++i) {
       names_.push_back(py::str(plan_.input_names()[i]));
       in_types_.push_back(numpy_dtype(plan_.input_types()[i].dtype));
@@ -184,6 +185,7 @@ class PyPlan {
     const MemoryReport m = plan_.memory();
     py::dict d;
     d["arena"] = m.arena;
+    d["live"] = m.live;
     d["scratch"] = m.scratch;
     d["prepared"] = m.prepared;
     return d;
@@ -389,9 +391,10 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<PyPlan>(m, "Plan")
       .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool,
-                    std::map<std::string, std::string>>(),
+                    std::map<std::string, std::string>, bool>(),
            py::arg("graph"), py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false,
-           py::arg("any_size") = false, py::arg("algorithms") = std::map<std::string, std::string>())
+           py::arg("any_size") = false, py::arg("algorithms") = std::map<std::string, std::string>(),
+           py::arg("recompute") = false)
       .def("run", py::overload_cast<const py::sequence&, int>(&PyPlan::run), py::arg("feeds"), py::arg("threads") = 0)
       .def("run_exact", &PyPlan::run_exact, py::arg("feeds"), py::arg("threads") = 0)
       .def("profile", &PyPlan::profile, py::arg("feeds"), py::arg("threads") = 0)

@@ -173,6 +173,16 @@ Node Graph::make_node(const std::string& op, std::vector<int> inputs, Attrs attr
   return node;
 }
 
+Node Graph::copy_node(const Node& node) {
+  Node copy = node;
+  for (int& out : copy.outputs) {
+    const TensorType type = value(out).type;
+    out = static_cast<int>(values_.size());
+    values_.push_back({type, Value::Kind::computed, kNone, nullptr, node.name});
+  }
+  return copy;
+}
+
 std::vector<int> Graph::add(const std::string& op, std::vector<int> inputs, Attrs attrs, std::string name) {
   Node node = make_node(op, std::move(inputs), std::move(attrs), std::move(name));
   for (int out : node.outputs) values_[out].node = static_cast<int>(nodes_.size());

@@ -41,6 +41,7 @@ struct Node {
   Attrs attrs;
   std::string name;
   ChannelsFirst channels_first;  // set by a pass
+  bool backward = false;         // appended by Graph::gradients
 };
 
 // Sets of dtypes that an operator takes.
@@ -145,6 +146,7 @@ class Graph {
   void set_source(int value, int node) { values_[static_cast<std::size_t>(value)].node = node; }
   // Makes a node with fresh outputs without storing it, for passes that insert.
   Node make_node(const std::string& op, std::vector<int> inputs, Attrs attrs = {}, std::string name = "");
+  Node copy_node(const Node& node);  // likewise
 
  private:
   void check(int id) const;

@@ -33,4 +33,20 @@ std::size_t assign_offsets(std::vector<Lifetime>& buffers) {
   return total;
 }
 
+std::size_t most_live(const std::vector<Lifetime>& buffers) {
+  int end = 0;
+  for (const Lifetime& b : buffers) end = std::max(end, b.last + 1);
+  std::vector<std::size_t> begins(static_cast<std::size_t>(end) + 1, 0), ends(begins);
+  for (const Lifetime& b : buffers) {
+    begins[static_cast<std::size_t>(b.first)] += b.bytes;
+    ends[static_cast<std::size_t>(b.last) + 1] += b.bytes;
+  }
+  std::size_t live = 0, most = 0;
+  for (std::size_t s = 0; s < begins.size(); ++s) {
+    live += begins[s] - ends[s];
+    most = std::max(most, live);
+  }
+  return most;
+}
+
 }  // namespace fastconv

@@ -28,6 +28,11 @@ Plan::Plan(const Graph& source, std::vector<int> outputs, const Backend& backend
     std::vector<PackRequest> requests;
     return backend.channels_first(PlanContext(graph, node, stable, options, requests), offered);
   });
+  if (options.recompute)
+    passes::recompute_segments(graph, outputs);
+  else
+    passes::recompute_cheap(graph, outputs);
+  passes::update_early(graph, outputs);
   stable = passes::stable_values(graph);
   preparation_ = std::make_unique<Preparation>(graph, stable, std::move(store));
   std::vector<std::size_t> run_nodes;
@@ -195,6 +200,7 @@ void Plan::assign_memory(const Graph& graph, const std::vector<int>& outputs, co
     }
   }
   arena_bytes_ = assign_offsets(buffers);
+  live_bytes_ = most_live(buffers);
 
   for (auto& [p, b] : pack_buffers) packs_[p].offset = buffers[b].offset;
   for (auto& [s, b] : workspaces) steps_[s].workspace_offset = buffers[b].offset;

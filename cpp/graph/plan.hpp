@@ -29,6 +29,7 @@ struct Choice {
 
 struct MemoryReport {
   std::size_t arena;     // activations, gradients and workspaces of one run
+  std::size_t live;      // the most of it that is in use at once: no arena could be smaller
   std::size_t scratch;   // for each thread
   std::size_t prepared;  // packed weights and folded constants that runs read, also those shared with other plans
 };
@@ -50,7 +51,7 @@ class Plan {
   const std::vector<TensorType>& input_types() const { return input_types_; }
   const std::vector<std::string>& input_names() const { return input_names_; }
   const std::vector<TensorType>& output_types() const { return output_types_; }
-  MemoryReport memory() const { return {arena_bytes_, scratch_bytes_, preparation_->kept_bytes()}; }
+  MemoryReport memory() const { return {arena_bytes_, live_bytes_, scratch_bytes_, preparation_->kept_bytes()}; }
 
  private:
   struct PlannedStep {
@@ -103,7 +104,7 @@ class Plan {
   std::vector<TensorType> input_types_, output_types_;
   std::vector<std::string> input_names_;
   double seconds_ = 0;  // of the steps, roughly
-  std::size_t arena_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
+  std::size_t arena_bytes_ = 0, live_bytes_ = 0, scratch_bytes_ = 0, pool_bytes_ = 0;
   std::atomic<int> runs_{0};  // up to 2
   LongMutex alone_;
 };
@@ -116,5 +117,8 @@ struct Lifetime {
   std::size_t offset = 0;
 };
 std::size_t assign_offsets(std::vector<Lifetime>& buffers);
+
+// Bytes of the buffers that live at one step, where they are most.
+std::size_t most_live(const std::vector<Lifetime>& buffers);
 
 }  // namespace fastconv

@@ -26,6 +26,17 @@ void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers, ba
 void fuse_expansions(Graph& graph, const Outputs& outputs);   // 1x1 and depthwise convolution whose middle is large
 void fuse_means(Graph& graph);                                // global pooling into the convolution before it
 
+// In training, after them. What costs little and is only kept for the gradients is computed again for them (where
+// memory is short at its peak); then weights are updated as early as can be.
+void recompute_cheap(Graph& graph, const Outputs& outputs);
+// Instead: all but the values between a few segments of the forward pass (Chen et al., "Training Deep Nets with
+// Sublinear Memory Cost", 2016), which are chosen for the lowest peak of memory.
+void recompute_segments(Graph& graph, const Outputs& outputs);
+void update_early(Graph& graph, const Outputs& outputs);
+
+// Bytes that each node finds or leaves in memory besides variables, inputs and outputs.
+std::vector<std::size_t> live_bytes(const Graph& graph, const Outputs& outputs);
+
 // All of them, in order.
 void optimize(Graph& graph, Outputs& outputs);
 

@@ -45,7 +45,10 @@ class LossMean:
 class Compiled:
     """Optimizer, losses and metrics of a model."""
 
-    def __init__(self, optimizer, loss, loss_weights, metrics_, weighted_metrics):
+    def __init__(self, optimizer, loss, loss_weights, metrics_, weighted_metrics, recompute=False):
+        if not isinstance(recompute, (bool, np.bool_)):
+            raise TypeError(f"`recompute` must be True or False, received: recompute={recompute!r}")
+        self.recompute = bool(recompute)
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
         self.user = {
             "loss": loss,
@@ -185,6 +188,7 @@ class Compiled:
             "loss_weights": plain(self.user["loss_weights"]),
             "metrics": plain(encode(self.user["metrics"], metrics)),
             "weighted_metrics": plain(encode(self.user["weighted_metrics"], metrics)),
+            "recompute": self.recompute,
         }
 
 

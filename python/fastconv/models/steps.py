@@ -56,7 +56,8 @@ class Step:
                 self.kept = model._compiled.wanted_outputs
                 results += [outputs[i] for i in self.kept]
         self.output_shapes = [t.shape for t in outputs]
-        self.plan = _core.Plan(g.graph, [t.id for t in results])
+        recompute = mode == "train" and model._compiled.recompute
+        self.plan = _core.Plan(g.graph, [t.id for t in results], recompute=recompute)
         self._recipe = [_parse(name) for name in g.feeds]
 
     def _add_losses(self, g, model, outputs, y_shapes, w_shapes):

@@ -60,6 +60,7 @@ class Trainer(Predictor):
         steps_per_execution=1,
         jit_compile="auto",
         auto_scale_loss=True,
+        recompute=False,
     ):
         """Choose how the model is trained.
 
@@ -72,10 +73,14 @@ class Trainer(Predictor):
             weighted_metrics: metrics that take sample weights into account.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted for Keras
                 code, no effect.
+            recompute: train in less memory and more time: only activations between a few
+                segments of the network are kept, the others are computed again for the gradients
+                (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). The losses
+                and weights are the same bits.
 
         Raises:
             ValueError: an unknown name.
-            TypeError: the class overrides a training step.
+            TypeError: the class overrides a training step, `recompute` is no bool.
         """
         for name in _OVERRIDES:
             if hasattr(type(self), name):
@@ -84,7 +89,9 @@ class Trainer(Predictor):
                     "it compiles the step itself. Supported are custom losses, metrics and "
                     "optimizers, add_loss(), callbacks, and own loops over train_on_batch()"
                 )
-        self._compiled = Compiled(optimizer, loss, loss_weights, metrics, weighted_metrics)
+        self._compiled = Compiled(
+            optimizer, loss, loss_weights, metrics, weighted_metrics, recompute
+        )
         self._seed = draw_seed()
         self._reset_plans()
         self.stop_training = False

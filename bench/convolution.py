@@ -1,12 +1,16 @@
 """GFLOP/s of the convolution kernels, beside the FMA peak of this machine.
 
-python bench/convolution.py [--gradients] [--threads 1] [--dtype float32] [--seconds 0.3]
-                            [--strict] [bench/shapes/basic.txt ...]
+python bench/convolution.py [--gradients | --backward] [--batch N] [--threads 1] [--dtype float32]
+                            [--seconds 0.3] [--strict] [bench/shapes/basic.txt ...]
 
 bench/shapes has a list of all convolutions of each of some networks (bench/inference.py shapes).
 A layer is repeated alone, so its weights are as near as the caches hold them. Operations are those
 of direct summation, whatever algorithm runs: Winograd's may go beyond 100 % of the peak. The totals
 count each layer as often as its network has it.
+
+--backward prints how much longer both gradients take than the forward pass, with weights that are
+new in every run, as in training: at most 2.5 times is wanted of convolutions of 8 channels or more,
+3 times of others. The layers that are furthest from it follow at the end.
 """
 
 import argparse
@@ -20,28 +24,35 @@ from fastconv._runtime import core
 from peers import shapes
 
 
-def plans(shape, dtype, gradients, strict):
-    """Yield name, plan and feeds of the forward pass and, if asked for, of both gradients."""
+def plans(shape, dtype, gradients, strict, new_weights=False):
+    """Yield name, plan and feeds of the forward pass and, if asked for, of both gradients.
+
+    new_weights: they are an input, so that every run packs them.
+    """
     n, h, w, c, k, kernel, stride, pad, groups = shape
     rng = np.random.default_rng(0)
     attrs = {"strides": [stride] * 2, "pads": [pad] * 4, "dilations": [1, 1], "groups": groups}
     x = rng.standard_normal((n, h, w, c)).astype(dtype)
     weight = rng.standard_normal((kernel, kernel, c // groups, k)).astype(dtype)
 
+    def weights(graph):
+        return graph.input("w", weight.shape, dtype) if new_weights else graph.constant(weight)
+
+    more = [weight] if new_weights else []
     forward = core.Graph()
-    y = forward.add("conv2d", [forward.input("x", x.shape, dtype), forward.constant(weight)], attrs)
+    y = forward.add("conv2d", [forward.input("x", x.shape, dtype), weights(forward)], attrs)
     dy = rng.standard_normal(forward.shape(y[0])).astype(dtype)
-    yield "forward", core.Plan(forward, y, strict=strict), [x]
+    yield "forward", core.Plan(forward, y, strict=strict), [x, *more]
     if not gradients:
         return
 
     g = core.Graph()
     out = g.add(
         "conv_transpose2d",
-        [g.input("dy", dy.shape, dtype), g.constant(weight)],
+        [g.input("dy", dy.shape, dtype), weights(g)],
         {**attrs, "output_size": [h, w]},
     )
-    yield "input gradient", core.Plan(g, out, strict=strict), [dy]
+    yield "input gradient", core.Plan(g, out, strict=strict), [dy, *more]
 
     g = core.Graph()
     ids = [g.input("x", x.shape, dtype), g.input("dy", dy.shape, dtype)]
@@ -60,12 +71,59 @@ def best_time(plan, feeds, seconds):
     return best, flops, algorithm
 
 
+def layers(path, batch):
+    """Yield name, shape and times of the layers of a list, of `batch` images if that is not 0."""
+    for name, shape, times in shapes.parse(Path(path).read_text()):
+        yield name, (batch or shape[0], *shape[1:]), times
+
+
+def bar(shape):
+    """Return how many times the forward pass's time both gradients may take."""
+    return 2.5 if min(shape[3], shape[4]) >= 8 else 3.0
+
+
+def worst(rows, n):
+    """Return the n rows (list, name, shape, ratio, ...) whose ratio is furthest above its bar."""
+    return sorted(rows, key=lambda row: row[3] / bar(row[2]), reverse=True)[:n]
+
+
+def backward_row(title, name, shape, passes):
+    """Return title, name, shape, ratio and a line of text from each pass's time and algorithm."""
+    forward = passes["forward"][0]
+    ratio = (passes["input gradient"][0] + passes["weight gradient"][0]) / forward
+    times = "".join(f"{algorithm:>16}{ms:9.3f}" for ms, algorithm in passes.values())
+    mark = "" if ratio <= bar(shape) else "  above"
+    size = " ".join(map(str, shape))
+    return title, name, shape, ratio, f"{size:34}{times}{ratio:7.2f} of {bar(shape)}{mark}"
+
+
+def measure_backward(paths, args):
+    """Print a line for each layer of the lists, then the worst."""
+    kinds = ("forward", "input gradient", "weight gradient")
+    heading = f"{'':34}" + "".join(f"{kind + ', ms':>25}" for kind in kinds) + "  ratio"
+    rows = []
+    for path in paths:
+        title = Path(path).stem
+        print(f"\n{title}\n{heading}")
+        for name, shape, _ in layers(path, args.batch):
+            passes = {}
+            for kind, plan, feeds in plans(shape, args.dtype, True, args.strict, True):
+                best, _, algorithm = best_time(plan, feeds, args.seconds)
+                passes[kind] = best * 1e3, algorithm
+            rows.append(backward_row(title, name, shape, passes))
+            print(f"{rows[-1][4]}  {name}", flush=True)
+    above = sum(row[3] > bar(row[2]) for row in rows)
+    print(f"\n{above} of {len(rows)} layers are above; the furthest:\n{heading}")
+    for title, name, _, _, line in worst(rows, 15):
+        print(f"{line}  {title}, {name}")
+
+
 def measure(path, args, peak):
     """Print a line for each layer of a list and the totals."""
     passes = ["forward"] + ["input gradient", "weight gradient"] * args.gradients
     print(f"\n{Path(path).stem:36}" + "".join(f"{t + ': ms, GFLOP/s, peak':>46}" for t in passes))
     totals = {}
-    for name, shape, times in shapes.parse(Path(path).read_text()):
+    for name, shape, times in layers(path, args.batch):
         row = f"{name[:28]:28}{f'x {times}' if times > 1 else '':>8}"
         for kind, plan, feeds in plans(shape, args.dtype, args.gradients, args.strict):
             best, flops, algorithm = best_time(plan, feeds, args.seconds)
@@ -81,7 +139,7 @@ def measure(path, args, peak):
     print(row, flush=True)
 
 
-def main():
+def main(arguments=None):
     basic = Path(__file__).parent / "shapes" / "basic.txt"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -90,13 +148,21 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--seconds", type=float, default=0.3, help="a measurement")
-    parser.add_argument("--gradients", action="store_true", help="measure both gradients too")
+    parser.add_argument("--batch", type=int, default=0, help="images, instead of the list's number")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--gradients", action="store_true", help="measure both gradients too")
+    what.add_argument("--backward", action="store_true", help="gradients over the forward pass")
     parser.add_argument("--strict", action="store_true", help="direct summation only")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if args.batch < 0:
+        parser.error(f"--batch is {args.batch}, expected at least 0")
     fastconv.set_num_threads(args.threads)
     peak = core.fma_peak(0.3) * args.threads / (1 if args.dtype == "float32" else 2)
     isa = core.config()["isa"]
     print(f"{isa}, {args.threads} thread(s), {args.dtype}, FMA peak {peak:.0f} GFLOP/s")
+    if args.backward:
+        measure_backward(args.shapes, args)
+        return
     for path in args.shapes:
         measure(path, args, peak)
 

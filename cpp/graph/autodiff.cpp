@@ -1,6 +1,5 @@
 // Reverse-mode differentiation: walks the nodes backwards and lets each operator append its gradient's nodes.
 #include "graph/graph.hpp"
-#include "graph/passes/passes.hpp"
 
 namespace fastconv {
 
@@ -9,11 +8,6 @@ std::vector<int> Graph::gradients(const std::vector<int>& outputs, const std::ve
   if (outputs.size() != seeds.size()) throw Error("gradients: outputs and seeds differ in number");
   for (int id : outputs) check(id);
   for (int id : wrt) check(id);
-
-  // The gradients would read the padded images, and no pass could fold the padding any more.
-  passes::Outputs asked = outputs;
-  asked.insert(asked.end(), wrt.begin(), wrt.end());
-  passes::fold_padding(*this, asked);
 
   const std::size_t forward_nodes = nodes_.size();
   std::vector<bool> needs(values_.size(), false);

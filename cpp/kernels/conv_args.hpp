@@ -58,6 +58,15 @@ struct ConvNarrowArgs {
   T lo, hi;
 };
 
+// y[i * step + c] += x[i * x_run + c] for c < n, run after run.
+template <class T>
+struct OverlapArgs {
+  const T* x;
+  std::int64_t x_run;
+  std::int64_t runs, n, step;
+  T* y;
+};
+
 // dw[r][c] += sum over images, rows and pixels of x[r] * dy[c], for `run` contiguous elements of x and
 // `vectors` whole vectors of dy.
 template <class T>
@@ -96,16 +105,19 @@ struct DepthwiseArgs {
   T lo, hi;
 };
 
-// dw[tap][c] += sum over rows and pixels of x[...][c] * dy[p][c].
+// dw[tap][c] += sum over rows and pixels of x[...][c] * dy[r][p][c], with x as DepthwiseArgs has it.
 template <class T>
 struct DepthwiseWeightsArgs {
-  const T* x;
-  std::int64_t x_row, x_pixel, x_tap_h, x_tap_w;
+  const T* x;  // input row 0, column 0
+  std::int64_t x_row, x_pixel;
+  std::int64_t in_h, in_w;
+  std::int64_t row, col;
+  std::int64_t stride_h, stride_w, step_h, step_w;
   std::int64_t taps_h, taps_w;
   const T* dy;
   std::int64_t dy_row, dy_pixel;
   std::int64_t rows, pixels, channels;
-  T* dw;
+  T* dw;  // [taps_h * taps_w][dw_tap]
   std::int64_t dw_tap;
 };
 

@@ -15,6 +15,15 @@ struct Fetch {
   int lines;
 };
 
+// The lines that a tile will write, or add to what it computes, fetched while the tile before it is computed: after a
+// short reduction nothing else hides the way to them.
+template <class T, int P, int V>
+FASTCONV_INLINE void fetch_lines(const T* y, std::int64_t pixel) {
+  constexpr int line = 64 / static_cast<int>(sizeof(T));
+  FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int i = 0; i < V * Vec<T>::width; i += line)
+      FASTCONV_PREFETCH(y + p * pixel + i);
+}
+
 // `count` tiles side by side: a call each would cost as much as a short reduction.
 template <class T, int P, int V>
 FASTCONV_NOINLINE void tiles(const ConvRowArgs<T>& a, const T* x, T* y, std::int64_t count, Fetch& fetch) {
@@ -24,6 +33,8 @@ FASTCONV_NOINLINE void tiles(const ConvRowArgs<T>& a, const T* x, T* y, std::int
   constexpr int U = kChannels;
   const int tail = a.channels - (V - 1) * W;
 
+  constexpr std::int64_t kShort = 128;
+  const bool is_short = a.taps_h * a.taps_w * a.run <= kShort;
   const char* from = fetch.from;
   for (; count > 0; --count, x += P * a.x_pixel, y += P * a.y_pixel) {
     VT acc[P][V];
@@ -33,6 +44,10 @@ FASTCONV_NOINLINE void tiles(const ConvRowArgs<T>& a, const T* x, T* y, std::int
       FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p][v] = b;
     }
 
+    if (count > 1) {
+      if (is_short) fetch_lines<T, P, V>(y + P * a.y_pixel, a.y_pixel);
+      if (a.residual && a.residual != a.y) fetch_lines<T, P, V>(a.residual + (y - a.y) + P * a.y_pixel, a.y_pixel);
+    }
     const std::int64_t step = a.x_pixel, run = a.run;
     const T* w = a.w;
     for (std::int64_t th = 0; th < a.taps_h; ++th) {

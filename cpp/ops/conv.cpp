@@ -136,9 +136,11 @@ std::vector<TensorType> infer_conv_transpose2d(const InferContext& c) {
     const std::int64_t natural = conv_size(c, size[i], w[i], s.strides[i], s.pads[i], s.pads[i + 2], s.dilations[i]);
     if (natural < x[1 + i]) c.fail("output_size " + to_string(size) + " is too small for input " + to_string(x));
   }
+  const Shape y{x[0], size[0], size[1], w[2] * s.groups};
+  if (c.has(3)) c.expect_shape(3, y, "residual");
   check_activation(c);
   check_algorithm(c);
-  return {{{x[0], size[0], size[1], w[2] * s.groups}, c.type(0).dtype}};
+  return {{y, c.type(0).dtype}};
 }
 
 std::vector<TensorType> infer_backward_weights(const InferContext& c) {
@@ -198,6 +200,7 @@ void grad_conv_transpose2d(GradContext& c) {
   if (c.needs(0)) c.set(0, c.add("conv2d", {c.grad(), c.in(1)}, with(a, "output_size", {x[1], x[2]})));
   if (c.needs(1)) c.set(1, c.add("conv2d_backward_weights", {c.grad(), c.in(0)}, with(a, "kernel", {w[0], w[1]})));
   if (c.needs(2)) c.set(2, channel_sum(c, c.grad()));
+  if (c.needs(3)) c.set(3, c.grad());
 }
 
 void grad_backward_weights(GradContext& c) {
@@ -209,8 +212,8 @@ void grad_backward_weights(GradContext& c) {
 
 const RegisterOp conv2d{{"conv2d", infer_conv2d, grad_conv2d, {}, {3}, false}, 5};
 const RegisterOp conv2d_depthwise{{"conv2d_depthwise", infer_conv2d_depthwise, {}, {}, {}, false}, 5};
-const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {}, false},
-                                  3};
+const RegisterOp conv_transpose2d{{"conv_transpose2d", infer_conv_transpose2d, grad_conv_transpose2d, {}, {3}, false},
+                                  4};
 const RegisterOp backward_weights{
     {"conv2d_backward_weights", infer_backward_weights, grad_backward_weights, {}, {}, false}, 2};
 

@@ -162,6 +162,27 @@ void test_conv_weights(const KernelTable<T>& table) {
 }
 
 template <class T>
+void test_overlap_add(const KernelTable<T>& table) {
+  for (int round = 0; round < 200; ++round) {
+    OverlapArgs<T> a{};
+    a.runs = random_int(0, 20), a.n = random_int(1, 3 * table.width), a.step = random_int(1, 20);
+    a.x_run = a.n + random_int(0, 3);
+    Guarded<T> x(std::max<std::int64_t>(a.runs - 1, 0) * a.x_run + a.n);
+    Guarded<T> y(std::max<std::int64_t>(a.runs - 1, 0) * a.step + a.n);
+    fill_random(x), fill_random(y);
+    std::vector<double> expected;
+    for (std::int64_t i = 0; i < y.size(); ++i) expected.push_back(static_cast<double>(y[i]));
+    for (std::int64_t i = 0; i < a.runs; ++i)
+      for (std::int64_t c = 0; c < a.n; ++c)
+        expected[static_cast<std::size_t>(i * a.step + c)] += static_cast<double>(x[i * a.x_run + c]);
+    a.x = x.data(), a.y = y.data();
+    table.overlap_add(a);
+    for (std::int64_t i = 0; i < y.size(); ++i)
+      check_close(y[i], expected[static_cast<std::size_t>(i)], tolerance<T>(static_cast<double>(a.n)), "overlap_add");
+  }
+}
+
+template <class T>
 void test_depthwise(const KernelTable<T>& table) {
   for (int round = 0; round < 1500; ++round) {
     DepthwiseArgs<T> a{};
@@ -214,36 +235,49 @@ void test_depthwise(const KernelTable<T>& table) {
 
 template <class T>
 void test_depthwise_weights(const KernelTable<T>& table) {
-  for (int round = 0; round < 150; ++round) {
+  for (int round = 0; round < 800; ++round) {
     DepthwiseWeightsArgs<T> a{};
-    a.channels = random_int(1, 2 * table.width + 1), a.rows = random_int(1, 4), a.pixels = random_int(1, 9);
-    a.taps_h = random_int(1, 4), a.taps_w = random_int(1, 7);
-    a.x_pixel = a.channels * random_int(1, 2), a.x_tap_w = a.channels, a.x_tap_h = 17 * a.channels;
-    a.x_row = 17 * a.channels;
-    a.dy_pixel = a.channels, a.dy_row = a.pixels * a.channels, a.dw_tap = a.channels + random_int(0, 1);
-    Guarded<T> x((a.rows - 1) * a.x_row + (a.pixels - 1) * a.x_pixel + (a.taps_h - 1) * a.x_tap_h +
-                 (a.taps_w - 1) * a.x_tap_w + a.channels);
-    Guarded<T> dy(a.rows * a.dy_row), dw((a.taps_h * a.taps_w - 1) * a.dw_tap + a.channels);
+    a.channels = random_int(1, 4 * table.width + 1), a.rows = random_int(1, 4), a.pixels = random_int(1, 19);
+    a.taps_h = random_int(1, 5), a.taps_w = random_int(0, 1) ? 3 + 2 * random_int(0, 1) : random_int(1, 7);
+    a.stride_h = random_int(1, 3), a.stride_w = random_int(0, 3) ? random_int(1, 2) : 3;
+    a.step_h = random_int(1, 2), a.step_w = random_int(0, 3) ? 1 : random_int(2, 3);
+    a.row = random_int(-4, 2), a.col = random_int(-6, 2);
+    const std::int64_t down = a.row + (a.rows - 1) * a.stride_h + (a.taps_h - 1) * a.step_h;
+    const std::int64_t right = a.col + (a.pixels - 1) * a.stride_w + (a.taps_w - 1) * a.step_w;
+    a.in_h = std::max<std::int64_t>(1, down + 1 + random_int(-4, 1));
+    a.in_w = std::max<std::int64_t>(1, right + 1 + random_int(-6, 1));
+    a.x_pixel = a.channels + random_int(0, 3), a.x_row = a.in_w * a.x_pixel + random_int(0, 3);
+    a.dy_pixel = a.channels + random_int(0, 3), a.dy_row = a.pixels * a.dy_pixel + random_int(0, 3);
+    a.dw_tap = a.channels + random_int(0, 1);
+    Guarded<T> x((a.in_h - 1) * a.x_row + (a.in_w - 1) * a.x_pixel + a.channels);
+    Guarded<T> dy((a.rows - 1) * a.dy_row + (a.pixels - 1) * a.dy_pixel + a.channels);
+    Guarded<T> dw((a.taps_h * a.taps_w - 1) * a.dw_tap + a.channels);
     fill_random(x), fill_random(dy);
     for (std::int64_t i = 0; i < dw.size(); ++i) dw[i] = T(1);
     a.x = x.data(), a.dy = dy.data(), a.dw = dw.data();
     table.depthwise_weights(a);
+    std::vector<double> expected(static_cast<std::size_t>(dw.size()), 1);
     for (std::int64_t t = 0; t < a.taps_h * a.taps_w; ++t)
-      for (std::int64_t c = 0; c < a.channels; ++c) {
-        double s = 1;
-        for (std::int64_t r = 0; r < a.rows; ++r)
-          for (std::int64_t p = 0; p < a.pixels; ++p)
-            s += static_cast<double>(
-                     x[r * a.x_row + p * a.x_pixel + t / a.taps_w * a.x_tap_h + t % a.taps_w * a.x_tap_w + c]) *
-                 static_cast<double>(dy[r * a.dy_row + p * a.dy_pixel + c]);
-        check_close(dw[t * a.dw_tap + c], s, tolerance<T>(static_cast<double>(a.rows * a.pixels)), "depthwise_weights");
-      }
+      for (std::int64_t r = 0; r < a.rows; ++r)
+        for (std::int64_t p = 0; p < a.pixels; ++p) {
+          const std::int64_t h = a.row + r * a.stride_h + t / a.taps_w * a.step_h;
+          const std::int64_t v = a.col + p * a.stride_w + t % a.taps_w * a.step_w;
+          if (h < 0 || h >= a.in_h || v < 0 || v >= a.in_w) continue;
+          for (std::int64_t c = 0; c < a.channels; ++c)
+            expected[static_cast<std::size_t>(t * a.dw_tap + c)] +=
+                static_cast<double>(x[h * a.x_row + v * a.x_pixel + c]) *
+                static_cast<double>(dy[r * a.dy_row + p * a.dy_pixel + c]);
+        }
+    for (std::int64_t i = 0; i < dw.size(); ++i)
+      check_close(dw[i], expected[static_cast<std::size_t>(i)], tolerance<T>(static_cast<double>(a.rows * a.pixels)),
+                  "depthwise_weights");
   }
 }
 
 FASTCONV_TEST(conv_row);
 FASTCONV_TEST(conv_dots);
 FASTCONV_TEST(conv_narrow);
+FASTCONV_TEST(overlap_add);
 FASTCONV_TEST(conv_weights);
 FASTCONV_TEST(depthwise);
 FASTCONV_TEST(depthwise_weights);

@@ -58,10 +58,10 @@ Step plan_pass(PlanContext& c, const ConvPass& pass) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto plan_copied = [&] { return pass.x_first ? plan_direct<T>(c, pass) : Step{}; };
-    Step step =
-        first_of([&] { return plan_conv_planes<T>(c, pass); }, plan_copied, [&] { return plan_depthwise<T>(c, pass); },
-                 [&] { return plan_winograd(c, pass); }, [&] { return plan_strassen(c, pass); },
-                 [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
+    Step step = first_of([&] { return plan_conv_planes<T>(c, pass); }, plan_copied,
+                         [&] { return plan_depthwise<T>(c, pass); }, [&] { return plan_overlap<T>(c, pass); },
+                         [&] { return plan_winograd(c, pass); }, [&] { return plan_strassen(c, pass); },
+                         [&] { return plan_narrow<T>(c, pass); }, [&] { return plan_direct<T>(c, pass); });
     if (c.stable(pass.w) && c.attrs().text("algorithm", "").empty()) {
       std::vector<std::string> names = candidates(c, pass);
       if (std::count(names.begin(), names.end(), step.algorithm)) {
@@ -225,7 +225,7 @@ ConvPass transposed_pass(PlanContext& c) {
   const auto columns = with_taps(g.w, g.kw, g.stride_w, g.left, g.dilation_w);
   for (const AxisPhase& h : with_taps(g.h, g.kh, g.stride_h, g.top, g.dilation_h))
     for (const AxisPhase& w : columns) p.phases.push_back({h, w});
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.y = c.out(), p.y_pixel = c.row(p.y);
+  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out(), p.y_pixel = c.row(p.y);
   p.flops = g.flops();
   set_activation(p, c.attrs());
   return p;
@@ -262,26 +262,81 @@ bool transpose_weights(const ConvPass& p, const Phase& q, const T* w, const T* s
   return true;
 }
 
+template <class T>
+void transpose_tap(const ConvPass& p, const T* w, std::int64_t channels, std::int64_t n, std::int64_t columns,
+                   std::int64_t row, T* to) {
+  for (std::int64_t r = 0; channels < columns && r < n; ++r)
+    std::fill(to + r * row + channels, to + r * row + columns, T(0));
+  if (p.w_in == 1) return kernels<T>().transpose({w, to, channels, n, p.w_out, row});
+  for (std::int64_t o = 0; o < channels; ++o)
+    for (std::int64_t r = 0; r < n; ++r) to[r * row + o] = w[o * p.w_out + r * p.w_in];
+}
+
+template void transpose_tap<float>(const ConvPass&, const float*, std::int64_t, std::int64_t, std::int64_t,
+                                   std::int64_t, float*);
+template void transpose_tap<double>(const ConvPass&, const double*, std::int64_t, std::int64_t, std::int64_t,
+                                    std::int64_t, double*);
 template bool transpose_weights<float>(const ConvPass&, const Phase&, const float*, const float*, std::int64_t,
                                        std::int64_t, std::int64_t, float*);
 template bool transpose_weights<double>(const ConvPass&, const Phase&, const double*, const double*, std::int64_t,
                                         std::int64_t, std::int64_t, double*);
 
+namespace {
+
 template <class T>
-void fill_with_bias(const ConvPass& p, const T* bias, T* y) {
-  const std::int64_t pixels = p.n * p.out_h * p.out_w;
-  parallel_range(pixels, std::max<std::int64_t>(1, 16384 / p.out_c), [&](auto begin, auto end, int) {
-    for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t c = 0; c < p.out_c; ++c) {
-        const T b = bias ? bias[c] : T(0);
-        y[i * p.y_pixel + c] = p.clamp ? std::min(std::max(b, static_cast<T>(p.lo)), static_cast<T>(p.hi)) : b;
-      }
-    activate(p, y + begin * p.y_pixel, end - begin, p.y_pixel, p.out_c);
-  });
+void fill_pixels(const ConvPass& p, const T* bias, const T* residual, std::int64_t n, std::int64_t channels, T* y) {
+  const auto lo = static_cast<T>(p.lo), hi = static_cast<T>(p.hi);
+  for (std::int64_t i = 0; i < n; ++i, y += p.y_pixel) {
+    if (bias)
+      for (std::int64_t c = 0; c < channels; ++c) y[c] = residual ? bias[c] + residual[c] : bias[c];
+    else if (!residual)
+      std::fill_n(y, channels, T(0));
+    else if (residual != y)
+      std::copy_n(residual, channels, y);
+    if (p.clamp)
+      for (std::int64_t c = 0; c < channels; ++c) y[c] = std::min(std::max(y[c], lo), hi);
+    if (residual) residual += p.y_pixel;
+  }
 }
 
-template void fill_with_bias<float>(const ConvPass&, const float*, float*);
-template void fill_with_bias<double>(const ConvPass&, const double*, double*);
+}  // namespace
+
+template <class T>
+void fill_rows(const ConvPass& p, const T* bias, const T* residual, std::int64_t begin, std::int64_t end,
+               std::int64_t channels, T* y) {
+  // Phases are all pairs of some residues of rows and some of columns.
+  const std::int64_t stride_h = p.phases.empty() ? 1 : p.phases[0].h.os;
+  const std::int64_t stride_w = p.phases.empty() ? 1 : p.phases[0].w.os;
+  std::vector<bool> rows(static_cast<std::size_t>(stride_h)), columns(static_cast<std::size_t>(stride_w));
+  for (const Phase& q : p.phases)
+    rows[static_cast<std::size_t>(q.h.o0)] = columns[static_cast<std::size_t>(q.w.o0)] = true;
+  const auto fill = [&](std::int64_t pixel, std::int64_t n) {
+    T* to = y + pixel * p.y_pixel;
+    fill_pixels(p, bias, residual ? residual + pixel * p.y_pixel : nullptr, n, channels, to);
+    activate(p, to, n, p.y_pixel, channels);
+  };
+  for (std::int64_t r = begin; r < end; ++r) {
+    if (!rows[static_cast<std::size_t>(r % p.out_h % stride_h)]) {
+      fill(r * p.out_w, p.out_w);
+      continue;
+    }
+    for (std::int64_t c = 0; c < p.out_w; ++c)
+      if (!columns[static_cast<std::size_t>(c % stride_w)]) fill(r * p.out_w + c, 1);
+  }
+}
+
+template <class T>
+void fill_untouched(const ConvPass& p, const T* bias, const T* residual, T* y) {
+  parallel_range(p.n * p.out_h, std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(p.out_w * p.out_c, 1)),
+                 [&](auto begin, auto end, int) { fill_rows(p, bias, residual, begin, end, p.out_c, y); });
+}
+
+template void fill_rows<float>(const ConvPass&, const float*, const float*, std::int64_t, std::int64_t, std::int64_t,
+                               float*);
+template void fill_rows<double>(const ConvPass&, const double*, const double*, std::int64_t, std::int64_t, std::int64_t,
+                                double*);
+template void fill_untouched<float>(const ConvPass&, const float*, const float*, float*);
+template void fill_untouched<double>(const ConvPass&, const double*, const double*, double*);
 
 template <class T>
 void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,

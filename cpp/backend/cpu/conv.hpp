@@ -40,7 +40,7 @@ struct ConvPass : Activation {
   std::int64_t n, in_h, in_w, in_c, out_h, out_w, out_c, groups;
   std::int64_t w_kh, w_kw, w_in, w_out, w_group;
   std::vector<Phase> phases;
-  bool fill = false;     // some outputs have no tap: all get the bias first
+  bool fill = false;     // some outputs have no tap
   int x, w, bias, y;     // values; bias may be kNone
   int w_scale = kNone;   // a number for each output channel, which its weights are multiplied by while they are packed
   std::int64_t y_pixel;  // elements from one pixel of y to the next: out_c, or more without a residual
@@ -70,6 +70,8 @@ template <class T>
 Step plan_conv_planes(const PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& pass);
+template <class T>
+Step plan_overlap(PlanContext& c, const ConvPass& pass);
 template <class T>
 Step plan_narrow(PlanContext& c, const ConvPass& pass);
 template <class T>
@@ -169,6 +171,10 @@ void conv_row_in_blocks(const ConvRowArgs<T>& a);
 template <class T>
 bool transpose_weights(const ConvPass& p, const Phase& phase, const T* w, const T* scale, std::int64_t channels,
                        std::int64_t n, std::int64_t columns, T* to);
+// The same of one tap of weights whose input channels lie w_in apart: to[r * row + column].
+template <class T>
+void transpose_tap(const ConvPass& p, const T* w, std::int64_t channels, std::int64_t n, std::int64_t columns,
+                   std::int64_t row, T* to);
 // Lines of the next weights that conv_row fetches into L2 meanwhile: all, or none where they would displace too much
 // or where all the layer's weights stay there anyway.
 inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_bytes) {
@@ -183,9 +189,13 @@ void add_chunks(const T* partial, std::int64_t chunks, std::int64_t n, T* sum) {
   });
 }
 
-// y = activation(bias) for every pixel.
+// y = activation(bias + residual) for the pixels that no phase writes: of rows [begin, end) of all images, `channels`
+// channels from where the pointers are; and of all, in parallel.
 template <class T>
-void fill_with_bias(const ConvPass& pass, const T* bias, T* y);
+void fill_rows(const ConvPass& pass, const T* bias, const T* residual, std::int64_t begin, std::int64_t end,
+               std::int64_t channels, T* y);
+template <class T>
+void fill_untouched(const ConvPass& pass, const T* bias, const T* residual, T* y);
 
 // Runs fn(phase, piece, thread) for every piece of every phase in one parallel region.
 template <class Fn>

@@ -57,16 +57,35 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   q.x_tap_w = w.tap_step * p.in_c;
 
   const auto bytes_of = [&](std::int64_t n) { return n * p.in_c * static_cast<std::int64_t>(element); };
+  // With factors one image after the other: what they scale is kept.
+  q.weights_first =
+      (p.factor == kNone || p.n == 1) && h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
+  // Weights that do not fit into L2 are cut into parts that do, each for all rows: rows of their own would read all
+  // weights again.
+  const std::int64_t weights_bytes = bytes_of(h.taps * w.taps * p.out_c) / p.groups;
+  const std::int64_t parts =
+      q.weights_first && !q.flat
+          ? std::clamp<std::int64_t>(ceil_div(weights_bytes, caches().l2 / 2), 1, channel_blocks * p.groups)
+          : 1;
+  const std::int64_t most_bytes = parts > 1 ? caches().l2 / 4 : kBlockBytes;
   // A small batch is cut into rows (pixels).
-  const std::int64_t wanted = std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images, 1)), 1);
+  const std::int64_t wanted =
+      std::max<std::int64_t>(ceil_div(all_wanted, std::max<std::int64_t>(q.images * parts, 1)), 1);
   if (q.flat) {
     constexpr std::int64_t tile = 28;  // of 7 and 14
     q.block = std::max(tile, kBlockBytes / std::max<std::int64_t>(bytes_of(1), 1) / tile * tile);
     q.block = std::min(q.block, round_up(std::max<std::int64_t>(ceil_div(q.pixels, wanted), 1), tile));
     q.blocks = ceil_div(q.pixels, q.block);
   } else {
-    const double row_bytes = std::max(static_cast<double>(bytes_of(q.in_cols)) * static_cast<double>(h.is), 1.0);
-    q.block = std::clamp(static_cast<std::int64_t>(kBlockBytes / row_bytes), std::int64_t{1}, q.rows);
+    // Of the input, strides may leave rows and columns out.
+    const auto read = [&](const AxisPhase& a, std::int64_t in) {
+      const std::int64_t span = std::min((a.taps - 1) * a.tap_step + 1, a.is);
+      return q.copy ? static_cast<double>(in)
+                    : static_cast<double>(in * std::max<std::int64_t>(span, 1)) / static_cast<double>(a.is);
+    };
+    const double row_bytes = std::max(static_cast<double>(bytes_of(1)) * read(w, q.in_cols) * read(h, h.is), 1.0);
+    q.block =
+        std::clamp(static_cast<std::int64_t>(static_cast<double>(most_bytes) / row_bytes), std::int64_t{1}, q.rows);
     // A copy's halo makes single rows dear.
     q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
     q.block = std::clamp<std::int64_t>(q.block, 1, std::max<std::int64_t>(q.rows, 1));
@@ -74,10 +93,7 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
     q.block_in_rows = (q.block - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
   }
   const std::int64_t pieces = std::max<std::int64_t>(q.images * q.blocks, 1), all = channel_blocks * p.groups;
-  q.splits = std::clamp<std::int64_t>(ceil_div(all_wanted, pieces), 1, all);
-  // With factors one image after the other: what they scale is kept.
-  q.weights_first =
-      (p.factor == kNone || p.n == 1) && h.taps * w.taps * in_per_group * p.out_c > p.n * p.in_h * p.in_w * p.in_c;
+  q.splits = std::clamp<std::int64_t>(std::max(ceil_div(all_wanted, pieces), parts), 1, all);
   return q;
 }
 
@@ -143,7 +159,7 @@ class Direct {
     const T *x = context.data<const T>(p_.x), *bias = optional(context, p_.bias);
     const T *residual = optional(context, p_.residual), *factor = optional(context, p_.factor);
     T *y = context.data<T>(p_.y), *sums = p_.mean == kNone ? nullptr : reinterpret_cast<T*>(context.workspace());
-    if (p_.fill) fill_with_bias(p_, bias, y);
+    if (p_.fill && phases_.size() != 1) fill_untouched(p_, bias, residual, y);
     std::vector<std::int64_t> scaled(factor ? static_cast<std::size_t>(num_threads()) : 0, -1);
     const auto work = [&](const std::vector<PhasePlan>& phases, const std::vector<std::int64_t>& pieces) {
       for_each_piece(pieces, [&](std::size_t phase, std::int64_t piece, int thread) {
@@ -214,14 +230,7 @@ class Direct {
             std::fill(to + b.channels, to + columns, T(0));
           }
         } else {
-          // A transpose; short runs of rows keep the written lines in L1.
-          for (std::int64_t r0 = 0; r0 < in_; r0 += 16) {
-            const std::int64_t r1 = std::min(in_, r0 + 16);
-            for (std::int64_t o = 0; o < columns; ++o) {
-              const T* f = from + o * p_.w_out;
-              for (std::int64_t r = r0; r < r1; ++r) to[r * columns + o] = o < b.channels ? f[r * p_.w_in] : T(0);
-            }
-          }
+          transpose_tap(p_, from, b.channels, in_, columns, columns, to);
           to += in_ * columns;
         }
       }
@@ -288,6 +297,12 @@ class Direct {
     const std::int64_t y_row = h.os * p_.out_w * p_.y_pixel;
     const std::int64_t y_first = q.flat ? (image * q.pixels + first) * p_.y_pixel
                                         : ((image * p_.out_h + h.o0 + first * h.os) * p_.out_w + w.o0) * p_.y_pixel;
+    if (p_.fill && phases_.size() == 1 && from < to) {  // beside what the piece writes
+      const std::int64_t channel = channel_at(from), top = image * p_.out_h;
+      const std::int64_t end = first + rows == q.rows ? p_.out_h : (first + rows) * h.os;
+      fill_rows(p_, bias ? bias + channel : nullptr, residual ? residual + channel : nullptr, top + first * h.os,
+                top + end, channel_at(to) - channel, y + channel);
+    }
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t group = i / n;
       const ChannelBlock& b = blocks_[static_cast<std::size_t>(i % n)];

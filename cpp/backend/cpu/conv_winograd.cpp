@@ -8,15 +8,15 @@
 namespace fastconv::cpu {
 namespace {
 
-// The whole input is transformed first, once for all pieces, where that makes so many bytes or fewer than the weights'.
-constexpr std::int64_t kSharedBytes = 4 << 20;
-constexpr std::int64_t kSharedTiles = 56;     // of a block then
-constexpr std::int64_t kStreamedTiles = 84;   // where each block transforms the weights
-constexpr std::int64_t kSharedPieces = 8;     // wanted at least then
-constexpr std::int64_t kLeastChannels = 128;  // of a piece's output, where each transforms its input
-constexpr std::int64_t kPieces = 16;          // wanted at least, for the threads there may be
-constexpr std::int64_t kLeastInputs = 8;      // channels: a product of fewer is mostly loads and stores
-constexpr std::int64_t kUsualSize = 28;       // of maps, where the choice is made for any size
+constexpr std::int64_t kSharedBytes = 4 << 20;       // of the whole transformed input, to make it once for all pieces
+constexpr std::int64_t kMostSharedBytes = 16 << 20;  // where larger blocks save so much of reading the weights
+constexpr std::int64_t kSharedTiles = 56;            // of a block then
+constexpr std::int64_t kStreamedTiles = 84;          // where each block transforms the weights
+constexpr std::int64_t kSharedPieces = 8;            // wanted at least then
+constexpr std::int64_t kLeastChannels = 128;         // of a piece's output, where each transforms its input
+constexpr std::int64_t kPieces = 16;                 // wanted at least, for the threads there may be
+constexpr std::int64_t kLeastInputs = 8;             // channels: a product of fewer is mostly loads and stores
+constexpr std::int64_t kUsualSize = 28;              // of maps, where the choice is made for any size
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;          // floats
 constexpr std::int64_t kGroupColumns = 64;  // output channels whose products are made before their transform
@@ -55,6 +55,22 @@ struct Size {
   std::int64_t v_tile, v_plane;            // distances in the transformed input
 };
 
+// Cuts the tiles into blocks and their output channels into pieces, for shared input or not.
+void cut(Size& s, std::int64_t out_c, std::int64_t tile_bytes, std::int64_t groups, std::int64_t tile_pixels) {
+  const std::int64_t product_bytes = s.planes * kGroupColumns * kFloat;
+  // A block's input and a group's products stay in L2. Whole register tiles: those of fewer pixels read the weights
+  // more often.
+  const std::int64_t most =
+      s.shared ? std::min(s.streamed ? kStreamedTiles : kSharedTiles, ceil_div(s.tiles * groups, kSharedPieces))
+               : std::min(caches().l2 * 3 / 4 / (tile_bytes + product_bytes), ceil_div(s.tiles, kPieces));
+  const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
+  s.block =
+      most >= s.tiles ? s.tiles : std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, whole)), tile_pixels), s.tiles);
+  s.blocks = ceil_div(s.tiles, s.block);
+  const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(out_c / kLeastChannels, 1);
+  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
+}
+
 Size size_of(const ConvPass& p, const WinogradSize& size, bool packed_once, std::int64_t groups,
              std::int64_t tile_pixels) {
   Size s{};
@@ -66,27 +82,26 @@ Size size_of(const ConvPass& p, const WinogradSize& size, bool packed_once, std:
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * kFloat;
-  const double inputs = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes);
-  const std::int64_t weight_bytes = num_elements({s.weights, p.in_c, p.out_c, kFloat});
-  s.shared = inputs <= std::max(static_cast<double>(kSharedBytes), static_cast<double>(weight_bytes));
-  s.streamed = s.shared && !packed_once && p.w_scale == kNone && weight_bytes > caches().l2;
+  const double input = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes);
+  const std::int64_t weights = num_elements({s.weights, p.in_c, p.out_c}) * kFloat;
+  s.streamed = !packed_once && p.w_scale == kNone && weights > caches().l2;
+  s.shared = input <= kSharedBytes;
+  cut(s, p.out_c, tile_bytes, groups, tile_pixels);
+  if (!s.shared && input <= kMostSharedBytes && weights > caches().l2 / 2) {
+    // Every block reads all weights; the larger ones of a shared input, which each group of channels reads, may be
+    // fewer bytes.
+    Size t = s;
+    t.shared = true;
+    cut(t, p.out_c, tile_bytes, groups, tile_pixels);
+    const auto real = [](std::int64_t n) { return static_cast<double>(n); };
+    if (1.5 * (real(t.blocks * weights) + real(groups + 2) * input) < real(s.blocks * weights)) s = t;
+  }
+  s.streamed = s.streamed && s.shared;
   s.channels = p.in_c;
   if (s.streamed) {
     const std::int64_t most = std::max(caches().l2 / 2 / (s.weights * kGroupColumns * kFloat), kLine);
     s.channels = std::min(round_up(ceil_div(p.in_c, ceil_div(p.in_c, most)), kLine), p.in_c);
   }
-  const std::int64_t product_bytes = s.planes * kGroupColumns * kFloat;
-  // A block's input and a group's products stay in L2. Whole register tiles: those of fewer pixels read the weights
-  // more often.
-  const std::int64_t most =
-      s.shared ? std::min(s.streamed ? kStreamedTiles : kSharedTiles, ceil_div(s.tiles * groups, kSharedPieces))
-               : std::min(caches().l2 * 3 / 4 / (tile_bytes + product_bytes), ceil_div(s.tiles, kPieces));
-  const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
-  s.block =
-      most >= s.tiles ? s.tiles : std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, whole)), tile_pixels), s.tiles);
-  s.blocks = ceil_div(s.tiles, s.block);
-  const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
-  s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
   s.v_plane = odd_lines((s.shared ? s.tiles : s.block) * s.v_tile);
   return s;
 }
@@ -202,15 +217,8 @@ class Winograd {
             std::copy_n(from + r * p_.w_in, channels, to + r * step);
             std::fill(to + r * step + channels, to + r * step + columns, 0.f);
           }
-        } else if (p_.w_in == 1) {
-          for (std::int64_t r = 0; r < n; ++r) std::fill(to + r * step + channels, to + r * step + columns, 0.f);
-          for (std::int64_t o = 0; o < channels; o += table_.width)
-            table_.transpose(
-                {from + o * p_.w_out, to + o, std::min<std::int64_t>(table_.width, channels - o), n, p_.w_out, step});
         } else {
-          for (std::int64_t o = 0; o < columns; ++o)
-            for (std::int64_t r = 0; r < n; ++r)
-              to[r * step + o] = o < channels ? from[o * p_.w_out + r * p_.w_in] : 0.f;
+          transpose_tap(p_, from, channels, n, columns, step, to);
         }
       }
   }

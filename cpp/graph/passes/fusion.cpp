@@ -40,7 +40,8 @@ void fuse_residuals(Graph& graph, const Outputs& outputs) {
       if (at == kNone || uses[mine] != 1 || at < conv || mine == other) continue;
       if (stable[mine] && !stable[other]) continue;  // it would have to run every time
       const Node& node = graph.nodes()[at];
-      if (node.op->name != "conv2d" || node.attrs.text("activation", "") != "") continue;
+      const bool conv2d = node.op->name == "conv2d" || node.op->name == "conv_transpose2d";
+      if (!conv2d || node.attrs.text("activation", "") != "") continue;
       if (node.inputs.size() > 3 && node.inputs[3] != kNone) continue;
       if (graph.value(other).type.shape != graph.value(out).type.shape || changed[other]) continue;
       if (graph.value(mine).type.shape != graph.value(out).type.shape) continue;

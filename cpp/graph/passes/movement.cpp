@@ -1,4 +1,4 @@
-// Passes over operators that only hand elements on: identities, transposes, padding.
+// Passes over operators that only hand elements on: identities and transposes.
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -103,36 +103,6 @@ void merge_transposes(Graph& graph, Outputs& outputs) {
     if (graph.value(node.inputs[0]).type.shape == to) same[node.outputs[0]] = node.inputs[0];
   }
   for (int& out : outputs) out = same[out];
-}
-
-void fold_padding(Graph& graph, const Outputs& outputs) {
-  const auto uses = use_counts(graph, outputs);
-  const auto changed = changed_variables(graph);
-  std::vector<int> readers(graph.values().size(), 0);  // convolutions that read the value as their image
-  for (const Node& node : graph.nodes())
-    if (node.op->name == "conv2d") ++readers[node.inputs[0]];
-  for (Node& conv : graph.mutable_nodes()) {
-    if (conv.op->name != "conv2d" || input(conv, 4) != kNone) continue;
-    const int in = conv.inputs[0], source = graph.value(in).node;
-    // Another reader needs the padded image anyway.
-    if (source == kNone || uses[in] != readers[in]) continue;
-    const Node& pad = graph.nodes()[source];
-    if (pad.op->name != "pad" || pad.attrs.text("mode", "constant") != "constant" || pad.attrs.real("value", 0) != 0 ||
-        changed[pad.inputs[0]])
-      continue;
-    const Ints& p = pad.attrs.ints("pads");  // N, H, W, C before, then after
-    Ints pads = conv.attrs.ints("pads");
-    const std::int64_t more[4] = {p[1], p[2], p[5], p[6]};
-    constexpr std::int64_t limit = std::int64_t{1} << 30;
-    bool fits = p[0] == 0 && p[3] == 0 && p[4] == 0 && p[7] == 0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      fits = fits && more[i] >= 0 && more[i] < limit && pads[i] < limit;
-      pads[i] += more[i];
-    }
-    if (!fits) continue;
-    conv.attrs.set("pads", pads);
-    conv.inputs[0] = pad.inputs[0];
-  }
 }
 
 }  // namespace fastconv::passes

@@ -102,13 +102,13 @@ void optimize(Graph& graph, Outputs& outputs) {
   remove_dead_code(graph, outputs);
   remove_identities(graph, outputs);
   merge_transposes(graph, outputs);
+  fold_padding(graph, outputs);
   shrink_pooling_gradients(graph, outputs);
   lower_matmul(graph);
   remove_dead_code(graph, outputs);
   match_activations(graph, outputs);
   remove_dead_code(graph, outputs);
   fold_scales(graph, outputs);
-  fold_padding(graph, outputs);
   remove_dead_code(graph, outputs);
   fuse_residuals(graph, outputs);
   fuse_norms(graph, outputs);

@@ -17,7 +17,7 @@ void shrink_pooling_gradients(Graph& graph, const Outputs& outputs);  // relu's 
 void lower_matmul(Graph& graph);                                      // by one matrix: a dense layer
 void match_activations(Graph& graph, const Outputs& outputs);         // silu, hard_swish, ... written as their parts
 void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
-void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into the convolution's pads
+void fold_padding(Graph& graph, const Outputs& outputs);    // zeros around H and W into pads, and crops of gradients
 void fuse_residuals(Graph& graph, const Outputs& outputs);  // an addition into the convolution before it
 void fuse_norms(Graph& graph, const Outputs& outputs);      // additions and activations into batch-norm, in training
 void fuse_factors(Graph& graph, const Outputs& outputs);    // of channels into the 1x1 convolution after them

@@ -80,7 +80,7 @@ CALLS = {
         {**CONV, "groups": 8, "activation": "clip", "min": 0.0, "expand_activation": "silu"},
     ),
     "conv_transpose2d": (
-        [IMAGE, (3, 3, 3, 6), (3,)],
+        [IMAGE, (3, 3, 3, 6), (3,), (2, 5, 4, 3)],
         {**CONV, "output_size": [5, 4], "activation": "relu"},
     ),
     "conv2d_backward_weights": ([IMAGE, (2, 5, 4, 4)], {**CONV, "groups": 2, "kernel": [3, 3]}),

@@ -166,3 +166,59 @@ def test_operator_refuses_a_first_kernel_that_is_not_1x1():
     attrs = {"strides": [1, 1], "pads": [1] * 4, "dilations": [1, 1], "groups": 6}
     with pytest.raises(ValueError, match="first weight"):
         net.graph.add("conv2d_depthwise", [net.x, w[0], None, w[1], None], attrs)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_gradients_of_any_depthwise_convolution(seed):
+    """<dy, conv(x, w)> is linear in x and w, whose gradients float64 einsum tells tap by tap."""
+    rng = np.random.default_rng(seed)
+    dtype = "float64" if seed % 4 == 3 else "float32"
+    channels, multiplier = int(rng.integers(2, 71)), int(rng.choice([1, 1, 1, 2]))
+    (h, w), a = geometry(rng, 24)
+    (kh, kw), (sh, sw), (dh, dw), (t, left, b, r) = (
+        a["kernel"],
+        a["strides"],
+        a["dilations"],
+        a["pads"],
+    )
+    images = int(rng.integers(1, 20))
+    h, w = max(1, int(h) - t - b), max(1, int(w) - left - r)
+    oh, ow = (
+        (n + p - (k - 1) * d - 1) // s + 1
+        for n, p, k, d, s in ((h, t + b, kh, dh, sh), (w, left + r, kw, dw, sw))
+    )
+    if oh < 1 or ow < 1:
+        h, w, oh, ow = (kh - 1) * dh + 1, (kw - 1) * dw + 1, (t + b) // sh + 1, (left + r) // sw + 1
+    x = rng.standard_normal((images, h, w, channels)).astype(dtype)
+    dy = rng.standard_normal((images, oh, ow, channels * multiplier)).astype(dtype)
+    weight = rng.standard_normal((kh, kw, 1, channels * multiplier)).astype(dtype)
+
+    padded = np.pad(np.float64(x), ((0, 0), (t, b), (left, r), (0, 0))).repeat(multiplier, 3)
+    exact_w, exact_x = np.zeros(weight.shape), np.zeros(padded.shape)
+    for i in range(kh):
+        for j in range(kw):
+            rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
+            columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
+            exact_w[i, j, 0] = np.einsum("nhwc,nhwc->c", padded[:, rows, columns], np.float64(dy))
+            exact_x[:, rows, columns] += np.float64(dy) * weight[i, j, 0]
+    exact_x = exact_x[:, t : t + h, left : left + w].reshape(images, h, w, channels, -1).sum(-1)
+
+    attrs = {
+        "strides": [sh, sw],
+        "pads": [t, left, b, r],
+        "dilations": [dh, dw],
+        "groups": channels,
+    }
+    for op, feeds, more, exact in (
+        ("conv2d_backward_weights", [x, dy], {"kernel": [kh, kw]}, exact_w),
+        ("conv_transpose2d", [dy, weight], {"output_size": [h, w]}, exact_x),
+    ):
+        graph = core.Graph()
+        ids = [graph.input(str(i), list(f.shape), dtype) for i, f in enumerate(feeds)]
+        plan = core.Plan(graph, graph.add(op, ids, {**attrs, **more}))
+        results = [plan.run(feeds, threads=n)[0] for n in (1, 2, 3)]
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0], other)
+        unit = 2e-5 if dtype == "float32" else 1e-12
+        scale = max(1.0, np.abs(exact).max())
+        np.testing.assert_allclose(results[0], exact, rtol=0, atol=unit * scale, err_msg=op)

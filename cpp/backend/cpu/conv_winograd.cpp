@@ -71,7 +71,6 @@ Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, s
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
   s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
-  const auto odd_lines = [](std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; };
   s.v_plane = odd_lines((s.shared ? s.tiles : s.block) * s.v_tile);
   return s;
 }
@@ -86,7 +85,7 @@ class Winograd {
         groups_(group_blocks(blocks_, table_.width)),
         s_(size_of(pass, size, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
     for (const Group& g : groups_) columns_ = std::max(columns_, g.columns);
-    s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
+    s_plane_ = odd_lines(s_.block * columns_);
   }
 
   std::size_t packed_bytes() const {

@@ -67,19 +67,26 @@ struct OverlapArgs {
   T* y;
 };
 
-// dw[r][c] += sum over images, rows and pixels of x[r] * dy[c], for `run` contiguous elements of x and
-// `vectors` whole vectors of dy.
+// Where the elements of one pixel begin in two tensors.
+struct PixelPair {
+  std::int64_t x, dy;
+};
+
+// dw[r][c] (+)= sum over the list's pixels of x[pixel.x + r] * dy[pixel.dy + c], for `run` contiguous elements of x and
+// `vectors` (4, 2 or 1) whole vectors of dy.
 template <class T>
 struct ConvWeightsArgs {
   const T* x;
-  std::int64_t x_image, x_row, x_pixel;
   const T* dy;
-  std::int64_t dy_image, dy_row, dy_pixel;
-  std::int64_t images, rows, pixels;
+  const PixelPair* list;
+  std::int64_t pixels;
   std::int64_t run;
   int vectors;
   T* dw;
   std::int64_t dw_row;
+  bool add;                   // to what dw holds
+  const PixelPair* next;      // `pixels` pixels that a later call reads, to be fetched into L2 meanwhile:
+  const T *next_x, *next_dy;  // `run` elements and `vectors` vectors of each; null: none
 };
 
 // Rows x pixels of output, `channels` of them: y[r][p][c] = bias[c] + sum over taps of x[...][c] * w[tap][c].

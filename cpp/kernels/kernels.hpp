@@ -11,7 +11,6 @@ struct KernelTable {
   int width;         // elements of T in a vector
   int tile_vectors;  // output vectors of the widest convolution tile
   int tile_pixels;   // pixels of that tile
-  int weight_rows;   // rows of the convolution weight-gradient tile
 #define FASTCONV_KERNEL(name, Args) void (*name)(const Args<T>&);
 #include "kernels/kernels.inc"
 #undef FASTCONV_KERNEL

@@ -340,8 +340,9 @@ template void fill_untouched<double>(const ConvPass&, const double*, const doubl
 
 template <class T>
 void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
-                 std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to) {
-  const std::int64_t out_c = c * repeat;
+                 std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to, std::int64_t channels,
+                 std::int64_t to_pixel) {
+  const std::int64_t out_c = channels ? to_pixel : c * repeat;
   const std::int64_t left = std::clamp<std::int64_t>(-col, 0, cols);
   const std::int64_t inside = std::clamp<std::int64_t>(w - std::max<std::int64_t>(col, 0), 0, cols - left);
   for (std::int64_t r = 0; r < rows; ++r, to += cols * out_c) {
@@ -352,7 +353,12 @@ void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c,
     const T* from = image + ((row + r) * w + std::max<std::int64_t>(col, 0)) * c;
     T* middle = to + left * out_c;
     std::fill(to, middle, T(0));
-    if (repeat == 1) {
+    if (channels) {
+      for (std::int64_t i = 0; i < inside; ++i) {
+        std::copy_n(from + i * c, channels, middle + i * to_pixel);
+        std::fill_n(middle + i * to_pixel + channels, to_pixel - channels, T(0));
+      }
+    } else if (repeat == 1) {
       std::copy(from, from + inside * c, middle);
     } else {
       for (std::int64_t i = 0; i < inside * c; ++i) std::fill(middle + i * repeat, middle + (i + 1) * repeat, from[i]);
@@ -388,8 +394,8 @@ template void copy_planes<double>(const double*, std::int64_t, std::int64_t, std
                                   std::int64_t, std::int64_t, double*);
 
 template void copy_padded<float>(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                                 std::int64_t, std::int64_t, std::int64_t, float*);
+                                 std::int64_t, std::int64_t, std::int64_t, float*, std::int64_t, std::int64_t);
 template void copy_padded<double>(const double*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                                  std::int64_t, std::int64_t, std::int64_t, double*);
+                                  std::int64_t, std::int64_t, std::int64_t, double*, std::int64_t, std::int64_t);
 
 }  // namespace fastconv::cpu

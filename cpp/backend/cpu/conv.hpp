@@ -181,6 +181,9 @@ inline std::int64_t fetched_lines(std::int64_t next_bytes, std::int64_t all_byte
   return next_bytes <= caches().l2 / 4 && all_bytes > caches().l2 / 4 ? next_bytes / 64 : 0;
 }
 
+// That many floats or more: planes an odd number of cache lines apart do not fall into the same sets of a cache.
+inline std::int64_t odd_lines(std::int64_t floats) { return (ceil_div(floats, 16) | 1) * 16; }
+
 // The sum of partial gradients of n elements each, always in the same order.
 template <class T>
 void add_chunks(const T* partial, std::int64_t chunks, std::int64_t n, T* sum) {
@@ -209,10 +212,11 @@ void for_each_piece(const std::vector<std::int64_t>& pieces, Fn&& fn) {
 }
 
 // Rows [row, row + rows) x columns [col, col + cols) of an image, zeros outside it, each channel repeated `repeat`
-// times, written densely.
+// times, written densely; or the first `channels` of each pixel, once, and zeros up to `to_pixel`.
 template <class T>
 void copy_padded(const T* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row, std::int64_t rows,
-                 std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to);
+                 std::int64_t col, std::int64_t cols, std::int64_t repeat, T* to, std::int64_t channels = 0,
+                 std::int64_t to_pixel = 0);
 
 // The same of an image that lies channels first; each channel once.
 template <class T>

@@ -1,68 +1,94 @@
-// Weight gradient of the direct convolution: drives the conv_weights kernel. The pixels are cut into a fixed number
-// of chunks with partial sums of their own, added in order, so the bits do not depend on the number of threads.
+// Weight gradient of the direct convolution: drives the conv_weights kernel, a product of two matrices whose inner
+// dimension are the pixels of the whole batch (docs/adr/0012-weight-gradients.md). They are cut into a fixed number of
+// chunks with partial sums of their own, added in order, so the bits do not depend on the number of threads.
 #include <algorithm>
+#include <cstring>
 
 #include "backend/cpu/conv.hpp"
 
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kPieces = 16;               // wanted at least
-constexpr std::int64_t kBlockBytes = 128 << 10;    // of padded input, copied into L2
-constexpr std::int64_t kGradientBytes = 20 << 10;  // of output gradient in a kernel call: stays in L1
+constexpr std::int64_t kUnit = 112;              // pixels of a kernel call: their output gradient stays in L1
+constexpr std::int64_t kPieces = 16;             // wanted at least
+constexpr std::int64_t kChunk = 2048;            // pixels, before channels are cut; adding chunks up is work too
+constexpr std::int64_t kLeastChunk = 256;        // at least
+constexpr std::int64_t kLeastRows = 48;          // of a piece
+constexpr std::int64_t kMostBlocks = 4;          // of vectors in a piece
+constexpr std::int64_t kPieceBytes = 512 << 10;  // of input in a unit, of sums in a block: stay in L2
+constexpr std::int64_t kPanelBytes = 256 << 10;  // of gathered windows
+constexpr std::int64_t kLeastRun = 12;           // elements of a window's row that a tile is made of
+constexpr std::int64_t kFewChannels = 16;        // whose windows are gathered
+constexpr std::int64_t kPage = 4096;
+constexpr std::int64_t kSets = 512;        // bytes: a unit's pixels that far apart do not fit into L1's sets
+constexpr std::int64_t kPackedRows = 128;  // that many rows read a vector: packing pays
 constexpr std::int64_t kPartialBytes = std::int64_t{32} << 20;
+
+// Blocks of 16 bytes, so that short runs need no calls: what is beyond the last one's end is read and written too.
+template <class T>
+constexpr std::int64_t kBlock = 16 / sizeof(T);
+
+template <class T>
+void copy_blocks(const T* from, std::int64_t n, T* to) {
+  for (std::int64_t i = 0; i < n; i += kBlock<T>) std::memcpy(to + i, from + i, 16);
+}
+template <class T>
+void zero_blocks(std::int64_t n, T* to) {
+  for (std::int64_t i = 0; i < n; i += kBlock<T>) std::memset(to + i, 0, 16);
+}
+template <std::int64_t kElements, class T>
+void copy_runs(const T* from, std::int64_t step, std::int64_t runs, T* to, std::int64_t pitch) {
+  for (std::int64_t i = 0; i < runs; ++i) copy_blocks(from + i * step, kElements, to + i * pitch);
+}
 
 template <class T>
 class DirectWeights {
  public:
   explicit DirectWeights(const ConvGeometry& geometry) : g_(geometry), table_(kernels<T>()) {
-    const std::int64_t width = table_.width;
     in_ = g_.c / g_.groups, out_ = g_.k / g_.groups;
-    padded_ = round_up(out_, width);
-    flat_ = g_.kh == 1 && g_.kw == 1 && g_.stride_h == 1 && g_.stride_w == 1 && !g_.top && !g_.left && g_.h == g_.oh &&
-            g_.w == g_.ow;
-    if (flat_) {  // one image of one row
-      g_.w = g_.ow = g_.n * g_.oh * g_.ow;
-      g_.n = g_.oh = g_.h = 1;
-    }
-    cols_ = (g_.ow - 1) * g_.stride_w + (g_.kw - 1) * g_.dilation_w + 1;
-    copy_x_ = g_.top || g_.left || in_rows(g_.oh) - g_.top > g_.h || cols_ - g_.left > g_.w;
-    copy_dy_ = padded_ != out_;
-    merge_ = g_.dilation_w == 1 && g_.groups == 1;
-
-    // A unit of work: `images` whole images or `rows` rows of one or `pixels` pixels of a row.
-    const double image_row = static_cast<double>(bytes(cols_ * g_.c));
-    rows_ = std::clamp(static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(g_.stride_h))),
-                       std::int64_t{1}, g_.oh);
-    row_units_ = ceil_div(g_.oh, rows_);
-    images_ =
-        row_units_ == 1
-            ? std::clamp<std::int64_t>(
-                  static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(in_rows(g_.oh)))), 1, 8)
-            : 1;
-    pixels_ = flat_ ? std::clamp<std::int64_t>(g_.ow, 1, 512) : g_.ow;
-    pixel_units_ = flat_ ? ceil_div(g_.ow, pixels_) : 1;
-    units_ = ceil_div(g_.n, images_) * row_units_ * pixel_units_;
-
-    blocks_ = ceil_div(padded_ / width, table_.tile_vectors) * g_.groups;
-    const std::int64_t size = g_.groups * g_.kh * g_.kw * in_ * padded_;
-    chunks_ = std::clamp<std::int64_t>(ceil_div(kPieces, blocks_), 1, std::max<std::int64_t>(units_, 1));
-    chunks_ = std::clamp<std::int64_t>(kPartialBytes / std::max<std::int64_t>(bytes(size), 1), 1, chunks_);
-    // Where no input is copied, the rows of the gradient can be cut too.
-    splits_ = copy_x_ ? 1 : std::clamp<std::int64_t>(ceil_div(kPieces, blocks_ * chunks_), 1, ceil_div(in_, 24));
-    size_ = size;
-    direct_ = chunks_ == 1 && padded_ == out_ && g_.groups == 1;
-    x_scratch_ = copy_x_ ? num_elements({images_, in_rows(rows_), cols_, g_.c}) : 0;
-    dy_scratch_ =
-        copy_dy_ ? images_ * rows_ * pixels_ * std::min<std::int64_t>(padded_, table_.tile_vectors * width) : 0;
+    pixels_ = g_.n * g_.oh * g_.ow;
+    units_ = ceil_div(pixels_, kUnit);
+    taps_ = g_.kh * g_.kw;
+    padding_ = g_.top || g_.left || reach(g_.oh, g_.stride_h, g_.kh, g_.dilation_h) - g_.top > g_.h ||
+               reach(g_.ow, g_.stride_w, g_.kw, g_.dilation_w) - g_.left > g_.w;
+    // A tile's input elements are contiguous. Few channels: windows are gathered and are one tap then, or a tap is a
+    // row of the window.
+    const bool pad_w = g_.left || reach(g_.ow, g_.stride_w, g_.kw, g_.dilation_w) > g_.w;
+    const bool rows_join = g_.dilation_w == 1 && g_.groups == 1;
+    window_ = taps_ * in_;
+    merge_ = rows_join && !pad_w && g_.kw > 1 && g_.kw * in_ >= kLeastRun;
+    gather_ = taps_ > 1 && !merge_ && in_ < kFewChannels && bytes(kUnit * window_) <= kPanelBytes;
+    run_ = merge_ || (gather_ && rows_join) ? g_.kw * in_ : in_;
+    if (merge_) taps_ = g_.kh;
+    if (gather_) taps_ = 1;
+    swap_ = taps_ == 1 && !merge_ && !(padding_ && !gather_) && cost(window_, out_) < 0.9 * cost(out_, window_);
+    rows_ = swap_ ? out_ : gather_ ? window_ : run_;
+    columns_ = swap_ ? window_ : out_;
+    padded_ = round_up(columns_, table_.width);
+    block_ = std::min<std::int64_t>(padded_, table_.tile_vectors * table_.width);
+    blocks_ = ceil_div(padded_, block_);
+    // Pixels whole pages apart fall into the same sets of L1.
+    copy_x_ = taps_ == 1 && !gather_ && !swap_ && !padding_ && bytes(g_.stride_w * g_.c) % kPage == 0;
+    steady_ = gather_ || (g_.kh * g_.kw == 1 && g_.stride_h == 1 && g_.stride_w == 1 && !padding_ && g_.h == g_.oh &&
+                          g_.w == g_.ow);
+    const std::int64_t pixel = swap_ ? g_.stride_w * g_.c : g_.k;
+    pack_ = !(swap_ && gather_) &&
+            (columns_ != padded_ || (block_ != pixel && (bytes(pixel) % kSets == 0 || taps_ * rows_ >= kPackedRows)));
+    cut();
+    size_ = g_.groups * taps_ * rows_ * padded_;
+    chunks_ = std::clamp<std::int64_t>(kPartialBytes / std::max<std::int64_t>(bytes(size_), 1), 1, chunks_);
+    same_ = !swap_ && padded_ == out_ && g_.groups == 1;
+    x_pitch_ = gather_   ? round_up(window_ + kBlock<T>, swap_ ? table_.width : 4)
+               : copy_x_ ? ceil_div(rows_, splits_) + 64 / sizeof(T)
+                         : 0;
   }
 
   Step step(int x, int dy, int dw, const std::shared_ptr<const DirectWeights>& self) const {
     Step s;
     s.algorithm = "direct";
     s.flops = g_.flops();
-    s.scratch = static_cast<std::size_t>(bytes(round_up(x_scratch_, 16) + dy_scratch_));
-    s.workspace = direct_ ? 0 : static_cast<std::size_t>(bytes(chunks_ * size_));
+    s.scratch = sizeof(Lists) + static_cast<std::size_t>(bytes(x_panel() + (pack_ ? each_ * kUnit * block_ : 0)));
+    s.workspace = same_ && chunks_ == 1 ? 0 : static_cast<std::size_t>(bytes(chunks_ * size_));
     s.run = [self, x, dy, dw](const RunContext& r) {
       self->run(r.data<const T>(x), r.data<const T>(dy), r.data<T>(dw), r);
     };
@@ -70,147 +96,272 @@ class DirectWeights {
   }
 
  private:
+  struct Lists {
+    PixelPair from[2][kUnit];                   // of this unit and the next: where a pixel's window and gradient begin
+    std::int64_t row[2][kUnit], col[2][kUnit];  // of the input
+    PixelPair pairs[kUnit], next[kUnit];        // for the kernel: broadcast side, vectors' side
+  };
+
   static std::int64_t bytes(std::int64_t n) { return n * static_cast<std::int64_t>(sizeof(T)); }
-  std::int64_t in_rows(std::int64_t rows) const { return (rows - 1) * g_.stride_h + (g_.kh - 1) * g_.dilation_h + 1; }
+  static std::int64_t reach(std::int64_t outputs, std::int64_t stride, std::int64_t kernel, std::int64_t dilation) {
+    return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
+  }
+  std::int64_t x_panel() const { return gather_ || copy_x_ ? round_up(kUnit * x_pitch_, 16) : 0; }
+  std::int64_t unit_begin(std::int64_t unit) const { return pixels_ * unit / units_; }
+
+  // Of a pixel, in products of a vector: narrow tiles are bound by loads, small ones by latency.
+  double cost(std::int64_t columns, std::int64_t rows) const {
+    double sum = 0;
+    for (std::int64_t left = ceil_div(columns, table_.width), take = table_.tile_vectors; left > 0; left -= take) {
+      while (take > left) take /= 2;
+      const double slower = take == table_.tile_vectors ? 1 : take * 2 == table_.tile_vectors ? 1.1 : 1.3;
+      sum += static_cast<double>(std::max<std::int64_t>(rows * take, 8)) * slower;
+    }
+    return sum;
+  }
+
+  // Into pieces of some rows x some blocks x a chunk of the units.
+  void cut() {
+    splits_ =
+        std::max(ceil_div(bytes(kUnit * rows_), kPieceBytes), ceil_div(bytes(taps_ * rows_ * block_), kPieceBytes));
+    splits_ = std::clamp<std::int64_t>(splits_, 1, rows_);
+    each_ = std::min(blocks_, kMostBlocks);
+    const auto pieces = [&] { return splits_ * ceil_div(blocks_, each_) * g_.groups; };
+    chunks_ = std::clamp<std::int64_t>(ceil_div(kPieces, pieces()), 1, ceil_div(pixels_, kChunk));
+    while (pieces() * chunks_ < kPieces) {
+      if (each_ > 1)
+        each_ = ceil_div(each_, 2);
+      else if (rows_ >= 2 * splits_ * kLeastRows)
+        splits_ *= 2;
+      else
+        break;
+    }
+    if (pieces() * chunks_ < kPieces)
+      chunks_ = std::clamp<std::int64_t>(ceil_div(kPieces, pieces()), chunks_, ceil_div(pixels_, kLeastChunk));
+  }
 
   void run(const T* x, const T* dy, T* dw, const RunContext& r) const {
-    T* partial = direct_ ? dw : reinterpret_cast<T*>(r.workspace());
-    parallel_for(chunks_ * blocks_ * splits_, [&](std::int64_t piece, int thread) {
-      const std::int64_t split = piece % splits_, block = piece / splits_ % blocks_, chunk = piece / splits_ / blocks_;
-      run_piece(chunk, block, split, x, dy, partial + chunk * size_, reinterpret_cast<T*>(r.scratch(thread)));
+    T* partial = same_ && chunks_ == 1 ? dw : reinterpret_cast<T*>(r.workspace());
+    const std::int64_t out_pieces = ceil_div(blocks_, each_);
+    parallel_for(chunks_ * g_.groups * out_pieces * splits_, [&](std::int64_t piece, int thread) {
+      const std::int64_t split = piece % splits_, first = piece / splits_ % out_pieces * each_;
+      const std::int64_t group = piece / splits_ / out_pieces % g_.groups,
+                         chunk = piece / splits_ / out_pieces / g_.groups;
+      run_piece({x, dy, partial + chunk * size_ + group * taps_ * rows_ * padded_, r.scratch(thread)}, chunk, group,
+                split, first);
     });
-    if (direct_) return;
-    // partial: [chunk][group][kh][kw][in][padded out] -> dw [kh][kw][in][group][out]
-    const std::int64_t rows = g_.kh * g_.kw * in_;
-    parallel_range(rows, std::max<std::int64_t>(1, 16384 / (g_.k * chunks_)), [&](auto begin, auto end, int) {
-      for (std::int64_t row = begin; row < end; ++row)
-        for (std::int64_t group = 0; group < g_.groups; ++group) {
-          const T* from = partial + (group * rows + row) * padded_;
-          T* to = dw + row * g_.k + group * out_;
-          std::copy_n(from, out_, to);
-          for (std::int64_t chunk = 1; chunk < chunks_; ++chunk) {
-            const T* f = from + chunk * size_;
-            for (std::int64_t o = 0; o < out_; ++o) to[o] += f[o];
-          }
-        }
+    if (same_ && chunks_ == 1) return;
+    add_chunks(partial, chunks_, size_, same_ ? dw : partial);
+    if (same_) return;
+    // partial: [group][taps][in][padded out] or [group][out][padded taps * in] -> dw [taps][in][group][out]
+    parallel_range(g_.groups * window_, std::max<std::int64_t>(1, 16384 / out_), [&](auto begin, auto end, int) {
+      for (std::int64_t i = begin; i < end;) {
+        const std::int64_t group = i / window_, row = i % window_, rows = std::min(end - i, window_ - row);
+        T* to = dw + row * g_.k + group * out_;
+        if (swap_)
+          table_.transpose({partial + group * rows_ * padded_ + row, to, out_, rows, padded_, g_.k, nullptr});
+        else
+          for (std::int64_t j = 0; j < rows; ++j) std::copy_n(partial + (i + j) * padded_, out_, to + j * g_.k);
+        i += rows;
+      }
     });
   }
 
-  void run_piece(std::int64_t chunk, std::int64_t block, std::int64_t split, const T* x, const T* dy, T* dw,
-                 T* scratch) const {
-    const std::int64_t width = table_.width, per_group = blocks_ / g_.groups;
-    const std::int64_t group = block / per_group, first_vector = block % per_group * table_.tile_vectors;
-    std::int64_t vectors = std::min<std::int64_t>(table_.tile_vectors, padded_ / width - first_vector);
-    const std::int64_t channel = first_vector * width;  // inside the group
-    dw += group * g_.kh * g_.kw * in_ * padded_ + channel;
+  struct Piece {
+    const T *x, *dy;
+    T* dw;
+    std::byte* scratch;
+  };
+
+  void run_piece(const Piece& piece, std::int64_t chunk, std::int64_t group, std::int64_t split,
+                 std::int64_t first_block) const {
+    Lists& lists = *reinterpret_cast<Lists*>(piece.scratch);
+    T* x_panel = reinterpret_cast<T*>(piece.scratch + sizeof(Lists));
+    T* panel = swap_ && gather_ ? x_panel : x_panel + this->x_panel();
+    const T *x = piece.x + group * in_, *dy = piece.dy + group * out_;
+    const std::int64_t from = rows_ * split / splits_, rows = rows_ * (split + 1) / splits_ - from;
+    const std::int64_t end_block = std::min(first_block + each_, blocks_);
+    const std::int64_t first = units_ * chunk / chunks_, end = units_ * (chunk + 1) / chunks_;
+    const auto turned = [&](const PixelPair& q) { return swap_ ? PixelPair{q.dy, q.x} : q; };
+    if (steady_)
+      for (std::int64_t p = 0; p < kUnit; ++p) {
+        lists.from[0][p] = lists.from[1][p] = {p * g_.c, p * g_.k};
+        lists.next[p] = turned(lists.from[0][p]);
+      }
 
     ConvWeightsArgs<T> a{};
-    a.dw_row = padded_;
-    a.x_pixel = g_.stride_w * g_.c;
-    const std::int64_t full_run = merge_ ? g_.kw * in_ : in_;
-    const std::int64_t from = full_run * split / splits_, to = full_run * (split + 1) / splits_;
-    a.run = to - from;
-    const std::int64_t taps_w = merge_ ? 1 : g_.kw;
-    for (std::int64_t i = 0; i < g_.kh * taps_w; ++i)
-      for (std::int64_t row = from; row < to; ++row)
-        std::fill_n(dw + (i * full_run + row) * padded_, vectors * width, T(0));
-
-    T* dy_scratch = scratch + round_up(x_scratch_, 16);
-    for (std::int64_t unit = units_ * chunk / chunks_; unit < units_ * (chunk + 1) / chunks_; ++unit) {
-      const std::int64_t p0 = unit % pixel_units_ * pixels_;
-      const std::int64_t row0 = unit / pixel_units_ % row_units_ * rows_;
-      const std::int64_t n0 = unit / pixel_units_ / row_units_ * images_;
-      const std::int64_t images = std::min(images_, g_.n - n0), rows = std::min(rows_, g_.oh - row0);
-      const std::int64_t pixels = std::min(pixels_, g_.ow - p0);
-
-      std::int64_t in_row = g_.w * g_.c;
-      const T* xs = x + n0 * g_.h * in_row + (row0 * g_.stride_h - g_.top) * in_row + (p0 - g_.left) * g_.c;
-      a.x_image = g_.h * in_row;
-      if (copy_x_) {
-        const std::int64_t block_rows = in_rows(rows);
-        in_row = cols_ * g_.c;
-        a.x_image = block_rows * in_row;
-        for (std::int64_t n = 0; n < images; ++n)
-          copy_padded(x + (n0 + n) * g_.h * g_.w * g_.c, g_.h, g_.w, g_.c, row0 * g_.stride_h - g_.top, block_rows,
-                      -g_.left, cols_, 1, scratch + n * a.x_image);
-        xs = scratch;
+    a.list = lists.pairs, a.next = lists.next;
+    a.run = rows, a.dw_row = padded_;
+    for (std::int64_t unit = first; unit < end; ++unit) {
+      const int at = static_cast<int>(unit % 2);
+      const bool fetch = unit + 1 < end;
+      const std::int64_t begin = unit_begin(unit), next = unit_begin(unit + 1), n = next - begin;
+      const PixelPair* base = lists.from[at];
+      if (!steady_) {
+        if (unit == first) locate(unit, lists, at);
+        if (fetch) locate(unit + 1, lists, 1 - at);
+        const std::int64_t last = unit_begin(unit + 2) - next - 1;
+        for (std::int64_t p = 0; fetch && p < n; ++p) lists.next[p] = turned(lists.from[1 - at][std::min(p, last)]);
       }
-      a.x_row = g_.stride_h * in_row;
-      const T* dys = dy + ((n0 * g_.oh + row0) * g_.ow + p0) * g_.k + group * out_ + channel;
-      a.dy_pixel = g_.k, a.dy_row = g_.ow * g_.k, a.dy_image = g_.oh * a.dy_row;
-      if (copy_dy_) {
-        copy_gradient(dys, images, rows, pixels, std::min(out_ - channel, vectors * width), vectors * width,
-                      dy_scratch);
-        dys = dy_scratch;
-        a.dy_pixel = vectors * width, a.dy_row = pixels * a.dy_pixel, a.dy_image = rows * a.dy_row;
+      // Where the lists' offsets begin, for this unit and the next.
+      const T *dys = dy + begin * g_.k, *next_dys = dy + next * g_.k;
+      const T *xs = steady_ ? x + begin * g_.c : x, *next_xs = steady_ ? x + next * g_.c : x;
+
+      if (gather_) gather(piece.x, group, begin, n, x_panel);
+      if (copy_x_)
+        for (std::int64_t p = 0; p < n; ++p) std::copy_n(xs + base[p].x + from, rows, x_panel + p * x_pitch_);
+      for (std::int64_t b = first_block; pack_ && b < end_block; ++b)
+        pack(swap_ ? xs : dys, base, n, b, panel + (b - first_block) * kUnit * block_);
+
+      a.add = unit > first;
+      for (std::int64_t tap = 0; tap < taps_; ++tap) {
+        const std::int64_t i = merge_ ? tap : tap / g_.kw, j = merge_ ? 0 : tap % g_.kw;
+        const std::int64_t shift = (i * g_.dilation_h * g_.w + j * g_.dilation_w) * g_.c;
+        if (!steady_ || unit == first) {
+          a.pixels = 0;
+          for (std::int64_t p = 0; p < (steady_ ? kUnit : n); ++p) {
+            PixelPair& q = lists.pairs[a.pixels];
+            q.x = swap_ ? base[p].dy : gather_ || copy_x_ ? p * x_pitch_ : base[p].x + shift;
+            q.dy = pack_ ? p * block_ : swap_ && gather_ ? p * x_pitch_ : swap_ ? base[p].x : base[p].dy;
+            a.pixels += steady_ || !padding_ || inside(lists, at, p, i, j);
+          }
+        }
+        if (steady_) a.pixels = n;
+        a.x = swap_ ? dys + from : gather_ ? x_panel + from : copy_x_ ? x_panel : xs + from;
+        // What the next unit reads is fetched: each element of the input by the first tap that meets it.
+        const bool meets = fetch && i < g_.stride_h && j < g_.stride_w;
+        for (std::int64_t b = first_block; b < end_block; ++b) {
+          const std::int64_t column = b * block_;
+          const T* vectors = pack_              ? panel + (b - first_block) * kUnit * block_
+                             : swap_ && gather_ ? panel + column
+                             : swap_            ? xs + column
+                                                : dys + column;
+          a.next_x = !meets || b > first_block || (gather_ && !swap_) ? nullptr
+                     : swap_                                          ? next_dys + from
+                                                                      : next_xs + shift + from;
+          const T* next_vectors = !fetch || tap > 0 || (gather_ && swap_) ? nullptr
+                                  : swap_                                 ? next_xs + column
+                                                                          : next_dys + column;
+          run_block(a, std::min(padded_ - column, block_), vectors, next_vectors,
+                    piece.dw + (tap * rows_ + from) * padded_ + column);
+        }
       }
-      run_unit(a, xs + group * in_ + from, dys, images, row0, rows, pixels, vectors, in_row, taps_w,
-               dw + from * padded_);
     }
   }
 
-  void run_unit(ConvWeightsArgs<T>& a, const T* x, const T* dy, std::int64_t images, std::int64_t row0,
-                std::int64_t rows, std::int64_t pixels, std::int64_t vectors, std::int64_t in_row, std::int64_t taps_w,
-                T* dw) const {
-    const std::int64_t width = table_.width, full_run = merge_ ? g_.kw * in_ : in_;
-    // The gradient's block of a kernel call stays in L1 while every tile of the weights reads it.
-    const std::int64_t l1_pixels = std::max<std::int64_t>(kGradientBytes / bytes(vectors * width), 1);
-    const std::int64_t sub_pixels =
-        rows * images == 1 ? std::min(pixels, std::max<std::int64_t>(l1_pixels, 32)) : pixels;
-    const std::int64_t sub_rows = std::clamp<std::int64_t>(l1_pixels / pixels, 1, rows);
-    const std::int64_t sub_images = std::clamp<std::int64_t>(l1_pixels / (rows * pixels), 1, images);
-    for (std::int64_t n = 0; n < images; n += sub_images)
-      for (std::int64_t row = 0; row < rows; row += sub_rows)
-        for (std::int64_t p = 0; p < pixels; p += sub_pixels) {
-          a.images = std::min(sub_images, images - n);
-          a.pixels = std::min(sub_pixels, pixels - p);
-          const T* xs = x + n * a.x_image + row * a.x_row + p * a.x_pixel;
-          for (std::int64_t v = 0; v < vectors;) {
-            int take = table_.tile_vectors;
-            while (take > vectors - v) take /= 2;
-            a.vectors = take;
-            const T* dys = dy + n * a.dy_image + row * a.dy_row + p * a.dy_pixel + v * width;
-            for (std::int64_t i = 0; i < g_.kh; ++i) {
-              // Rows of zeros around the input add nothing.
-              const std::int64_t top = i * g_.dilation_h - g_.top + (row0 + row) * g_.stride_h;
-              const std::int64_t all = std::min(sub_rows, rows - row);
-              const std::int64_t begin = top < 0 ? std::min(all, ceil_div(-top, g_.stride_h)) : 0;
-              const std::int64_t end = top < g_.h ? std::min(all, ceil_div(g_.h - top, g_.stride_h)) : 0;
-              a.rows = end - begin;
-              if (a.rows <= 0) continue;
-              a.dy = dys + begin * a.dy_row;
-              for (std::int64_t j = 0; j < taps_w; ++j) {
-                a.x = xs + begin * a.x_row + i * g_.dilation_h * in_row + j * g_.dilation_w * g_.c;
-                a.dw = dw + (i * taps_w + j) * full_run * padded_ + v * width;
-                table_.conv_weights(a);
-              }
-            }
-            v += take;
-          }
+  void run_block(ConvWeightsArgs<T>& a, std::int64_t columns, const T* from, const T* next, T* dw) const {
+    for (std::int64_t c = 0; c < columns; c += a.vectors * table_.width) {
+      a.vectors = table_.tile_vectors;
+      while (a.vectors * table_.width > columns - c) a.vectors /= 2;
+      a.dy = from + c, a.dw = dw + c;
+      a.next_dy = next ? next + c : nullptr;
+      table_.conv_weights(a);
+      a.next_x = nullptr;
+    }
+  }
+
+  void locate(std::int64_t unit, Lists& lists, int at) const {
+    const std::int64_t begin = unit_begin(unit), n = unit_begin(unit + 1) - begin;
+    std::int64_t ow = begin % g_.ow, oh = begin / g_.ow % g_.oh, image = begin / g_.ow / g_.oh;
+    for (std::int64_t p = 0; p < n; ++p) {
+      const std::int64_t row = oh * g_.stride_h - g_.top, col = ow * g_.stride_w - g_.left;
+      lists.row[at][p] = row, lists.col[at][p] = col;
+      lists.from[at][p] = {((image * g_.h + row) * g_.w + col) * g_.c, p * g_.k};
+      if (++ow == g_.ow) {
+        ow = 0;
+        if (++oh == g_.oh) oh = 0, ++image;
+      }
+    }
+  }
+
+  // Whether tap (i, j) of a pixel's window is.
+  bool inside(const Lists& lists, int at, std::int64_t p, std::int64_t i, std::int64_t j) const {
+    const std::int64_t row = lists.row[at][p] + i * g_.dilation_h, col = lists.col[at][p] + j * g_.dilation_w;
+    return (row >= 0) & (row < g_.h) & (col >= 0) & (col < g_.w);
+  }
+
+  // The windows of n pixels, [tap][channel] each.
+  void gather(const T* x, std::int64_t group, std::int64_t pixel, std::int64_t n, T* to) const {
+    for (const std::int64_t end = pixel + n; pixel < end;) {  // a row of outputs after the other
+      const std::int64_t ow = pixel % g_.ow, oh = pixel / g_.ow % g_.oh, image = pixel / g_.ow / g_.oh;
+      const std::int64_t count = std::min(end - pixel, g_.ow - ow);
+      for (std::int64_t i = 0; i < g_.kh; ++i)
+        gather_row(x, image, oh * g_.stride_h - g_.top + i * g_.dilation_h, group, ow, count, to + i * g_.kw * in_);
+      pixel += count, to += count * x_pitch_;
+    }
+  }
+
+  // One row of the windows of `count` pixels beside each other.
+  void gather_row(const T* x, std::int64_t image, std::int64_t row, std::int64_t group, std::int64_t ow,
+                  std::int64_t count, T* to) const {
+    const T* from = x + (image * g_.h + row) * g_.w * g_.c + group * in_;
+    const std::int64_t left = g_.n * g_.h * g_.w * g_.c - (from - x);  // elements
+    if (row < 0 || row >= g_.h) {
+      for (std::int64_t p = 0; p < count; ++p) zero_blocks(g_.kw * in_, to + p * x_pitch_);
+      return;
+    }
+    const std::int64_t step = g_.stride_w * g_.c, width = run_ / in_;
+    for (std::int64_t j = 0; j < g_.kw * in_; j += run_) {
+      const std::int64_t col = ow * g_.stride_w - g_.left + j / in_ * g_.dilation_w;  // of the first pixel
+      // Pixels [begin, end) have their whole run inside, and may read beyond it.
+      const auto whole = [&](std::int64_t p) {
+        const std::int64_t c = col + p * g_.stride_w;
+        return c >= 0 && c + width <= g_.w && c * g_.c + run_ + kBlock<T> <= left;
+      };
+      std::int64_t begin = 0, end = count;
+      while (begin < end && !whole(begin)) ++begin;
+      while (end > begin && !whole(end - 1)) --end;
+      const T* first = from + (col + begin * g_.stride_w) * g_.c;
+      T* t = to + begin * x_pitch_ + j;
+      if (run_ <= kBlock<T>)
+        copy_runs<kBlock<T>>(first, step, end - begin, t, x_pitch_);
+      else if (run_ <= 2 * kBlock<T>)
+        copy_runs<2 * kBlock<T>>(first, step, end - begin, t, x_pitch_);
+      else if (run_ <= 3 * kBlock<T>)
+        copy_runs<3 * kBlock<T>>(first, step, end - begin, t, x_pitch_);
+      else
+        for (std::int64_t p = begin; p < end; ++p, first += step, t += x_pitch_) copy_blocks(first, run_, t);
+      for (std::int64_t p = begin > 0 ? 0 : end; p < count; p = p + 1 == begin ? end : p + 1) {
+        const std::int64_t c = col + p * g_.stride_w;
+        const std::int64_t out = std::clamp<std::int64_t>(-c, 0, width),
+                           in = std::clamp<std::int64_t>(g_.w - c, out, width);
+        T* edge = to + p * x_pitch_ + j;
+        zero_blocks(out * in_, edge);
+        if (in > out) {
+          const std::int64_t at = (c + out) * g_.c, n = (in - out) * in_;
+          if (at + n + kBlock<T> <= left)
+            copy_blocks(from + at, n, edge + out * in_);
+          else
+            std::copy_n(from + at, n, edge + out * in_);
         }
+        zero_blocks((width - in) * in_, edge + in * in_);
+      }
+    }
   }
 
-  static void copy_block(const T* from, std::int64_t n, std::int64_t to_n, T* to) {
-    std::copy_n(from, n, to);
-    std::fill(to + n, to + to_n, T(0));
-  }
-
-  void copy_gradient(const T* dy, std::int64_t images, std::int64_t rows, std::int64_t pixels, std::int64_t channels,
-                     std::int64_t to_channels, T* to) const {
-    for (std::int64_t n = 0; n < images; ++n)
-      for (std::int64_t row = 0; row < rows; ++row)
-        for (std::int64_t p = 0; p < pixels; ++p, to += to_channels)
-          copy_block(dy + ((n * g_.oh + row) * g_.ow + p) * g_.k, channels, to_channels, to);
+  // A block of the vectors' side, densely.
+  void pack(const T* from, const PixelPair* base, std::int64_t n, std::int64_t block, T* to) const {
+    const std::int64_t first = block * block_, valid = std::min(block_, columns_ - first);
+    for (std::int64_t p = 0; p < n; ++p, to += block_) {
+      std::copy_n(from + (swap_ ? base[p].x : base[p].dy) + first, valid, to);
+      std::fill_n(to + valid, block_ - valid, T(0));
+    }
   }
 
   ConvGeometry g_;
   const KernelTable<T>& table_;
-  std::int64_t in_, out_, padded_;  // channels of a group
-  std::int64_t cols_, rows_, images_, pixels_;
-  std::int64_t row_units_, pixel_units_, units_;
-  std::int64_t blocks_, chunks_, splits_, size_;
-  std::int64_t x_scratch_, dy_scratch_;
-  bool flat_, copy_x_, copy_dy_, merge_, direct_;
+  std::int64_t in_, out_;        // channels of a group
+  std::int64_t pixels_, units_;  // of the batch
+  std::int64_t taps_, window_;   // window_: all elements that a pixel and group read
+  std::int64_t run_;             // elements beside each other that a tap or a window's row reads
+  bool padding_, merge_, gather_, copy_x_, pack_;
+  bool steady_;                  // pixels of all units lie alike
+  bool swap_;                    // the vectors are of the input, the gradient is transposed
+  std::int64_t rows_, columns_;  // of a tap's gradient: broadcast, in vectors
+  std::int64_t padded_, block_, blocks_;
+  std::int64_t splits_, each_, chunks_, size_;  // each_: blocks of a piece
+  std::int64_t x_pitch_;
+  bool same_;  // partial sums lie as the gradient does
 };
 
 }  // namespace

@@ -28,9 +28,6 @@ struct Group {
   std::int64_t weights, plane;  // where its transformed weights begin, and from one of their planes to the next
 };
 
-// Planes whole pages apart would fall into the same sets of all caches.
-std::int64_t odd_lines(std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; }
-
 std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int width) {
   std::vector<Group> groups;
   for (std::size_t i = 0; i < blocks.size(); ++i) {

@@ -62,6 +62,7 @@ class WinogradWeights {
     s_plane_ = odd_lines(c_.at_once * c_.columns);
     u_plane_ = odd_lines(c_.in * c_.columns);
     patch_ = planes_ * std::max(v_tile_, c_.columns);
+    for (std::int64_t i = 0; i < c_.at_once; ++i) list_.push_back({i * v_tile_, i * c_.columns});
   }
 
   std::size_t scratch_bytes() const {
@@ -83,22 +84,20 @@ class WinogradWeights {
   }
 
  private:
-  static std::int64_t odd_lines(std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; }
   std::int64_t elements() const { return g_.kh * g_.kw * g_.c * g_.k; }
 
   void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const float* dy, float* dw,
                  float* scratch) const {
     float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + planes_ * u_plane_;
     const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(kBlock, g_.k - out);
-    std::fill_n(u, planes_ * u_plane_, 0.f);
-    const std::int64_t end = c_.tiles * (chunk + 1) / c_.chunks;
-    for (std::int64_t first = c_.tiles * chunk / c_.chunks; first < end; first += c_.at_once) {
+    const std::int64_t begin = c_.tiles * chunk / c_.chunks, end = c_.tiles * (chunk + 1) / c_.chunks;
+    for (std::int64_t first = begin; first < end; first += c_.at_once) {
       const std::int64_t n = std::min(c_.at_once, end - first);
       for (std::int64_t i = 0; i < n; ++i) {
         transform_input(first + i, in, inputs, x, v + i * v_tile_, patch);
         transform_gradient(first + i, out, outputs, dy, s + i * c_.columns, patch);
       }
-      multiply(n, inputs, v, s, u);
+      multiply(n, inputs, v, s, first > begin, u);
     }
     WinogradOutputArgs<float> a{};
     a.size = size_;
@@ -121,17 +120,6 @@ class WinogradWeights {
     return {i / in_image, at / c_.tiles_w * size_.taps, at % c_.tiles_w * size_.taps};
   }
 
-  // Some channels of size x size pixels from (row, col) on, zeros outside the image and up to `padded` channels.
-  static void copy_patch(const float* image, std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t row,
-                         std::int64_t col, std::int64_t size, std::int64_t channels, std::int64_t padded, float* to) {
-    for (std::int64_t i = row; i < row + size; ++i)
-      for (std::int64_t j = col; j < col + size; ++j, to += padded) {
-        const bool inside = i >= 0 && i < h && j >= 0 && j < w;
-        if (inside) std::copy_n(image + (i * w + j) * c, channels, to);
-        std::fill(to + (inside ? channels : 0), to + padded, 0.f);
-      }
-  }
-
   void transform_input(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* x, float* v,
                        float* patch) const {
     const Tile t = tile(number);
@@ -145,7 +133,7 @@ class WinogradWeights {
       a.x_row = g_.w * g_.c, a.x_pixel = g_.c;
       if (col + size_.taps + alpha <= g_.w) a.next = a.x + size_.taps * g_.c;
     } else {
-      copy_patch(image, g_.h, g_.w, g_.c, row, col, alpha, channels, v_tile_, patch);
+      copy_padded(image, g_.h, g_.w, g_.c, row, alpha, col, alpha, 1, patch, channels, v_tile_);
       a.x = patch;
       a.x_row = alpha * v_tile_, a.x_pixel = v_tile_;
     }
@@ -156,18 +144,16 @@ class WinogradWeights {
   void transform_gradient(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* dy, float* s,
                           float* patch) const {
     const Tile t = tile(number);
-    copy_patch(dy + t.image * g_.oh * g_.ow * g_.k + channel, g_.oh, g_.ow, g_.k, t.row, t.col, size_.taps, channels,
-               c_.columns, patch);
+    copy_padded(dy + t.image * g_.oh * g_.ow * g_.k + channel, g_.oh, g_.ow, g_.k, t.row, size_.taps, t.col,
+                std::int64_t{size_.taps}, 1, patch, channels, c_.columns);
     table_.winograd_weights({size_, patch, 1, c_.columns, s, s_plane_});
   }
 
-  void multiply(std::int64_t tiles, std::int64_t inputs, const float* v, const float* s, float* u) const {
+  void multiply(std::int64_t tiles, std::int64_t inputs, const float* v, const float* s, bool add, float* u) const {
     ConvWeightsArgs<float> a{};
-    a.images = a.rows = 1;
-    a.pixels = tiles;
-    a.x_pixel = v_tile_, a.dy_pixel = c_.columns;
+    a.list = list_.data(), a.pixels = tiles;
     a.run = inputs;
-    a.dw_row = c_.columns;
+    a.dw_row = c_.columns, a.add = add;
     const std::int64_t vectors = c_.columns / table_.width;
     for (std::int64_t plane = 0; plane < planes_; ++plane) {
       a.x = v + plane * v_plane_;
@@ -185,6 +171,7 @@ class WinogradWeights {
   WinogradSize size_;
   const KernelTable<float>& table_;
   Cut c_;
+  std::vector<PixelPair> list_;  // where each transformed tile lies
   std::int64_t planes_, v_tile_, v_plane_, s_plane_, u_plane_, patch_;
 };
 

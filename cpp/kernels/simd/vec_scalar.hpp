@@ -49,6 +49,7 @@ struct Vec {
   static Vec load(const T* p, int n) {
     return each([&](int i) { return i < n ? p[i] : T(0); });
   }
+  static Vec in_register(Vec a) { return a; }
   static Vec load_once(const T* p) { return load(p); }
   static Vec load_once(const T* p, int n) { return load(p, n); }
   void store(T* p) const { __builtin_memcpy(p, &v, sizeof v); }

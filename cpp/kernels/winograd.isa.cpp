@@ -294,6 +294,9 @@ FASTCONV_INLINE void by_size(const WinogradSize& s, Fn&& fn) {
   switch (100 * s.m + 10 * s.taps + s.stride) {
     case 231: return fn(Size<2, 3, 1>{}, Line<T, 2, 3, 1>{});
     case 431: return fn(Size<4, 3, 1>{}, Line<T, 4, 3, 1>{});
+    case 331: return fn(Size<3, 3, 1>{}, Line<T, 3, 3, 1>{});
+    case 531: return fn(Size<5, 3, 1>{}, Line<T, 5, 3, 1>{});
+    case 351: return fn(Size<3, 5, 1>{}, Line<T, 3, 5, 1>{});
     case 631: return fn(Size<6, 3, 1>{}, Line<T, 6, 3, 1>{});
     case 251: return fn(Size<2, 5, 1>{}, Line<T, 2, 5, 1>{});
     case 451: return fn(Size<4, 5, 1>{}, Line<T, 4, 5, 1>{});

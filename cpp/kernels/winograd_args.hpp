@@ -4,7 +4,7 @@
 namespace fastconv {
 
 // F(m x m, taps x taps): a tile of m x m outputs of a convolution from alpha x alpha pixels, through alpha^2 products a
-// pair of channels. Along each axis m and taps are 2, 4 or 6 and 3, or 2 or 4 and 5, or the other way round, as weight
+// pair of channels. Along each axis m and taps are 2 to 6 and 3, or 2 to 4 and 5, or the other way round, as weight
 // gradients have them; with stride 2 they are 2 or 4 and 3. Planes are numbered i * alpha + j, those of the weights i *
 // weights + j.
 struct WinogradSize {

@@ -63,8 +63,9 @@ Transforms transforms(const WinogradSize& size) {
   return t;
 }
 
-constexpr WinogradSize kSizes[] = {{2, 3, 1}, {4, 3, 1}, {6, 3, 1}, {2, 5, 1}, {4, 5, 1}, {2, 3, 2},
-                                   {4, 3, 2}, {3, 2, 1}, {3, 4, 1}, {3, 6, 1}, {5, 2, 1}, {5, 4, 1}};
+constexpr WinogradSize kSizes[] = {{3, 3, 1}, {5, 3, 1}, {3, 5, 1}, {2, 3, 1}, {4, 3, 1},
+                                   {6, 3, 1}, {2, 5, 1}, {4, 5, 1}, {2, 3, 2}, {4, 3, 2},
+                                   {3, 2, 1}, {3, 4, 1}, {3, 6, 1}, {5, 2, 1}, {5, 4, 1}};
 
 // (left x left')[i][j]
 template <class Fn>

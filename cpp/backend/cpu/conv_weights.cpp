@@ -15,31 +15,36 @@ constexpr std::int64_t kPartialBytes = std::int64_t{32} << 20;
 template <class T>
 class DirectWeights {
  public:
-  explicit DirectWeights(const ConvGeometry& geometry) : g_(geometry), table_(kernels<T>()) {
+  DirectWeights(const ConvGeometry& geometry, const Windows& spread)
+      : g_(geometry), spread_(spread), table_(kernels<T>()) {
     const std::int64_t width = table_.width;
     in_ = g_.c / g_.groups, out_ = g_.k / g_.groups;
     padded_ = round_up(out_, width);
     flat_ = g_.kh == 1 && g_.kw == 1 && g_.stride_h == 1 && g_.stride_w == 1 && !g_.top && !g_.left && g_.h == g_.oh &&
-            g_.w == g_.ow;
+            g_.w == g_.ow && !spread_;
     if (flat_) {  // one image of one row
       g_.w = g_.ow = g_.n * g_.oh * g_.ow;
       g_.n = g_.oh = g_.h = 1;
     }
     cols_ = (g_.ow - 1) * g_.stride_w + (g_.kw - 1) * g_.dilation_w + 1;
     copy_x_ = g_.top || g_.left || in_rows(g_.oh) - g_.top > g_.h || cols_ - g_.left > g_.w;
-    copy_dy_ = padded_ != out_;
+    copy_dy_ = spread_ || padded_ != out_;
     merge_ = g_.dilation_w == 1 && g_.groups == 1;
 
     // A unit of work: `images` whole images or `rows` rows of one or `pixels` pixels of a row.
     const double image_row = static_cast<double>(bytes(cols_ * g_.c));
     rows_ = std::clamp(static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(g_.stride_h))),
                        std::int64_t{1}, g_.oh);
+    if (spread_)  // what is spread stays in L2 too
+      rows_ = std::clamp<std::int64_t>(
+          kBlockBytes / bytes(g_.ow * std::min<std::int64_t>(padded_, table_.tile_vectors * width)), 1, rows_);
     row_units_ = ceil_div(g_.oh, rows_);
     images_ =
         row_units_ == 1
             ? std::clamp<std::int64_t>(
                   static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(in_rows(g_.oh)))), 1, 8)
             : 1;
+    if (spread_) images_ = 1;
     pixels_ = flat_ ? std::clamp<std::int64_t>(g_.ow, 1, 512) : g_.ow;
     pixel_units_ = flat_ ? ceil_div(g_.ow, pixels_) : 1;
     units_ = ceil_div(g_.n, images_) * row_units_ * pixel_units_;
@@ -63,9 +68,7 @@ class DirectWeights {
     s.flops = g_.flops();
     s.scratch = static_cast<std::size_t>(bytes(round_up(x_scratch_, 16) + dy_scratch_));
     s.workspace = direct_ ? 0 : static_cast<std::size_t>(bytes(chunks_ * size_));
-    s.run = [self, x, dy, dw](const RunContext& r) {
-      self->run(r.data<const T>(x), r.data<const T>(dy), r.data<T>(dw), r);
-    };
+    s.run = [self, x, dy, dw](const RunContext& r) { self->run(r.data<const T>(x), dy, r.data<T>(dw), r); };
     return s;
   }
 
@@ -73,7 +76,8 @@ class DirectWeights {
   static std::int64_t bytes(std::int64_t n) { return n * static_cast<std::int64_t>(sizeof(T)); }
   std::int64_t in_rows(std::int64_t rows) const { return (rows - 1) * g_.stride_h + (g_.kh - 1) * g_.dilation_h + 1; }
 
-  void run(const T* x, const T* dy, T* dw, const RunContext& r) const {
+  void run(const T* x, int gradient, T* dw, const RunContext& r) const {
+    const auto dy = spread_map<T>(r, spread_, g_.oh, g_.ow, g_.k, gradient);
     T* partial = direct_ ? dw : reinterpret_cast<T*>(r.workspace());
     parallel_for(chunks_ * blocks_ * splits_, [&](std::int64_t piece, int thread) {
       const std::int64_t split = piece % splits_, block = piece / splits_ % blocks_, chunk = piece / splits_ / blocks_;
@@ -96,7 +100,7 @@ class DirectWeights {
     });
   }
 
-  void run_piece(std::int64_t chunk, std::int64_t block, std::int64_t split, const T* x, const T* dy, T* dw,
+  void run_piece(std::int64_t chunk, std::int64_t block, std::int64_t split, const T* x, const SpreadMap<T>& dy, T* dw,
                  T* scratch) const {
     const std::int64_t width = table_.width, per_group = blocks_ / g_.groups;
     const std::int64_t group = block / per_group, first_vector = block % per_group * table_.tile_vectors;
@@ -136,11 +140,14 @@ class DirectWeights {
         xs = scratch;
       }
       a.x_row = g_.stride_h * in_row;
-      const T* dys = dy + ((n0 * g_.oh + row0) * g_.ow + p0) * g_.k + group * out_ + channel;
+      const T* dys = spread_ ? dy_scratch : dy.dy + ((n0 * g_.oh + row0) * g_.ow + p0) * g_.k + group * out_ + channel;
       a.dy_pixel = g_.k, a.dy_row = g_.ow * g_.k, a.dy_image = g_.oh * a.dy_row;
       if (copy_dy_) {
-        copy_gradient(dys, images, rows, pixels, std::min(out_ - channel, vectors * width), vectors * width,
-                      dy_scratch);
+        const std::int64_t channels = std::min(out_ - channel, vectors * width);
+        if (spread_)
+          dy.copy(n0, row0, rows, p0, pixels, channel, channels, dy_scratch, vectors * width);
+        else
+          copy_gradient(dys, images, rows, pixels, channels, vectors * width, dy_scratch);
         dys = dy_scratch;
         a.dy_pixel = vectors * width, a.dy_row = pixels * a.dy_pixel, a.dy_image = rows * a.dy_row;
       }
@@ -204,6 +211,7 @@ class DirectWeights {
   }
 
   ConvGeometry g_;
+  Windows spread_;
   const KernelTable<T>& table_;
   std::int64_t in_, out_, padded_;  // channels of a group
   std::int64_t cols_, rows_, images_, pixels_;
@@ -216,12 +224,12 @@ class DirectWeights {
 }  // namespace
 
 template <class T>
-Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw) {
-  const auto weights = std::make_shared<const DirectWeights<T>>(g);
+Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw, const Windows& spread) {
+  const auto weights = std::make_shared<const DirectWeights<T>>(g, spread);
   return weights->step(x, dy, dw, weights);
 }
 
-template Step plan_direct_weights<float>(const ConvGeometry&, int, int, int);
-template Step plan_direct_weights<double>(const ConvGeometry&, int, int, int);
+template Step plan_direct_weights<float>(const ConvGeometry&, int, int, int, const Windows&);
+template Step plan_direct_weights<double>(const ConvGeometry&, int, int, int, const Windows&);
 
 }  // namespace fastconv::cpu

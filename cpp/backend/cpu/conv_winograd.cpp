@@ -18,6 +18,7 @@ constexpr std::int64_t kUsualSize = 28;         // of maps, where the choice is 
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;          // floats
 constexpr std::int64_t kGroupColumns = 64;  // output channels whose products are made before their transform
+constexpr std::int64_t kPooledTiles = 16;   // of an image that is pooled as a whole
 
 // Some channel blocks, whose products of one plane follow one another while the plane's input is in L1.
 struct Group {
@@ -42,11 +43,16 @@ std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int wid
 struct Size {
   std::int64_t m, alpha, planes, weights;  // weights: planes of them
   std::int64_t tiles_h, tiles_w, tiles;    // tiles: of the whole batch
+  std::int64_t pooled;                     // tiles that are pooled together: one, or an image where windows cross tiles
   std::int64_t block, blocks;              // tiles of a block, and how many blocks
   std::int64_t splits;                     // pieces that a block's output channels are cut into
   bool shared;                             // all input is transformed first, once for all pieces
   std::int64_t v_tile, v_plane;            // distances in the transformed input
 };
+
+bool windows_cross_tiles(const ConvPass& p, const WinogradSize& size) {
+  return p.pool && (size.m % p.pool.h || size.m % p.pool.w);
+}
 
 Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, std::int64_t tile_pixels) {
   Size s{};
@@ -54,11 +60,12 @@ Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, s
   s.weights = std::int64_t{size.weights()} * size.weights();
   s.tiles_h = ceil_div(p.out_h, s.m), s.tiles_w = ceil_div(p.out_w, s.m);
   s.tiles = p.n * s.tiles_h * s.tiles_w;
+  s.pooled = windows_cross_tiles(p, size) ? s.tiles_h * s.tiles_w : 1;
   // Tiles whole KBs apart would fall into the same sets of L1, planes whole pages apart into the same of all caches.
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
   const std::int64_t tile_bytes = s.planes * s.v_tile * kFloat;
-  s.shared = static_cast<double>(s.tiles) * static_cast<double>(tile_bytes) <= kSharedBytes;
+  s.shared = groups > 1 && static_cast<double>(s.tiles) * static_cast<double>(tile_bytes) <= kSharedBytes;
   const std::int64_t product_bytes = s.planes * kGroupColumns * kFloat;
   // A block's input and a group's products stay in L2. Whole register tiles: those of fewer pixels read the weights
   // more often.
@@ -68,6 +75,7 @@ Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, s
   const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
   s.block =
       most >= s.tiles ? s.tiles : std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, whole)), tile_pixels), s.tiles);
+  s.block = round_up(s.block, s.pooled);
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
   s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
@@ -87,6 +95,11 @@ class Winograd {
         s_(size_of(pass, size, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
     for (const Group& g : groups_) columns_ = std::max(columns_, g.columns);
     s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
+    if (s_.pooled > 1) {
+      map_h_ = s_.tiles_h * s_.m, map_w_ = s_.tiles_w * s_.m;
+    } else if (p_.pool) {
+      map_h_ = map_w_ = s_.m;
+    }
   }
 
   std::size_t packed_bytes() const {
@@ -94,7 +107,9 @@ class Winograd {
            sizeof(float);
   }
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(s_.planes * ((s_.shared ? 0 : s_.v_plane) + s_plane_ + round_up(p_.in_c, kLine))) *
+    const std::int64_t input = s_.shared ? 0 : s_.v_plane;
+    return static_cast<std::size_t>(s_.planes * (input + s_plane_ + round_up(p_.in_c, kLine)) +
+                                    map_h_ * map_w_ * columns_) *
            sizeof(float);
   }
   std::size_t workspace_bytes() const {
@@ -128,25 +143,24 @@ class Winograd {
   }
 
   void run(const float* packed, const RunContext& context) const {
-    const float *x = context.data<const float>(p_.x), *bias = optional(context, p_.bias);
-    const float* residual = optional(context, p_.residual);
-    float* y = context.data<float>(p_.y);
     const auto scratch = [&](int thread) { return reinterpret_cast<float*>(context.scratch(thread)); };
     float* all = reinterpret_cast<float*>(context.workspace());
     if (s_.shared)
-      parallel_for(s_.tiles,
-                   [&](std::int64_t i, int thread) { transform_input(i, 1, x, all + i * s_.v_tile, scratch(thread)); });
+      parallel_for(s_.tiles, [&](std::int64_t i, int thread) {
+        transform_input(context, i, 1, all + i * s_.v_tile, scratch(thread));
+      });
     // More threads than that: blocks are cut, which changes no sum.
     const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(num_threads(), s_.blocks * s_.splits), 1, s_.block);
-    const std::int64_t part = ceil_div(s_.block, parts), blocks = ceil_div(s_.tiles, part);
+    const std::int64_t part = round_up(ceil_div(s_.block, parts), s_.pooled), blocks = ceil_div(s_.tiles, part);
     parallel_for(blocks * s_.splits, [&](std::int64_t piece, int thread) {
       const std::int64_t first = piece % blocks * part, n = std::min(part, s_.tiles - first);
-      float *patch = scratch(thread), *s = patch + s_.planes * round_up(p_.in_c, kLine), *v = s + s_.planes * s_plane_;
+      float *patch = scratch(thread), *s = patch + s_.planes * round_up(p_.in_c, kLine);
+      float *map = s + s_.planes * s_plane_, *v = map + map_h_ * map_w_ * columns_;
       if (s_.shared)
         v = all + first * s_.v_tile;
       else
-        transform_input(first, n, x, v, patch);
-      run_piece(first, n, piece / blocks, v, packed, bias, residual, y, s);
+        transform_input(context, first, n, v, patch);
+      run_piece(context, first, n, piece / blocks, v, packed, s, map);
     });
   }
 
@@ -188,8 +202,9 @@ class Winograd {
     return {i / in_image, at / s_.tiles_w * s_.m, at % s_.tiles_w * s_.m};
   }
 
-  void transform_input(std::int64_t first, std::int64_t n, const float* x, float* v, float* patch) const {
+  void transform_input(const RunContext& context, std::int64_t first, std::int64_t n, float* v, float* patch) const {
     const Phase& q = p_.phases[0];
+    const float* x = context.data<const float>(p_.x);
     const std::int64_t stride = size_.stride, step = s_.m * stride;
     WinogradInputArgs<float> a{};
     a.size = size_;
@@ -197,17 +212,20 @@ class Winograd {
     a.v_plane = s_.v_plane;
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
-      const float* image = x + t.image * p_.in_h * p_.in_w * p_.in_c;
+      const float* image = x + (p_.spread ? 0 : t.image * p_.in_h * p_.in_w * p_.in_c);
       const std::int64_t row = t.row * stride + q.h.i0, col = t.col * stride + q.w.i0;
       a.next = nullptr;
-      if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
+      a.x = patch;
+      a.x_row = s_.alpha * p_.in_c;
+      if (p_.spread) {
+        spread_map<float>(context, p_.spread, p_.in_h, p_.in_w, p_.in_c, p_.x)
+            .copy(t.image, row, s_.alpha, col, s_.alpha, 0, p_.in_c, patch, p_.in_c);
+      } else if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
         a.x = image + (row * p_.in_w + col) * p_.in_c;
         a.x_row = p_.in_w * p_.in_c;
         if (i + 1 < n && col + step + s_.alpha <= p_.in_w) a.next = a.x + step * p_.in_c;
       } else {
         copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.alpha, col, s_.alpha, 1, patch);
-        a.x = patch;
-        a.x_row = s_.alpha * p_.in_c;
       }
       a.x_pixel = p_.in_c;
       a.v = v + i * s_.v_tile;
@@ -249,8 +267,10 @@ class Winograd {
     }
   }
 
-  void transform_output(const Group& b, std::int64_t first, std::int64_t n, const float* s, const float* bias,
-                        const float* residual, float* y) const {
+  void transform_output(const RunContext& context, const Group& b, std::int64_t first, std::int64_t n, const float* s,
+                        float* map) const {
+    const float *bias = optional(context, p_.bias), *residual = optional(context, p_.residual);
+    float* y = context.data<float>(p_.y);
     WinogradOutputArgs<float> a{};
     a.size = size_;
     a.s_plane = s_plane_;
@@ -259,12 +279,19 @@ class Winograd {
     a.y_row = p_.out_w * p_.y_pixel, a.y_pixel = p_.y_pixel;
     a.clamp = p_.clamp;
     a.lo = static_cast<float>(p_.lo), a.hi = static_cast<float>(p_.hi);
+    if (p_.pool) a.y_row = map_w_ * b.channels, a.y_pixel = b.channels;
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
       const std::int64_t at = output_of(t) + b.channel;
       a.rows = static_cast<int>(std::min(s_.m, p_.out_h - t.row));
       a.columns = static_cast<int>(std::min(s_.m, p_.out_w - t.col));
       a.s = s + i * b.columns;
+      if (p_.pool) {
+        a.y = s_.pooled > 1 ? map + t.row * a.y_row + t.col * a.y_pixel : map;
+        table_.winograd_output(a);
+        if ((i + 1) % s_.pooled == 0) pool(context, b, t, map);
+        continue;
+      }
       a.y = y + at;
       a.residual = residual ? residual + at : nullptr;
       a.next = i + 1 < n && t.col + 2 * s_.m <= p_.out_w ? a.y + s_.m * p_.y_pixel : nullptr;
@@ -272,18 +299,29 @@ class Winograd {
     }
   }
 
+  // The map, which ends with tile `last`.
+  void pool(const RunContext& context, const Group& b, const Tile& last, float* map) const {
+    activate(p_, map, 1, 0, map_h_ * map_w_ * b.channels);
+    const std::int64_t row = s_.pooled > 1 ? 0 : last.row, col = s_.pooled > 1 ? 0 : last.col;
+    pooled_map<float>(context, p_.pool, p_.out_h, p_.out_w, p_.out_c, p_.y)
+        .write(last.image, row / p_.pool.h, std::min(map_h_, p_.out_h - row) / p_.pool.h, col / p_.pool.w,
+               std::min(map_w_, p_.out_w - col) / p_.pool.w, b.channel, b.channels, map, map_w_ * b.channels,
+               b.channels);
+  }
+
   std::int64_t output_of(const Tile& t) const { return ((t.image * p_.out_h + t.row) * p_.out_w + t.col) * p_.y_pixel; }
 
-  void run_piece(std::int64_t first, std::int64_t n, std::int64_t split, const float* v, const float* packed,
-                 const float* bias, const float* residual, float* y, float* s) const {
+  void run_piece(const RunContext& context, std::int64_t first, std::int64_t n, std::int64_t split, const float* v,
+                 const float* packed, float* s, float* map) const {
     const auto groups = static_cast<std::int64_t>(groups_.size());
     const std::int64_t from = groups * split / s_.splits, to = groups * (split + 1) / s_.splits;
     for (std::int64_t g = from; g < to; ++g) {
       const Group& group = groups_[static_cast<std::size_t>(g)];
       multiply(group, n, v, packed, s);
-      transform_output(group, first, n, s, bias, residual, y);
+      transform_output(context, group, first, n, s, map);
     }
-    if (!p_.activate || from == to) return;
+    if (!p_.activate || p_.pool || from == to) return;
+    float* y = context.data<float>(p_.y);
     const Group& last = groups_[static_cast<std::size_t>(to - 1)];
     const std::int64_t channel = groups_[static_cast<std::size_t>(from)].channel;
     for (std::int64_t i = 0; i < n; ++i) {
@@ -301,6 +339,7 @@ class Winograd {
   std::vector<Group> groups_;
   Size s_;
   std::int64_t columns_ = 0, s_plane_;  // of the widest group; between planes of products
+  std::int64_t map_h_ = 0, map_w_ = 0;  // of what is pooled together
 };
 
 // In multiply-adds of one vector element: input and output transform of a tile and channel, transform of a pair's
@@ -311,11 +350,15 @@ struct Algorithm {
 };
 
 constexpr Algorithm kAlgorithms[] = {
-    {{2, 3, 1}, 60, 60, 40},    {{4, 3, 1}, 220, 140, 100}, {{6, 3, 1}, 750, 450, 200},  {{2, 5, 1}, 220, 90, 120},
-    {{4, 5, 1}, 750, 350, 250}, {{2, 3, 2}, 300, 150, 40},  {{4, 3, 2}, 1000, 400, 100},
+    {{2, 3, 1}, 60, 60, 40},    {{3, 3, 1}, 130, 100, 70},   {{4, 3, 1}, 220, 140, 100}, {{5, 3, 1}, 500, 330, 150},
+    {{6, 3, 1}, 750, 450, 200}, {{2, 5, 1}, 220, 90, 120},   {{3, 5, 1}, 450, 200, 200}, {{4, 5, 1}, 750, 350, 250},
+    {{2, 3, 2}, 300, 150, 40},  {{4, 3, 2}, 1000, 400, 100},
 };
 
-bool covers(const WinogradSize& s, const ConvPass& p) {
+bool covers(const PlanContext& c, const WinogradSize& s, const ConvPass& p) {
+  if (windows_cross_tiles(p, s) &&
+      (c.options().any_size || ceil_div(p.out_h, s.m) * ceil_div(p.out_w, s.m) > kPooledTiles))
+    return false;
   if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.n * p.in_h * p.in_w * p.in_c == 0) return false;
   const auto regular = [&](const AxisPhase& a, std::int64_t out) {
     return a.taps == s.taps && a.tap_step == 1 && a.is == s.stride && a.os == 1 && a.o0 == 0 && a.outputs == out &&
@@ -399,7 +442,7 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
   const Algorithm* best = nullptr;
   double least = 0;
   for (const Algorithm& a : kAlgorithms) {
-    if (!covers(a.size, p)) continue;
+    if (!covers(c, a.size, p)) continue;
     if (!wish.empty()) {
       if (wish == winograd_name(a.size)) return &a;
       continue;
@@ -440,7 +483,7 @@ std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPas
   if (c.dtype() != DType::f32 || c.options().strict) return {};
   std::vector<std::string> names;
   for (const Algorithm& a : kAlgorithms)
-    if (covers(a.size, p)) names.push_back(winograd_name(a.size));
+    if (covers(c, a.size, p)) names.push_back(winograd_name(a.size));
   return names;
 }
 

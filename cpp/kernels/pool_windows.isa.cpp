@@ -64,19 +64,29 @@ FASTCONV_NOINLINE void windows(const PoolWindowsArgs<T>& a) {
     }
 }
 
-// One vector of some neighbours in a window's row, the first of which is element `tap` of it.
+// The first vector of each of some neighbours in a window's row, the first of which is element `tap` of it.
 template <bool Tail, class T>
 FASTCONV_INLINE void spread(const SpreadWindowsArgs<T>& a, std::int64_t from, T* dx, int tap, std::int64_t columns,
                             int n) {
   using VT = Vec<T>;
   const VT dy = load<Tail>(a.dy + from, n);
-  for (std::int64_t j = 0; j < columns; ++j) {
+  for (std::int64_t j = 0; j < columns; ++j, dx += a.dx_pixel) {
     const VT v = select(VT::equal_bytes(a.winners + from, tap + static_cast<int>(j)), dy, VT::zero());
     if (Tail && !a.whole)
-      v.store(dx + j * a.dx_pixel, n);
+      v.store(dx, n);
     else
-      v.store(dx + j * a.dx_pixel);
+      v.store(dx);
   }
+}
+
+// All channels of them.
+template <class T>
+FASTCONV_INLINE void spread_all(const SpreadWindowsArgs<T>& a, std::int64_t from, T* dx, int tap,
+                                std::int64_t columns) {
+  constexpr int W = Vec<T>::width;
+  std::int64_t c = 0;
+  for (; c + W <= a.channels; c += W) spread<false>(a, from + c, dx + c, tap, columns, W);
+  if (c < a.channels) spread<true>(a, from + c, dx + c, tap, columns, static_cast<int>(a.channels - c));
 }
 
 }  // namespace
@@ -90,20 +100,24 @@ void pool_windows(const PoolWindowsArgs<T>& a) {
 
 template <class T>
 void spread_windows(const SpreadWindowsArgs<T>& a) {
-  constexpr int W = Vec<T>::width;
+  const std::int64_t skipped = a.column % a.window_w;
+  std::int64_t row = a.row / a.window_h, i = a.row % a.window_h;
   for (std::int64_t r = 0; r < a.rows; ++r) {
-    const std::int64_t row = (a.row + r) / a.window_h, first = (a.row + r) % a.window_h * a.window_w;
-    for (std::int64_t q = 0; q < a.columns;) {
-      const std::int64_t column = (a.column + q) / a.window_w, skipped = (a.column + q) % a.window_w;
-      const std::int64_t left = a.columns - q, columns = left < a.window_w - skipped ? left : a.window_w - skipped;
-      const std::int64_t from = row * a.dy_row + column * a.dy_pixel;
-      const auto tap = static_cast<int>(first + skipped);
-      T* dx = a.dx + r * a.dx_row + q * a.dx_pixel;
-      std::int64_t c = 0;
-      for (; c + W <= a.channels; c += W) spread<false>(a, from + c, dx + c, tap, columns, W);
-      if (c < a.channels) spread<true>(a, from + c, dx + c, tap, columns, static_cast<int>(a.channels - c));
-      q += columns;
+    std::int64_t from = row * a.dy_row + a.column / a.window_w * a.dy_pixel, left = a.columns;
+    const auto tap = static_cast<int>(i * a.window_w);
+    T* dx = a.dx + r * a.dx_row;
+    if (skipped) {
+      const std::int64_t n = left < a.window_w - skipped ? left : a.window_w - skipped;
+      spread_all(a, from, dx, tap + static_cast<int>(skipped), n);
+      dx += n * a.dx_pixel, from += a.dy_pixel, left -= n;
     }
+    for (; left > 0; left -= a.window_w, dx += a.window_w * a.dx_pixel, from += a.dy_pixel) {
+      if (a.window_w == 2 && left >= 2)
+        spread_all(a, from, dx, tap, 2);
+      else
+        spread_all(a, from, dx, tap, left < a.window_w ? left : a.window_w);
+    }
+    if (++i == a.window_h) ++row, i = 0;
   }
 }
 

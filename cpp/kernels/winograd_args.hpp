@@ -55,6 +55,18 @@ struct WinogradWeightsArgs {
   std::int64_t count, run;
   T* u;
   std::int64_t u_plane;
+  bool output = false;  // by A, the matrix of the outputs, instead of G
+};
+
+// x[i][j][c] += (B s B')[i][j][c], the transpose of the input's transform: a tile's part of the input's gradient.
+template <class T>
+struct WinogradScatterArgs {
+  WinogradSize size;
+  const T* s;
+  std::int64_t s_plane;
+  std::int64_t channels;
+  T* x;
+  std::int64_t x_row, x_pixel;
 };
 
 }  // namespace fastconv

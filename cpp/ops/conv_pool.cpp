@@ -35,6 +35,8 @@ Shape map_of(const InferContext& c, std::size_t dy, std::size_t winners) {
   const Shape whole{c.shape(dy)[0], map[0], map[1], c.shape(dy)[3]};
   c.expect_shape(dy, pooled(c, whole), "output gradient");
   c.expect_shape(winners, pool_winners_type(c.type(dy), 1).shape, "winners");
+  if (c.type(winners).dtype != DType::i64)
+    c.fail("winners is " + std::string(name_of(c.type(winners).dtype)) + ", expected int64");
   return whole;
 }
 

@@ -35,9 +35,9 @@ class DirectWeights {
     const double image_row = static_cast<double>(bytes(cols_ * g_.c));
     rows_ = std::clamp(static_cast<std::int64_t>(kBlockBytes / (image_row * static_cast<double>(g_.stride_h))),
                        std::int64_t{1}, g_.oh);
-    if (spread_)  // what is spread stays in L2 too
+    if (spread_)  // what is spread stays in L1
       rows_ = std::clamp<std::int64_t>(
-          kBlockBytes / bytes(g_.ow * std::min<std::int64_t>(padded_, table_.tile_vectors * width)), 1, rows_);
+          kGradientBytes / bytes(g_.ow * std::min<std::int64_t>(padded_, table_.tile_vectors * width)), 1, rows_);
     row_units_ = ceil_div(g_.oh, rows_);
     images_ =
         row_units_ == 1

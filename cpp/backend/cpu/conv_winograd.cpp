@@ -18,7 +18,7 @@ constexpr std::int64_t kUsualSize = 28;         // of maps, where the choice is 
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;          // floats
 constexpr std::int64_t kGroupColumns = 64;  // output channels whose products are made before their transform
-constexpr std::int64_t kPooledTiles = 16;   // of an image that is pooled as a whole
+constexpr std::int64_t kImageTiles = 16;    // of an image that is made as a whole
 
 // Some channel blocks, whose products of one plane follow one another while the plane's input is in L1.
 struct Group {
@@ -40,27 +40,41 @@ std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int wid
   return groups;
 }
 
+// What costs are in multiply-adds of one vector element: input and output transform of a tile and channel, transform of
+// a pair's weights. Transposed: tiles of the input, whose parts of the output are added; for gradients of inputs.
+struct Algorithm {
+  WinogradSize size;
+  double in, out, weights;
+  bool transposed = false;
+
+  std::string name() const { return winograd_name(size) + (transposed ? "T" : ""); }
+  // Of the kernels: F(m, taps) transposed has the matrices of F(taps, m).
+  WinogradSize inner() const { return transposed ? WinogradSize{size.taps, size.m, 1} : size; }
+};
+
 struct Size {
   std::int64_t m, alpha, planes, weights;  // weights: planes of them
   std::int64_t tiles_h, tiles_w, tiles;    // tiles: of the whole batch
-  std::int64_t pooled;                     // tiles that are pooled together: one, or an image where windows cross tiles
-  std::int64_t block, blocks;              // tiles of a block, and how many blocks
-  std::int64_t splits;                     // pieces that a block's output channels are cut into
-  bool shared;                             // all input is transformed first, once for all pieces
-  std::int64_t v_tile, v_plane;            // distances in the transformed input
+  std::int64_t together;         // tiles of a map: one, or those of an image where windows or parts cross tiles
+  std::int64_t block, blocks;    // tiles of a block, and how many blocks
+  std::int64_t splits;           // pieces that a block's output channels are cut into
+  bool shared;                   // all input is transformed first, once for all pieces
+  std::int64_t v_tile, v_plane;  // distances in the transformed input
 };
 
 bool windows_cross_tiles(const ConvPass& p, const WinogradSize& size) {
   return p.pool && (size.m % p.pool.h || size.m % p.pool.w);
 }
 
-Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, std::int64_t tile_pixels) {
+Size size_of(const ConvPass& p, const Algorithm& algorithm, std::int64_t groups, std::int64_t tile_pixels) {
+  const WinogradSize& size = algorithm.size;
   Size s{};
   s.m = size.m, s.alpha = size.alpha(), s.planes = s.alpha * s.alpha;
   s.weights = std::int64_t{size.weights()} * size.weights();
-  s.tiles_h = ceil_div(p.out_h, s.m), s.tiles_w = ceil_div(p.out_w, s.m);
+  const bool transposed = algorithm.transposed;
+  s.tiles_h = ceil_div(transposed ? p.in_h : p.out_h, s.m), s.tiles_w = ceil_div(transposed ? p.in_w : p.out_w, s.m);
   s.tiles = p.n * s.tiles_h * s.tiles_w;
-  s.pooled = windows_cross_tiles(p, size) ? s.tiles_h * s.tiles_w : 1;
+  s.together = transposed || windows_cross_tiles(p, size) ? s.tiles_h * s.tiles_w : 1;
   // Tiles whole KBs apart would fall into the same sets of L1, planes whole pages apart into the same of all caches.
   s.v_tile = round_up(p.in_c, kLine);
   if (s.v_tile % 256 == 0) s.v_tile += kLine;
@@ -75,7 +89,7 @@ Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, s
   const std::int64_t whole = std::max(most / tile_pixels, std::int64_t{1}) * tile_pixels;
   s.block =
       most >= s.tiles ? s.tiles : std::min(round_up(ceil_div(s.tiles, ceil_div(s.tiles, whole)), tile_pixels), s.tiles);
-  s.block = round_up(s.block, s.pooled);
+  s.block = round_up(s.block, s.together);
   s.blocks = ceil_div(s.tiles, s.block);
   const std::int64_t finest = s.shared ? groups : std::max<std::int64_t>(p.out_c / kLeastChannels, 1);
   s.splits = std::clamp<std::int64_t>(ceil_div(kPieces, s.blocks), 1, std::min(finest, groups));
@@ -86,16 +100,20 @@ Size size_of(const ConvPass& p, const WinogradSize& size, std::int64_t groups, s
 
 class Winograd {
  public:
-  Winograd(const ConvPass& pass, const WinogradSize& size)
+  Winograd(const ConvPass& pass, const Algorithm& algorithm)
       : p_(pass),
-        size_(size),
+        size_(algorithm.size),
+        inner_(algorithm.inner()),
+        transposed_(algorithm.transposed),
         table_(kernels<float>()),
         blocks_(channel_blocks(pass.out_c, table_.width, table_.tile_vectors)),
         groups_(group_blocks(blocks_, table_.width)),
-        s_(size_of(pass, size, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
+        s_(size_of(pass, algorithm, static_cast<std::int64_t>(groups_.size()), table_.tile_pixels)) {
     for (const Group& g : groups_) columns_ = std::max(columns_, g.columns);
     s_plane_ = (ceil_div(s_.block * columns_, kLine) | 1) * kLine;
-    if (s_.pooled > 1) {
+    if (transposed_) {
+      map_h_ = s_.tiles_h * s_.m + size_.taps - 1, map_w_ = s_.tiles_w * s_.m + size_.taps - 1;
+    } else if (s_.together > 1) {
       map_h_ = s_.tiles_h * s_.m, map_w_ = s_.tiles_w * s_.m;
     } else if (p_.pool) {
       map_h_ = map_w_ = s_.m;
@@ -116,7 +134,7 @@ class Winograd {
     return s_.shared ? static_cast<std::size_t>(s_.planes * s_.v_plane) * sizeof(float) : 0;
   }
   std::string pack_key() const {
-    return "winograd " +
+    return std::string(transposed_ ? "transposed " : "") + "winograd " +
            join({size_.m, size_.taps, size_.stride, table_.width, table_.tile_vectors, p_.in_c, p_.out_c}) +
            weights_key(p_);
   }
@@ -134,7 +152,7 @@ class Winograd {
       gather(w + first * p_.w_in + b.channel * p_.w_out, scale ? scale + b.channel : nullptr, n, b.channels, columns,
              kernels);
       WinogradWeightsArgs<float> a{};
-      a.size = size_;
+      a.size = inner_, a.output = transposed_;
       a.w = kernels, a.count = n, a.run = columns;
       a.u = to + (g.packed * s_.weights + b.packed - g.packed) * table_.width * p_.in_c + first * columns;
       a.u_plane = p_.in_c * g.columns;
@@ -151,7 +169,7 @@ class Winograd {
       });
     // More threads than that: blocks are cut, which changes no sum.
     const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(num_threads(), s_.blocks * s_.splits), 1, s_.block);
-    const std::int64_t part = round_up(ceil_div(s_.block, parts), s_.pooled), blocks = ceil_div(s_.tiles, part);
+    const std::int64_t part = round_up(ceil_div(s_.block, parts), s_.together), blocks = ceil_div(s_.tiles, part);
     parallel_for(blocks * s_.splits, [&](std::int64_t piece, int thread) {
       const std::int64_t first = piece % blocks * part, n = std::min(part, s_.tiles - first);
       float *patch = scratch(thread), *s = patch + s_.planes * round_up(p_.in_c, kLine);
@@ -177,9 +195,12 @@ class Winograd {
     const Phase& q = p_.phases[0];
     if (transpose_weights(p_, q, w, scale, channels, n, columns, to)) return;
     const std::int64_t step = columns * size_.taps * size_.taps;
+    const auto tap = [&](const AxisPhase& a, std::int64_t i) {
+      return a.k0 + (transposed_ ? a.taps - 1 - i : i) * a.k_step;
+    };
     for (std::int64_t i = 0; i < size_.taps; ++i)
       for (std::int64_t j = 0; j < size_.taps; ++j, to += columns) {
-        const float* from = w + (q.h.k0 + i * q.h.k_step) * p_.w_kh + (q.w.k0 + j * q.w.k_step) * p_.w_kw;
+        const float* from = w + tap(q.h, i) * p_.w_kh + tap(q.w, j) * p_.w_kw;
         if (p_.w_out == 1) {
           for (std::int64_t r = 0; r < n; ++r) {
             std::copy_n(from + r * p_.w_in, channels, to + r * step);
@@ -203,6 +224,7 @@ class Winograd {
   }
 
   void transform_input(const RunContext& context, std::int64_t first, std::int64_t n, float* v, float* patch) const {
+    if (transposed_) return transform_parts(context, first, n, v, patch);
     const Phase& q = p_.phases[0];
     const float* x = context.data<const float>(p_.x);
     const std::int64_t stride = size_.stride, step = s_.m * stride;
@@ -230,6 +252,20 @@ class Winograd {
       a.x_pixel = p_.in_c;
       a.v = v + i * s_.v_tile;
       table_.winograd_input(a);
+    }
+  }
+
+  // Tiles of the input itself, the outputs of the transposed convolution.
+  void transform_parts(const RunContext& context, std::int64_t first, std::int64_t n, float* v, float* patch) const {
+    const auto spread = spread_map<float>(context, p_.spread, p_.in_h, p_.in_w, p_.in_c, p_.x);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Tile t = tile(first + i);
+      if (p_.spread)
+        spread.copy(t.image, t.row, s_.m, t.col, s_.m, 0, p_.in_c, patch, p_.in_c);
+      else
+        copy_padded(spread.dy + t.image * p_.in_h * p_.in_w * p_.in_c, p_.in_h, p_.in_w, p_.in_c, t.row, s_.m, t.col,
+                    s_.m, 1, patch);
+      table_.winograd_weights({inner_, patch, 1, p_.in_c, v + i * s_.v_tile, s_.v_plane});
     }
   }
 
@@ -269,6 +305,7 @@ class Winograd {
 
   void transform_output(const RunContext& context, const Group& b, std::int64_t first, std::int64_t n, const float* s,
                         float* map) const {
+    if (transposed_) return add_parts(context, b, first, n, s, map);
     const float *bias = optional(context, p_.bias), *residual = optional(context, p_.residual);
     float* y = context.data<float>(p_.y);
     WinogradOutputArgs<float> a{};
@@ -287,9 +324,9 @@ class Winograd {
       a.columns = static_cast<int>(std::min(s_.m, p_.out_w - t.col));
       a.s = s + i * b.columns;
       if (p_.pool) {
-        a.y = s_.pooled > 1 ? map + t.row * a.y_row + t.col * a.y_pixel : map;
+        a.y = s_.together > 1 ? map + t.row * a.y_row + t.col * a.y_pixel : map;
         table_.winograd_output(a);
-        if ((i + 1) % s_.pooled == 0) pool(context, b, t, map);
+        if ((i + 1) % s_.together == 0) pool(context, b, t, map);
         continue;
       }
       a.y = y + at;
@@ -299,10 +336,48 @@ class Winograd {
     }
   }
 
+  // Each tile's part of the output is added to the map of its image.
+  void add_parts(const RunContext& context, const Group& b, std::int64_t first, std::int64_t n, const float* s,
+                 float* map) const {
+    WinogradScatterArgs<float> a{};
+    a.size = inner_;
+    a.s_plane = s_plane_;
+    a.channels = a.x_pixel = b.columns;
+    a.x_row = map_w_ * b.columns;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Tile t = tile(first + i);
+      if (i % s_.together == 0) std::fill_n(map, map_h_ * a.x_row, 0.f);
+      a.s = s + i * b.columns;
+      a.x = map + t.row * a.x_row + t.col * a.x_pixel;
+      table_.winograd_scatter(a);
+      if ((i + 1) % s_.together == 0)
+        copy_map(b, map, context.data<float>(p_.y) + t.image * p_.out_h * p_.out_w * p_.y_pixel);
+    }
+  }
+
+  // To an image of the output: it begins as many rows and columns inside the map as there is padding.
+  void copy_map(const Group& b, const float* map, float* y) const {
+    const std::int64_t top = p_.phases[0].h.i0 + size_.taps - 1, left = p_.phases[0].w.i0 + size_.taps - 1;
+    const std::int64_t columns = std::clamp<std::int64_t>(map_w_ - left, 0, p_.out_w);
+    const bool dense = b.channels == p_.y_pixel && b.columns == b.channels;
+    for (std::int64_t i = 0; i < p_.out_h; ++i) {
+      float* to = y + i * p_.out_w * p_.y_pixel + b.channel;
+      const float* from = map + ((i + top) * map_w_ + left) * b.columns;
+      const std::int64_t made = i + top < map_h_ ? columns : 0;
+      if (dense) std::copy_n(from, made * b.columns, to);
+      for (std::int64_t j = dense ? made : 0; j < p_.out_w; ++j) {
+        if (j < made)
+          std::copy_n(from + j * b.columns, b.channels, to + j * p_.y_pixel);
+        else
+          std::fill_n(to + j * p_.y_pixel, b.channels, 0.f);
+      }
+    }
+  }
+
   // The map, which ends with tile `last`.
   void pool(const RunContext& context, const Group& b, const Tile& last, float* map) const {
     activate(p_, map, 1, 0, map_h_ * map_w_ * b.channels);
-    const std::int64_t row = s_.pooled > 1 ? 0 : last.row, col = s_.pooled > 1 ? 0 : last.col;
+    const std::int64_t row = s_.together > 1 ? 0 : last.row, col = s_.together > 1 ? 0 : last.col;
     pooled_map<float>(context, p_.pool, p_.out_h, p_.out_w, p_.out_c, p_.y)
         .write(last.image, row / p_.pool.h, std::min(map_h_, p_.out_h - row) / p_.pool.h, col / p_.pool.w,
                std::min(map_w_, p_.out_w - col) / p_.pool.w, b.channel, b.channels, map, map_w_ * b.channels,
@@ -333,31 +408,32 @@ class Winograd {
   }
 
   ConvPass p_;
-  WinogradSize size_;
+  WinogradSize size_, inner_;
+  bool transposed_;
   const KernelTable<float>& table_;
   std::vector<ChannelBlock> blocks_;
   std::vector<Group> groups_;
   Size s_;
   std::int64_t columns_ = 0, s_plane_;  // of the widest group; between planes of products
-  std::int64_t map_h_ = 0, map_w_ = 0;  // of what is pooled together
-};
-
-// In multiply-adds of one vector element: input and output transform of a tile and channel, transform of a pair's
-// weights.
-struct Algorithm {
-  WinogradSize size;
-  double in, out, weights;
+  std::int64_t map_h_ = 0, map_w_ = 0;  // of tiles together
 };
 
 constexpr Algorithm kAlgorithms[] = {
-    {{2, 3, 1}, 60, 60, 40},    {{3, 3, 1}, 130, 100, 70},   {{4, 3, 1}, 220, 140, 100}, {{5, 3, 1}, 500, 330, 150},
-    {{6, 3, 1}, 750, 450, 200}, {{2, 5, 1}, 220, 90, 120},   {{3, 5, 1}, 450, 200, 200}, {{4, 5, 1}, 750, 350, 250},
-    {{2, 3, 2}, 300, 150, 40},  {{4, 3, 2}, 1000, 400, 100},
+    {{2, 3, 1}, 60, 60, 40},          {{3, 3, 1}, 130, 100, 70},       {{4, 3, 1}, 220, 140, 100},
+    {{5, 3, 1}, 500, 330, 150},       {{6, 3, 1}, 750, 450, 200},      {{2, 5, 1}, 220, 90, 120},
+    {{3, 5, 1}, 450, 200, 200},       {{4, 5, 1}, 750, 350, 250},      {{2, 3, 2}, 300, 150, 40},
+    {{4, 3, 2}, 1000, 400, 100},      {{3, 3, 1}, 110, 150, 60, true}, {{4, 3, 1}, 170, 250, 80, true},
+    {{5, 3, 1}, 250, 400, 120, true},
 };
 
-bool covers(const PlanContext& c, const WinogradSize& s, const ConvPass& p) {
-  if (windows_cross_tiles(p, s) &&
-      (c.options().any_size || ceil_div(p.out_h, s.m) * ceil_div(p.out_w, s.m) > kPooledTiles))
+bool covers(const PlanContext& c, const Algorithm& a, const ConvPass& p) {
+  const WinogradSize& s = a.size;
+  const auto fits = [&](std::int64_t h, std::int64_t w) {
+    return !c.options().any_size && ceil_div(h, s.m) * ceil_div(w, s.m) <= kImageTiles;
+  };
+  if (windows_cross_tiles(p, s) && !fits(p.out_h, p.out_w)) return false;
+  if (a.transposed && (!fits(p.in_h, p.in_w) || p.bias != kNone || p.residual != kNone || p.clamp || p.activate ||
+                       p.pool || p.in_c % kernels<float>().width || p.phases.empty() || p.phases[0].h.k_step != -1))
     return false;
   if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.n * p.in_h * p.in_w * p.in_c == 0) return false;
   const auto regular = [&](const AxisPhase& a, std::int64_t out) {
@@ -393,8 +469,7 @@ class Costs {
   double winograd(const Algorithm& a) const {
     const auto channels = channel_blocks(p_.out_c, width_, table_.tile_vectors);
     const auto blocks = static_cast<std::int64_t>(channels.size());
-    const Size s =
-        size_of(p_, a.size, static_cast<std::int64_t>(group_blocks(channels, width_).size()), table_.tile_pixels);
+    const Size s = size_of(p_, a, static_cast<std::int64_t>(group_blocks(channels, width_).size()), table_.tile_pixels);
     const double call = 100;
     const double planes = real(s.planes), tiles = real(s.tiles), bytes = real(s.weights) * 4 * pairs();
     const double inputs = s.shared ? 1 : real(s.splits);
@@ -408,7 +483,7 @@ class Costs {
     const double held = packed_once_ ? price_ * (bytes - real(a.size.taps * a.size.taps) * 4 * pairs())
                                      : 0;  // more memory than direct's
     // Three pairs of points have several times the error.
-    return (transforms + std::max(products, traffic) + packing + held) * (a.size.alpha() == 8 ? 1.1 : 1);
+    return (transforms + std::max(products, traffic) + packing + held) * (a.size.alpha() >= 7 ? 1.1 : 1);
   }
 
  private:
@@ -442,9 +517,9 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
   const Algorithm* best = nullptr;
   double least = 0;
   for (const Algorithm& a : kAlgorithms) {
-    if (!covers(c, a.size, p)) continue;
+    if (!covers(c, a, p)) continue;
     if (!wish.empty()) {
-      if (wish == winograd_name(a.size)) return &a;
+      if (wish == a.name()) return &a;
       continue;
     }
     const double cost = costs.winograd(a);
@@ -463,7 +538,7 @@ std::string winograd_name(const WinogradSize& s) {
 Step plan_winograd(PlanContext& c, const ConvPass& pass) {
   const Algorithm* chosen = choose(c, pass);
   if (!chosen) return {};
-  const auto winograd = std::make_shared<const Winograd>(pass, chosen->size);
+  const auto winograd = std::make_shared<const Winograd>(pass, *chosen);
   const int slot = c.pack({pass.w, winograd->packed_bytes(),
                            [winograd](const void* from, const void* scale, void* to) {
                              winograd->pack(static_cast<const float*>(from), static_cast<const float*>(scale),
@@ -471,7 +546,7 @@ Step plan_winograd(PlanContext& c, const ConvPass& pass) {
                            },
                            winograd->pack_key(), pass.w_scale});
   Step step;
-  step.algorithm = winograd_name(chosen->size);
+  step.algorithm = chosen->name();
   step.flops = pass.flops;
   step.scratch = winograd->scratch_bytes();
   step.workspace = winograd->workspace_bytes();
@@ -483,7 +558,7 @@ std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPas
   if (c.dtype() != DType::f32 || c.options().strict) return {};
   std::vector<std::string> names;
   for (const Algorithm& a : kAlgorithms)
-    if (covers(c, a.size, p)) names.push_back(winograd_name(a.size));
+    if (covers(c, a, p)) names.push_back(a.name());
   return names;
 }
 

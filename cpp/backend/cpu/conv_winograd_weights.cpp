@@ -214,7 +214,7 @@ double winograd_cost(const Algorithm& a, const ConvGeometry& g, std::int64_t wid
   const double transforms = real(c.tiles) * (a.in * in * real(c.out_blocks) + a.out * out * real(c.in_blocks));
   const double back = real(c.chunks) * a.weights * real(g.c) * out;
   // Three pairs of points have several times the error.
-  return (products + transforms + back) * (size.alpha() == 8 ? 1.1 : 1);
+  return (products + transforms + back) * (size.alpha() >= 7 ? 1.1 : 1);
 }
 
 }  // namespace

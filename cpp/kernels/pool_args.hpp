@@ -40,6 +40,32 @@ struct PoolArgs {
   T* wide_winners;
 };
 
+// Maxima of windows that lie side by side: rows x columns of them, window_h x window_w each, side by side in x.
+template <class T>
+struct PoolWindowsArgs {
+  std::int64_t window_h, window_w;
+  const T* x;
+  std::int64_t x_row, x_pixel;
+  std::int64_t rows, columns, channels;
+  T* y;
+  std::uint8_t* winners;  // lie as y: tap row * window_w + column of each maximum; or null
+  std::int64_t y_row, y_pixel;
+};
+
+// The gradient of such maxima: dx[row][column] for rows [row, row + rows) x columns [column, column + columns) of the
+// map, all of them in windows; dy and winners begin at the map's first window.
+template <class T>
+struct SpreadWindowsArgs {
+  std::int64_t window_h, window_w;
+  const T* dy;
+  const std::uint8_t* winners;  // are read up to one vector too far
+  std::int64_t dy_row, dy_pixel;
+  std::int64_t row, column, rows, columns, channels;
+  T* dx;
+  std::int64_t dx_row, dx_pixel;
+  bool whole;  // zeros are written up to a whole vector
+};
+
 // Pooling of planes (channels first): rows are combined into the buffer, then its columns.
 template <class T>
 struct PoolPlanesArgs {

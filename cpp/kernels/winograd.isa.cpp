@@ -103,6 +103,31 @@ struct Interpolation {
     }
     if constexpr (kInfinity) u[A - 1] = g[R - 1];
   }
+  // The transposes of output and input.
+  static FASTCONV_INLINE void from_outputs(const VT (&y)[M], VT (&s)[A]) {
+    s[0] = y[0];
+    FASTCONV_UNROLL for (int k = 0; k < K; ++k) {
+      VT even = y[0], odd = times(kPoints<K>[k], y[1]);
+      FASTCONV_UNROLL for (int j = 2; j < M; ++j) {
+        if (j % 2)
+          odd = add(power(kPoints<K>[k], j), y[j], odd);
+        else
+          even = add(power(kPoints<K>[k], j), y[j], even);
+      }
+      s[2 * k + 1] = even + odd;
+      s[2 * k + 2] = even - odd;
+    }
+    if constexpr (kInfinity) s[A - 1] = y[M - 1];
+  }
+  static FASTCONV_INLINE void to_inputs(const VT (&v)[A], VT (&d)[A]) {
+    constexpr Polynomial all = product_without<K>(K);
+    FASTCONV_UNROLL for (int j = 0; j <= K; ++j) d[2 * j] = times(all.c[j] / all.c[0], v[0]);
+    FASTCONV_UNROLL for (int j = 0; j < K; ++j) d[2 * j + 1] = kInfinity ? times(all.c[j], v[A - 1]) : VT::zero();
+    if constexpr (kInfinity) d[A - 1] = v[A - 1];
+    to_inputs_pair<0>(v, d);
+    if constexpr (K > 1) to_inputs_pair<1>(v, d);
+    if constexpr (K > 2) to_inputs_pair<2>(v, d);
+  }
 
  private:
   // Entries of +-p.
@@ -117,6 +142,15 @@ struct Interpolation {
     }
     v[2 * N + 1] = add(p, odd, even);
     v[2 * N + 2] = add(-p, odd, even);
+  }
+  template <int N>
+  static FASTCONV_INLINE void to_inputs_pair(const VT (&v)[A], VT (&d)[A]) {
+    constexpr Polynomial q = product_without<K>(N);
+    const VT even = v[2 * N + 1] + v[2 * N + 2], odd = times(kPoints<K>[N], v[2 * N + 1] - v[2 * N + 2]);
+    FASTCONV_UNROLL for (int j = 0; j < K; ++j) {
+      d[2 * j + 2] = add(q.c[j], even, d[2 * j + 2]);
+      d[2 * j + 1] = add(q.c[j], odd, d[2 * j + 1]);
+    }
   }
 };
 
@@ -261,10 +295,17 @@ void output_tile(const WinogradOutputArgs<T>& a) {
   }
 }
 
-template <class L, int R, class T>
+// Output: by the outputs' matrix, of as many outputs.
+template <class L, int R, bool Output, class T>
 FASTCONV_NOINLINE void weights_run(const WinogradWeightsArgs<T>& a) {
   using VT = Vec<T>;
   constexpr int U = L::U;
+  const auto transform = [](const VT(&g)[R], VT(&u)[U]) {
+    if constexpr (Output)
+      L::from_outputs(g, u);
+    else
+      L::weights(g, u);
+  };
   const T* w = a.w;
   T* u = a.u;
   for (std::int64_t k = 0; k < a.count; ++k, w += R * R * a.run, u += a.run)
@@ -273,15 +314,48 @@ FASTCONV_NOINLINE void weights_run(const WinogradWeightsArgs<T>& a) {
       FASTCONV_UNROLL for (int j = 0; j < R; ++j) {
         VT d[R], e[U];
         FASTCONV_UNROLL for (int i = 0; i < R; ++i) d[i] = VT::load(w + (R * i + j) * a.run + c);
-        L::weights(d, e);
+        transform(d, e);
         FASTCONV_UNROLL for (int i = 0; i < U; ++i) t[i][j] = e[i];
       }
       FASTCONV_UNROLL for (int i = 0; i < U; ++i) {
         VT e[U];
-        L::weights(t[i], e);
+        transform(t[i], e);
         FASTCONV_UNROLL for (int j = 0; j < U; ++j) e[j].store(u + (i * U + j) * a.u_plane + c);
       }
     }
+}
+
+template <class L, bool Tail, class T>
+FASTCONV_INLINE void scatter_vector(const WinogradScatterArgs<T>& a, const T* s, T* x, int n) {
+  using VT = Vec<T>;
+  constexpr int A = L::A;
+  VT t[A][A];
+  FASTCONV_UNROLL for (int j = 0; j < A; ++j) {
+    VT d[A], e[A];
+    FASTCONV_UNROLL for (int i = 0; i < A; ++i) d[i] = VT::load(s + (i * A + j) * a.s_plane);
+    L::to_inputs(d, e);
+    FASTCONV_UNROLL for (int i = 0; i < A; ++i) t[i][j] = e[i];
+  }
+  FASTCONV_UNROLL for (int i = 0; i < A; ++i) {
+    VT e[A];
+    L::to_inputs(t[i], e);
+    FASTCONV_UNROLL for (int j = 0; j < A; ++j) {
+      T* to = x + i * a.x_row + j * a.x_pixel;
+      const VT sum = load<VT, Tail>(to, n) + e[j];
+      if constexpr (Tail)
+        sum.store(to, n);
+      else
+        sum.store(to);
+    }
+  }
+}
+
+template <class L, class T>
+FASTCONV_NOINLINE void scatter_tile(const WinogradScatterArgs<T>& a) {
+  constexpr int W = Vec<T>::width;
+  std::int64_t c = 0;
+  for (; c + W <= a.channels; c += W) scatter_vector<L, false>(a, a.s + c, a.x + c, W);
+  if (c < a.channels) scatter_vector<L, true>(a, a.s + c, a.x + c, static_cast<int>(a.channels - c));
 }
 
 template <int M_, int R_, int S_>
@@ -294,6 +368,9 @@ FASTCONV_INLINE void by_size(const WinogradSize& s, Fn&& fn) {
   switch (100 * s.m + 10 * s.taps + s.stride) {
     case 231: return fn(Size<2, 3, 1>{}, Line<T, 2, 3, 1>{});
     case 431: return fn(Size<4, 3, 1>{}, Line<T, 4, 3, 1>{});
+    case 331: return fn(Size<3, 3, 1>{}, Line<T, 3, 3, 1>{});
+    case 531: return fn(Size<5, 3, 1>{}, Line<T, 5, 3, 1>{});
+    case 351: return fn(Size<3, 5, 1>{}, Line<T, 3, 5, 1>{});
     case 631: return fn(Size<6, 3, 1>{}, Line<T, 6, 3, 1>{});
     case 251: return fn(Size<2, 5, 1>{}, Line<T, 2, 5, 1>{});
     case 451: return fn(Size<4, 5, 1>{}, Line<T, 4, 5, 1>{});
@@ -304,6 +381,16 @@ FASTCONV_INLINE void by_size(const WinogradSize& s, Fn&& fn) {
     case 361: return fn(Size<3, 6, 1>{}, Line<T, 3, 6, 1>{});
     case 521: return fn(Size<5, 2, 1>{}, Line<T, 5, 2, 1>{});
     case 541: return fn(Size<5, 4, 1>{}, Line<T, 5, 4, 1>{});
+  }
+}
+
+// Whose input's gradient is made by their transpose.
+template <class T, class Fn>
+FASTCONV_INLINE void by_transposed_size(const WinogradSize& s, Fn&& fn) {
+  switch (100 * s.m + 10 * s.taps + s.stride) {
+    case 331: return fn(Size<3, 3, 1>{}, Line<T, 3, 3, 1>{});
+    case 341: return fn(Size<3, 4, 1>{}, Line<T, 3, 4, 1>{});
+    case 351: return fn(Size<3, 5, 1>{}, Line<T, 3, 5, 1>{});
   }
 }
 
@@ -321,7 +408,14 @@ void winograd_output(const WinogradOutputArgs<T>& a) {
 
 template <class T>
 void winograd_weights(const WinogradWeightsArgs<T>& a) {
-  by_size<T>(a.size, [&](auto size, auto line) { weights_run<decltype(line), size.R>(a); });
+  if (a.output)
+    return by_transposed_size<T>(a.size, [&](auto size, auto line) { weights_run<decltype(line), size.M, true>(a); });
+  by_size<T>(a.size, [&](auto size, auto line) { weights_run<decltype(line), size.R, false>(a); });
+}
+
+template <class T>
+void winograd_scatter(const WinogradScatterArgs<T>& a) {
+  by_transposed_size<T>(a.size, [&](auto, auto line) { scatter_tile<decltype(line)>(a); });
 }
 
 template void winograd_input<float>(const WinogradInputArgs<float>&);
@@ -330,5 +424,7 @@ template void winograd_output<float>(const WinogradOutputArgs<float>&);
 template void winograd_output<double>(const WinogradOutputArgs<double>&);
 template void winograd_weights<float>(const WinogradWeightsArgs<float>&);
 template void winograd_weights<double>(const WinogradWeightsArgs<double>&);
+template void winograd_scatter<float>(const WinogradScatterArgs<float>&);
+template void winograd_scatter<double>(const WinogradScatterArgs<double>&);
 
 }  // namespace fastconv::FASTCONV_ISA

@@ -4,7 +4,7 @@
 namespace fastconv {
 
 // F(m x m, taps x taps): a tile of m x m outputs of a convolution from alpha x alpha pixels, through alpha^2 products a
-// pair of channels. Along each axis m and taps are 2, 4 or 6 and 3, or 2 or 4 and 5, or the other way round, as weight
+// pair of channels. Along each axis m and taps are 2 to 6 and 3, or 2 to 4 and 5, or the other way round, as weight
 // gradients have them; with stride 2 they are 2 or 4 and 3. Planes are numbered i * alpha + j, those of the weights i *
 // weights + j.
 struct WinogradSize {
@@ -55,6 +55,18 @@ struct WinogradWeightsArgs {
   std::int64_t count, run;
   T* u;
   std::int64_t u_plane;
+  bool output = false;  // by A, the matrix of the outputs, instead of G
+};
+
+// x[i][j][c] += (B s B')[i][j][c], the transpose of the input's transform: a tile's part of the input's gradient.
+template <class T>
+struct WinogradScatterArgs {
+  WinogradSize size;
+  const T* s;
+  std::int64_t s_plane;
+  std::int64_t channels;
+  T* x;
+  std::int64_t x_row, x_pixel;
 };
 
 }  // namespace fastconv

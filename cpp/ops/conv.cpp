@@ -59,7 +59,8 @@ void check_algorithm(const InferContext& c) {
   const std::string wish = c.attrs().text("algorithm", "");
   if (wish.empty() || wish == "direct" || wish == "strassen") return;
   std::string names;
-  for (const char* known : {"F(2,3)", "F(4,3)", "F(6,3)", "F(2,5)", "F(4,5)", "F(2,3)/2", "F(4,3)/2"}) {
+  for (const char* known : {"F(2,3)", "F(3,3)", "F(4,3)", "F(5,3)", "F(6,3)", "F(2,5)", "F(3,5)", "F(4,5)", "F(2,3)/2",
+                            "F(4,3)/2", "F(3,3)T", "F(4,3)T", "F(5,3)T"}) {
     if (wish == std::string("winograd ") + known) return;
     names += (names.empty() ? "" : ", ") + std::string(known);
   }

@@ -1,5 +1,6 @@
 // Pooling kernels against plain loops over random windows.
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "harness.hpp"
@@ -153,6 +154,83 @@ void test_pool_max_backward(const KernelTable<T>& table) {
     }
 }
 
+// Blocks of windows side by side, in arrays with other things between them.
+template <class T>
+void test_pool_windows(const KernelTable<T>& table) {
+  for (int trial = 0; trial < 200; ++trial) {
+    PoolWindowsArgs<T> a{};
+    a.window_h = random_int(1, 3), a.window_w = random_int(1, 3);
+    if (random_int(0, 1)) a.window_h = a.window_w = 2;
+    a.rows = random_int(0, 3), a.columns = random_int(0, 4);
+    a.channels = kChannels[static_cast<std::size_t>(trial) % std::size(kChannels)];
+    const std::int64_t h = a.rows * a.window_h, w = a.columns * a.window_w;
+    a.x_pixel = a.channels + random_int(0, 3), a.x_row = w * a.x_pixel + random_int(0, 5);
+    a.y_pixel = a.channels + random_int(0, 3), a.y_row = a.columns * a.y_pixel + random_int(0, 5);
+    Guarded<T> x(h * a.x_row), y(a.rows * a.y_row);
+    Guarded<std::uint8_t> winners(y.size());
+    for (std::int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(random_int(-3, 3));  // ties
+    for (std::int64_t i = 0; i < x.size(); i += 7) x[random_int(0, x.size() - 1)] = -std::numeric_limits<T>::infinity();
+    for (std::int64_t i = 0; i < x.size(); i += 60)
+      x[random_int(0, x.size() - 1)] = std::numeric_limits<T>::quiet_NaN();
+    for (std::int64_t i = 0; i < y.size(); ++i) y[i] = T(777), winners[i] = 255;
+    a.x = x.data(), a.y = y.data(), a.winners = trial % 3 ? winners.data() : nullptr;
+    table.pool_windows(a);
+    std::int64_t written = 0, untouched = 0;
+    for (std::int64_t row = 0; row < a.rows; ++row)
+      for (std::int64_t column = 0; column < a.columns; ++column)
+        for (std::int64_t c = 0; c < a.channels; ++c, ++written) {
+          T best = -std::numeric_limits<T>::infinity();
+          std::int64_t winner = 0;
+          for (std::int64_t i = 0; i < a.window_h; ++i)
+            for (std::int64_t j = 0; j < a.window_w; ++j) {
+              const T v = x[(row * a.window_h + i) * a.x_row + (column * a.window_w + j) * a.x_pixel + c];
+              if (v > best || std::isnan(v)) best = v, winner = i * a.window_w + j;
+            }
+          const std::int64_t at = row * a.y_row + column * a.y_pixel + c;
+          check(y[at] == best || (std::isnan(y[at]) && std::isnan(best)), "pool_windows");
+          check(winners[at] == (a.winners ? winner : 255), "pool_windows' winners");
+        }
+    for (std::int64_t i = 0; i < y.size(); ++i) untouched += y[i] == T(777) && winners[i] == 255;
+    check(written + untouched == y.size(), "pool_windows writes nothing else");
+  }
+}
+
+template <class T>
+void test_spread_windows(const KernelTable<T>& table) {
+  for (int trial = 0; trial < 200; ++trial) {
+    SpreadWindowsArgs<T> a{};
+    a.window_h = random_int(1, 3), a.window_w = random_int(1, 3);
+    const std::int64_t rows = random_int(1, 3), columns = random_int(1, 4);
+    a.channels = kChannels[static_cast<std::size_t>(trial) % std::size(kChannels)];
+    a.row = random_int(0, rows * a.window_h - 1), a.rows = random_int(1, rows * a.window_h - a.row);
+    a.column = random_int(0, columns * a.window_w - 1), a.columns = random_int(1, columns * a.window_w - a.column);
+    a.dy_pixel = a.channels + random_int(0, 3), a.dy_row = columns * a.dy_pixel + random_int(0, 5);
+    a.whole = random_int(0, 1);
+    const std::int64_t filled = a.whole ? (a.channels + table.width - 1) / table.width * table.width : a.channels;
+    a.dx_pixel = filled + (a.whole ? 0 : random_int(0, 3)), a.dx_row = a.columns * a.dx_pixel + random_int(0, 5);
+    Guarded<T> dy(rows * a.dy_row), dx(a.rows * a.dx_row);
+    Guarded<std::uint8_t> winners(dy.size() + 64);
+    fill_random(dy);
+    dy[random_int(0, dy.size() - 1)] = std::numeric_limits<T>::infinity();
+    for (std::int64_t i = 0; i < winners.size(); ++i)
+      winners[i] = static_cast<std::uint8_t>(random_int(0, a.window_h * a.window_w - 1));
+    for (std::int64_t i = 0; i < dx.size(); ++i) dx[i] = T(777);
+    a.dy = dy.data(), a.winners = winners.data(), a.dx = dx.data();
+    table.spread_windows(a);
+    for (std::int64_t i = 0; i < dx.size(); ++i) {
+      const std::int64_t r = i / a.dx_row, q = i % a.dx_row / a.dx_pixel, c = i % a.dx_row % a.dx_pixel;
+      T expected = T(777);
+      if (q < a.columns && c < filled) {
+        const std::int64_t row = a.row + r, column = a.column + q;
+        const std::int64_t from = row / a.window_h * a.dy_row + column / a.window_w * a.dy_pixel + c;
+        const std::int64_t tap = row % a.window_h * a.window_w + column % a.window_w;
+        expected = c < a.channels && winners[from] == tap ? dy[from] : T(0);
+      }
+      check(dx[i] == expected, "spread_windows");
+    }
+  }
+}
+
 template <class T>
 void test_power(const KernelTable<T>& table) {
   for (double e : {1.0, 2.0, 3.0, -1.0, 0.0, 0.5, 1.5, -0.5, 1.0 / 3})
@@ -293,6 +371,8 @@ void test_pool_planes_backward(const KernelTable<T>& table) {
 
 FASTCONV_TEST(pool_planes);
 FASTCONV_TEST(pool_planes_backward);
+FASTCONV_TEST(pool_windows);
+FASTCONV_TEST(spread_windows);
 FASTCONV_TEST(pool_sum);
 FASTCONV_TEST(pool_max);
 FASTCONV_TEST(pool_max_backward);

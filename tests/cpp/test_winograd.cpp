@@ -63,8 +63,9 @@ Transforms transforms(const WinogradSize& size) {
   return t;
 }
 
-constexpr WinogradSize kSizes[] = {{2, 3, 1}, {4, 3, 1}, {6, 3, 1}, {2, 5, 1}, {4, 5, 1}, {2, 3, 2},
-                                   {4, 3, 2}, {3, 2, 1}, {3, 4, 1}, {3, 6, 1}, {5, 2, 1}, {5, 4, 1}};
+constexpr WinogradSize kSizes[] = {{3, 3, 1}, {5, 3, 1}, {3, 5, 1}, {2, 3, 1}, {4, 3, 1},
+                                   {6, 3, 1}, {2, 5, 1}, {4, 5, 1}, {2, 3, 2}, {4, 3, 2},
+                                   {3, 2, 1}, {3, 4, 1}, {3, 6, 1}, {5, 2, 1}, {5, 4, 1}};
 
 // (left x left')[i][j]
 template <class Fn>
@@ -223,8 +224,59 @@ void test_winograd_weights(const KernelTable<T>& table) {
   check(n == 1 || !std::isnan(y[1]), "winograd: NaN stays in its channel");
 }
 
+// The transposes of input and output: with them a product of the three is the gradient of a convolution's input.
+template <class T>
+void test_winograd_scatter(const KernelTable<T>& table) {
+  for (int round = 0; round < 60; ++round) {
+    const WinogradSize size{3, 3 + round % 3, 1};
+    const std::int64_t alpha = size.alpha(), planes = alpha * alpha, outputs = size.m;
+    const Transforms t = transforms(size);
+    WinogradScatterArgs<T> a{};
+    a.size = size;
+    a.channels = random_int(1, 3 * table.width + 1);
+    const std::int64_t whole = (a.channels + table.width - 1) / table.width * table.width;
+    a.s_plane = whole + random_int(0, 5);
+    a.x_pixel = a.channels + random_int(0, 3), a.x_row = alpha * a.x_pixel + random_int(0, 9);
+    Guarded<T> s((planes - 1) * a.s_plane + whole), x((alpha - 1) * (a.x_row + a.x_pixel) + a.channels);
+    fill_random(s);
+    for (std::int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i % 7);
+    a.s = s.data(), a.x = x.data();
+    table.winograd_scatter(a);
+    for (std::int64_t i = 0; i < x.size(); ++i) {
+      const std::int64_t row = i / a.x_row, column = i % a.x_row / a.x_pixel, c = i % a.x_row % a.x_pixel;
+      double expected = static_cast<double>(i % 7);
+      if (row < alpha && column < alpha && c < a.channels)
+        for (std::int64_t plane = 0; plane < planes; ++plane)
+          expected += t.input[static_cast<std::size_t>(plane / alpha)][static_cast<std::size_t>(row)] *
+                      t.input[static_cast<std::size_t>(plane % alpha)][static_cast<std::size_t>(column)] *
+                      static_cast<double>(s[plane * a.s_plane + c]);
+      check_close(x[i], expected, 20 * kBound<T>, "winograd_scatter");
+    }
+
+    WinogradWeightsArgs<T> w{};
+    w.size = size, w.output = true;
+    w.run = table.width, w.count = random_int(1, 2);
+    w.u_plane = w.count * w.run + random_int(0, 3);
+    Guarded<T> from(w.count * outputs * outputs * w.run), u((planes - 1) * w.u_plane + w.count * w.run);
+    fill_random(from);
+    w.w = from.data(), w.u = u.data();
+    table.winograd_weights(w);
+    for (std::int64_t plane = 0; plane < planes; ++plane)
+      for (std::int64_t k = 0; k < w.count * w.run; ++k) {
+        const std::int64_t first = k / w.run * outputs * outputs * w.run + k % w.run;
+        double expected = 0;
+        for (std::int64_t i = 0; i < outputs * outputs; ++i)
+          expected += t.output[static_cast<std::size_t>(i / outputs)][static_cast<std::size_t>(plane / alpha)] *
+                      t.output[static_cast<std::size_t>(i % outputs)][static_cast<std::size_t>(plane % alpha)] *
+                      static_cast<double>(from[first + i * w.run]);
+        check_close(u[plane * w.u_plane + k], expected, kBound<T>, "winograd_weights by the outputs' matrix");
+      }
+  }
+}
+
 FASTCONV_TEST(winograd_input);
 FASTCONV_TEST(winograd_output);
 FASTCONV_TEST(winograd_weights);
+FASTCONV_TEST(winograd_scatter);
 
 }  // namespace fastconv::test

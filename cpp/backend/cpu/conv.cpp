@@ -39,6 +39,21 @@ AxisPhase transposed_axis(std::int64_t residue, std::int64_t outputs, std::int64
   return a;
 }
 
+// Of a convolution that is one with max-pooling, or its gradient; none for any other.
+Windows windows_of(const PlanContext& c, int winners) {
+  const std::string prefix = "conv2d_max_pool";
+  if (c.node().op->name.compare(0, prefix.size(), prefix) != 0) return {};
+  const Ints& window = c.attrs().ints("window");
+  return {window[0], window[1], winners};
+}
+
+// The shape of the gradient that input i is, or of the map that it has the pooled gradient of.
+Shape map_before(const PlanContext& c, std::size_t i) {
+  Shape shape = c.in_shape(i);
+  if (windows_of(c, kNone)) shape[1] = c.attrs().ints("map")[0], shape[2] = c.attrs().ints("map")[1];
+  return shape;
+}
+
 // The algorithms to choose from by measurement; none where there is no choice.
 std::vector<std::string> candidates(const PlanContext& c, const ConvPass& pass) {
   std::vector<std::string> names = winograd_candidates(c, pass);
@@ -93,7 +108,7 @@ Step plan_conv2d_depthwise(PlanContext& c) {
 Step plan_conv_transpose2d(PlanContext& c) { return plan_pass(c, transposed_pass(c)); }
 Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
 
-Step plan_weights(PlanContext& c, const ConvGeometry& g) {
+Step plan_weights(PlanContext& c, const ConvGeometry& g, const Windows& spread = {}) {
   return by_dtype(c.dtype(), [&](auto t) {
     using T = decltype(t);
     if (g.n * g.oh * g.ow == 0 || c.out_type().size() == 0) {
@@ -102,14 +117,18 @@ Step plan_weights(PlanContext& c, const ConvGeometry& g) {
       step.run = [n = c.out_type().size(), dw = c.out()](const RunContext& r) { std::fill_n(r.data<T>(dw), n, T(0)); };
       return step;
     }
-    return first_of([&] { return plan_depthwise_weights<T>(g, c.in(0), c.in(1), c.out()); },
-                    [&] { return plan_winograd_weights(c, g); },
-                    [&] { return plan_direct_weights<T>(g, c.in(0), c.in(1), c.out()); });
+    const auto plan_depthwise = [&] {
+      return spread ? Step{} : plan_depthwise_weights<T>(g, c.in(0), c.in(1), c.out());
+    };
+    return first_of(
+        plan_depthwise, [&] { return plan_winograd_weights(c, g, spread); },
+        [&] { return plan_direct_weights<T>(g, c.in(0), c.in(1), c.out(), spread); });
   });
 }
 
 Step plan_conv_weights(PlanContext& c) {
-  return plan_weights(c, conv_geometry(c.attrs(), c.in_shape(0), c.out_shape(), c.in_shape(1)));
+  return plan_weights(c, conv_geometry(c.attrs(), c.in_shape(0), c.out_shape(), map_before(c, 1)),
+                      windows_of(c, c.in(2)));
 }
 
 Step plan_dense_weights(PlanContext& c) {
@@ -123,8 +142,11 @@ Step plan_dense_weights(PlanContext& c) {
 
 const RegisterCpu conv2d{"conv2d", plan_conv2d, kWrites};
 const RegisterCpu conv2d_depthwise{"conv2d_depthwise", plan_conv2d_depthwise, kWrites};
+const RegisterCpu conv2d_pool{"conv2d_max_pool", plan_conv2d};
 const RegisterCpu conv_transpose2d{"conv_transpose2d", plan_conv_transpose2d, kWrites};
+const RegisterCpu pool_input{"conv2d_max_pool_backward_input", plan_conv_transpose2d, kWrites};
 const RegisterCpu conv_weights{"conv2d_backward_weights", plan_conv_weights};
+const RegisterCpu pool_weights{"conv2d_max_pool_backward_weights", plan_conv_weights};
 const RegisterCpu dense{"dense", plan_dense, kWrites};
 const RegisterCpu dense_weights{"dense_backward_weights", plan_dense_weights};
 
@@ -147,6 +169,7 @@ std::string problem_key(const ConvPass& p, const PlanOptions& options) {
   if (!options.any_size) key += join({p.n, p.in_h, p.in_w, p.out_h, p.out_w});
   for (const Phase& q : p.phases)
     for (const AxisPhase& a : {q.h, q.w}) key += " " + join({a.is, a.os, a.taps, a.tap_step, a.i0});
+  if (p.pool) key += " pool " + join({p.pool.h, p.pool.w});
   return key;
 }
 
@@ -188,7 +211,10 @@ ConvPass forward_pass(const ConvGeometry& g) {
 ConvPass forward_pass(const PlanContext& c) {
   const ChannelsFirst first = c.node().channels_first;
   const auto last = [](const Shape& s) { return Shape{s[0], s[2], s[3], s[1]}; };
-  const Shape &x = c.in_shape(0), &y = c.out_shape(), &weight = c.in_shape(1);
+  const Shape &x = c.in_shape(0), &weight = c.in_shape(1);
+  const Windows pool = windows_of(c, c.outputs() > 1 ? c.out(1) : kNone);
+  Shape y = c.out_shape();
+  if (pool) y[1] *= pool.h, y[2] *= pool.w;  // rows and columns that no window has are not computed
   const Shape w = first.weights ? Shape{weight[2], weight[3], weight[1], weight[0]} : weight;
   ConvPass p = forward_pass(conv_geometry(c.attrs(), first.input ? last(x) : x, w, first.output ? last(y) : y));
   if (first.weights) {
@@ -197,16 +223,18 @@ ConvPass forward_pass(const PlanContext& c) {
   }
   p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.factor = c.in(4), p.w_scale = c.in(5);
   p.y = c.out(), p.y_pixel = c.row(p.y);
-  if (c.outputs() > 1) p.mean = c.out(1);
+  if (c.outputs() > 1 && !pool) p.mean = c.out(1);
   p.x_first = first.input;
+  p.pool = pool;
   set_activation(p, c.attrs());
   return p;
 }
 
 ConvPass transposed_pass(PlanContext& c) {
   const Shape& w = c.in_shape(1);
-  const ConvGeometry g = conv_geometry(c.attrs(), c.out_shape(), w, c.in_shape(0));
+  const ConvGeometry g = conv_geometry(c.attrs(), c.out_shape(), w, map_before(c, 0));
   ConvPass p{};
+  p.spread = windows_of(c, c.in(2));
   p.n = g.n, p.in_h = g.oh, p.in_w = g.ow, p.in_c = g.k, p.out_h = g.h, p.out_w = g.w, p.out_c = g.c;
   p.groups = g.groups;
   p.w_kh = w[1] * w[2] * w[3], p.w_kw = w[2] * w[3], p.w_in = 1, p.w_out = w[3], p.w_group = w[3] / g.groups;
@@ -225,7 +253,8 @@ ConvPass transposed_pass(PlanContext& c) {
   const auto columns = with_taps(g.w, g.kw, g.stride_w, g.left, g.dilation_w);
   for (const AxisPhase& h : with_taps(g.h, g.kh, g.stride_h, g.top, g.dilation_h))
     for (const AxisPhase& w : columns) p.phases.push_back({h, w});
-  p.x = c.in(0), p.w = c.in(1), p.bias = c.in(2), p.residual = c.in(3), p.y = c.out(), p.y_pixel = c.row(p.y);
+  p.x = c.in(0), p.w = c.in(1), p.bias = p.spread ? kNone : c.in(2), p.residual = c.in(3);
+  p.y = c.out(), p.y_pixel = c.row(p.y);
   p.flops = g.flops();
   set_activation(p, c.attrs());
   return p;

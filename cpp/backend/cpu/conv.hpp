@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/cpu/cpu.hpp"
+#include "backend/cpu/pooled.hpp"
 #include "ops/conv.hpp"
 #include "ops/elementwise.hpp"
 
@@ -48,6 +49,8 @@ struct ConvPass : Activation {
   int factor = kNone;    // of x: a number for each image and channel; 1x1 kernels only
   int mean = kNone;      // of y over each image's pixels: 1x1 and depthwise convolutions only
   bool x_first = false;  // x lies channels first
+  Windows pool;          // y has the maxima of these; out_h x out_w is the map before, in whole windows
+  Windows spread;        // x has the gradients of such maxima; in_h x in_w is the map before
   double flops = 0;
 };
 
@@ -81,11 +84,11 @@ Step plan_expanded_depthwise(PlanContext& c, const ConvPass& expand, const ConvP
 template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
 template <class T>
-Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw);
+Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw, const Windows& spread);
 
 // Float32 only, whose rounding the following trade for speed; float64 is asked for its precision.
 Step plan_winograd(PlanContext& c, const ConvPass& pass);
-Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g);
+Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g, const Windows& spread);
 std::string winograd_name(const WinogradSize& size);
 std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& pass);
 Step plan_strassen(PlanContext& c, const ConvPass& pass);

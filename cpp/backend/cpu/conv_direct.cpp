@@ -13,7 +13,7 @@ struct PhasePlan {
   Phase phase;
   bool flat;                  // 1x1 over dense pixels: the whole input is one row, or each image where they differ
   bool copy;                  // taps reach outside the input's columns: blocks are copied with zeros beside them; or
-                              // the input lies channels first
+                              // the input lies channels first or is to be spread
   std::int64_t rows, pixels;  // of output, for one image; flat: 1 and all pixels
   std::int64_t images;
   std::int64_t block;                   // output rows (flat: pixels) of a piece
@@ -43,8 +43,8 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   const auto all_wanted = static_cast<std::int64_t>(
       std::clamp(p.flops / static_cast<double>(p.phases.size()) / kPieceFlops, double{kPieces}, double{kMostPieces}));
   q.phase = phase;
-  q.copy = h.taps > 0 && w.taps > 0 && (p.x_first || reaches_outside(w, p.in_w));
-  q.flat = !q.copy && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
+  q.copy = h.taps > 0 && w.taps > 0 && (p.x_first || p.spread || reaches_outside(w, p.in_w));
+  q.flat = !q.copy && !p.pool && !reaches_outside(h, p.in_h) && h.taps == 1 && w.taps == 1 && h.is == 1 && w.is == 1 &&
            h.os == 1 && w.os == 1 && p.in_h == p.out_h && p.in_w == p.out_w;
   q.images = q.flat && p.factor == kNone && p.mean == kNone ? 1 : p.n;
   q.rows = q.flat ? 1 : h.outputs;
@@ -89,6 +89,7 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
     // A copy's halo makes single rows dear.
     q.block = std::min(q.block, std::max<std::int64_t>(ceil_div(q.rows, wanted), q.copy ? 4 : 1));
     q.block = std::clamp<std::int64_t>(q.block, 1, std::max<std::int64_t>(q.rows, 1));
+    if (p.pool) q.block = round_up(q.block, p.pool.h);
     q.blocks = ceil_div(q.rows, q.block);
     q.block_in_rows = (q.block - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
   }
@@ -97,14 +98,14 @@ PhasePlan plan_phase(const ConvPass& p, const Phase& phase, std::int64_t channel
   return q;
 }
 
-// Smaller blocks, where there are more threads than pieces: that changes no sum.
-void refine(PhasePlan& q, std::int64_t threads) {
+// Smaller blocks of whole windows, where there are more threads than pieces: that changes no sum.
+void refine(PhasePlan& q, std::int64_t window, std::int64_t threads) {
   const std::int64_t all = q.flat ? q.pixels : q.rows;
   const std::int64_t wanted =
       std::max<std::int64_t>(ceil_div(threads, std::max<std::int64_t>(q.images * q.splits, 1)), 1);
   if (wanted <= q.blocks || all == 0) return;
   constexpr std::int64_t tile = 7;
-  q.block = q.flat ? round_up(ceil_div(all, wanted), tile) : ceil_div(all, wanted);
+  q.block = round_up(ceil_div(all, wanted), q.flat ? tile : window);
   q.blocks = ceil_div(all, q.block);
 }
 
@@ -125,6 +126,10 @@ class Direct {
       packed_ += p_.groups * group_packed(q);
       if (q.copy)  // only rows that exist are copied
         scratch_ = std::max(scratch_, num_elements({std::min(q.block_in_rows, p_.in_h), q.in_cols, p_.in_c}));
+      if (p_.pool) {
+        copied_ = round_up(scratch_, 16);
+        scratch_ = copied_ + p_.pool.h * q.pixels * std::min<std::int64_t>(out_, table_.tile_vectors * table_.width);
+      }
       if (p_.factor != kNone) scratch_ = scale_weights() ? packed_ : q.pixels * p_.in_c;
       phases_.push_back(q);
       pieces_.push_back(q.images * q.blocks * q.splits);
@@ -156,10 +161,10 @@ class Direct {
   }
 
   void run(const T* packed, const RunContext& context) const {
-    const T *x = context.data<const T>(p_.x), *bias = optional(context, p_.bias);
-    const T *residual = optional(context, p_.residual), *factor = optional(context, p_.factor);
-    T *y = context.data<T>(p_.y), *sums = p_.mean == kNone ? nullptr : reinterpret_cast<T*>(context.workspace());
-    if (p_.fill && phases_.size() != 1) fill_untouched(p_, bias, residual, y);
+    const T *x = context.data<const T>(p_.x), *factor = optional(context, p_.factor);
+    T* sums = p_.mean == kNone ? nullptr : reinterpret_cast<T*>(context.workspace());
+    if (p_.fill && phases_.size() != 1)
+      fill_untouched(p_, optional(context, p_.bias), optional(context, p_.residual), context.data<T>(p_.y));
     std::vector<std::int64_t> scaled(factor ? static_cast<std::size_t>(num_threads()) : 0, -1);
     const auto work = [&](const std::vector<PhasePlan>& phases, const std::vector<std::int64_t>& pieces) {
       for_each_piece(pieces, [&](std::size_t phase, std::int64_t piece, int thread) {
@@ -167,7 +172,7 @@ class Direct {
         const std::int64_t blocks = q.images * q.blocks, split = q.weights_first ? piece / blocks : piece % q.splits;
         piece = q.weights_first ? piece % blocks : piece / q.splits;
         const std::int64_t image = piece / q.blocks;
-        const T *in = x + image * p_.in_h * p_.in_w * p_.in_c, *weights = packed;
+        const T *in = x + (p_.spread ? 0 : image * p_.in_h * p_.in_w * p_.in_c), *weights = packed;
         T* scratch = reinterpret_cast<T*>(context.scratch(thread));
         if (factor) {
           std::int64_t& last = scaled[static_cast<std::size_t>(thread)];
@@ -175,7 +180,7 @@ class Direct {
           last = image;
           (scale_weights() ? weights : in) = scratch;
         }
-        run_piece(q, piece, split, in, weights, bias, residual, y, sums, scratch);
+        run_piece(context, q, piece, split, in, weights, sums, scratch);
       });
     };
     // The sums of a mean depend on where blocks end.
@@ -188,7 +193,7 @@ class Direct {
     std::vector<PhasePlan> phases = phases_;
     std::vector<std::int64_t> pieces;
     for (PhasePlan& q : phases) {
-      refine(q, threads);
+      refine(q, p_.pool ? p_.pool.h : 1, threads);
       pieces.push_back(q.images * q.blocks * q.splits);
     }
     work(phases, pieces);
@@ -251,10 +256,12 @@ class Direct {
     }
   }
 
-  // `x` is the image.
-  void run_piece(const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x, const T* packed, const T* bias,
-                 const T* residual, T* y, T* sums, T* scratch) const {
+  // `x` is the image, or where the pooled gradients begin.
+  void run_piece(const RunContext& context, const PhasePlan& q, std::int64_t piece, std::int64_t split, const T* x,
+                 const T* packed, T* sums, T* scratch) const {
     const AxisPhase &h = q.phase.h, &w = q.phase.w;
+    const T *bias = optional(context, p_.bias), *residual = optional(context, p_.residual);
+    T* y = context.data<T>(p_.y);
     const std::int64_t image = piece / q.blocks, block = piece % q.blocks;
     const std::int64_t first = block * q.block;
     const std::int64_t rows = q.flat ? 1 : std::min(q.block, q.rows - first);
@@ -269,7 +276,10 @@ class Direct {
       const std::int64_t end = begin + (rows - 1) * h.is + (h.taps - 1) * h.tap_step + 1;
       in_first = std::clamp<std::int64_t>(begin, 0, p_.in_h);
       const std::int64_t in_rows = std::clamp<std::int64_t>(end, in_first, p_.in_h) - in_first;
-      if (p_.x_first)
+      if (p_.spread)
+        spread_map<T>(context, p_.spread, p_.in_h, p_.in_w, p_.in_c, p_.x)
+            .copy(image, in_first, in_rows, w.i0, q.in_cols, 0, p_.in_c, scratch, p_.in_c);
+      else if (p_.x_first)
         copy_planes(in, p_.in_h, p_.in_w, p_.in_c, in_first, in_rows, w.i0, q.in_cols, scratch);
       else
         copy_padded(in, p_.in_h, p_.in_w, p_.in_c, in_first, in_rows, w.i0, q.in_cols, 1, scratch);
@@ -286,6 +296,7 @@ class Direct {
     a.taps_w = q.taps_w;
     a.run = q.run;
     a.y_pixel = w.os * p_.y_pixel;
+    const std::int64_t window = p_.pool ? p_.pool.h : 1;
     a.pixels = q.flat ? std::min(q.block, q.pixels - first) : q.pixels;
     a.clamp = p_.clamp;
     a.lo = static_cast<T>(p_.lo), a.hi = static_cast<T>(p_.hi);
@@ -314,6 +325,8 @@ class Direct {
       const std::int64_t channel = group * out_ + b.channel;
       a.bias = bias ? bias + channel : nullptr;
       const std::int64_t out = y_first + channel;
+      T* rows_of_windows = scratch + copied_;
+      if (p_.pool) a.y_pixel = b.channels;
       for (std::int64_t r = 0; r < rows; ++r) {
         // Only the taps whose input row exists.
         const std::int64_t top = h.i0 + (first + r) * h.is;
@@ -324,7 +337,7 @@ class Direct {
         a.w = weights + begin * q.phase.w.taps * in_ * b.vectors * table_.width;
         a.x = in + group * in_;
         if (!q.flat && a.taps_h > 0) a.x += (top + begin * h.tap_step - in_first) * in_row;
-        a.y = y + out + r * y_row;
+        a.y = p_.pool ? rows_of_windows + r % window * a.pixels * a.y_pixel : y + out + r * y_row;
         if (residual) a.residual = residual + out + r * y_row;
         a.next = next + lines * r / rows * 64 / element;
         a.next_lines = lines * (r + 1) / rows - lines * r / rows;
@@ -332,10 +345,16 @@ class Direct {
           conv_row_in_blocks(a);
         else
           table_.conv_row(a);
+        if (!p_.pool || (r + 1) % window) continue;
+        const std::int64_t row = a.pixels * a.y_pixel;
+        activate(p_, rows_of_windows, 1, 0, window * row);
+        pooled_map<T>(context, p_.pool, p_.out_h, p_.out_w, p_.out_c, p_.y)
+            .write(image, (first + r) / window, 1, 0, p_.out_w / p_.pool.w, channel, b.channels, rows_of_windows, row,
+                   a.y_pixel);
       }
       if (sums && !p_.activate) add_up(y + out, a.pixels, a.y_pixel, b.channels, sums + piece * p_.out_c + channel);
     }
-    if (p_.activate && from < to) {
+    if (p_.activate && !p_.pool && from < to) {
       const std::int64_t begin = channel_at(from), n = channel_at(to) - begin;
       T* written = y + y_first + begin;
       for (std::int64_t r = 0; r < rows; ++r) activate(p_, written + r * y_row, a.pixels, a.y_pixel, n);
@@ -365,6 +384,7 @@ class Direct {
   std::vector<PhasePlan> phases_;
   std::vector<std::int64_t> pieces_;
   std::int64_t packed_ = 0, scratch_ = 0;
+  std::int64_t copied_ = 0;  // of the scratch; then follow rows to be pooled
 };
 
 }  // namespace

@@ -19,6 +19,7 @@ struct Narrow {
     in_cols = round_up(w.outputs, width) + (w.taps - 1) * w.tap_step;
     const std::int64_t row_work = std::max<std::int64_t>(w.outputs * h.taps * w.taps * columns, 1);
     block = std::clamp<std::int64_t>(ceil_div(kWork, row_work), 1, h.outputs);
+    if (p.pool) block = round_up(block, p.pool.h);
     blocks = ceil_div(h.outputs, block);
     in_rows = std::min((block - 1) * h.is + (h.taps - 1) * h.tap_step + 1, p.in_h);
   }
@@ -51,7 +52,8 @@ struct Narrow {
       a.bias = bias;
       a.pixels = w.outputs;
       a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
-      T* to = y + (image * p.out_h + first) * p.out_w * p.out_c;
+      const std::int64_t row = p.out_w * p.out_c, window = p.pool ? p.pool.h : 1;
+      T* to = p.pool ? scratch + round_up(in_rows * in_cols, 16) : y + (image * p.out_h + first) * row;
       for (std::int64_t r = 0; r < rows; ++r) {
         // Only the taps whose input row exists.
         const std::int64_t top = begin + r * h.is;
@@ -60,11 +62,20 @@ struct Narrow {
         a.taps_h = std::max<std::int64_t>(std::min(below, h.taps) - skipped, 0);
         a.x = a.taps_h ? scratch + (top + skipped * h.tap_step - in_first) * in_cols : scratch;
         a.w = packed + skipped * w.taps * columns;
-        a.y = to + r * p.out_w * p.out_c;
+        a.y = to + (p.pool ? r % window : r) * row;
         kernels<T>().conv_narrow(a);
+        if (!p.pool || (r + 1) % window) continue;
+        activate(p, to, window, row, row);
+        pooled_map<T>(context, p.pool, p.out_h, p.out_w, p.out_c, p.y)
+            .write(image, (first + r) / window, 1, 0, p.out_w / p.pool.w, 0, p.out_c, to, row, p.out_c);
       }
-      activate(p, to, rows, p.out_w * p.out_c, p.out_w * p.out_c);
+      if (!p.pool) activate(p, to, rows, row, row);
     });
+  }
+
+  // The rows of a window follow those of the input.
+  std::int64_t scratch() const {
+    return round_up(num_elements({in_rows, in_cols}), 16) + (p.pool ? p.pool.h * p.out_w * p.out_c : 0);
   }
 
   ConvPass p;
@@ -78,7 +89,7 @@ struct Narrow {
 template <class T>
 Step plan_narrow(PlanContext& c, const ConvPass& pass) {
   if (pass.groups != 1 || pass.in_c != 1 || pass.out_c > kChannels || pass.phases.size() != 1 || pass.fill ||
-      pass.residual != kNone || pass.y_pixel != pass.out_c || !c.attrs().text("algorithm", "").empty())
+      pass.residual != kNone || pass.spread || pass.y_pixel != pass.out_c || !c.attrs().text("algorithm", "").empty())
     return {};
   const AxisPhase &h = pass.phases[0].h, &w = pass.phases[0].w;
   if (h.os != 1 || w.os != 1 || w.is != 1 || h.outputs == 0 || w.outputs == 0 || h.taps * w.taps < 2 || pass.n == 0 ||
@@ -98,7 +109,7 @@ Step plan_narrow(PlanContext& c, const ConvPass& pass) {
   Step step;
   step.algorithm = "narrow";
   step.flops = pass.flops;
-  step.scratch = static_cast<std::size_t>(num_elements({narrow->in_rows, narrow->in_cols})) * sizeof(T);
+  step.scratch = static_cast<std::size_t>(narrow->scratch()) * sizeof(T);
   step.run = [narrow, slot](const RunContext& r) { narrow->run(r, r.packed<T>(slot)); };
   return step;
 }

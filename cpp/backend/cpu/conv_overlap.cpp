@@ -1,6 +1,6 @@
 // Convolution of stride 1 to few output channels (gradients to images, the last layer of decoders): a vector holds the
 // sums that one input column contributes to all columns of its output's run, which then overlap
-// (docs/adr/0013-input-gradients.md).
+// (docs/adr/0014-input-gradients.md).
 #include <algorithm>
 #include <memory>
 
@@ -33,7 +33,10 @@ class Overlap {
   std::size_t packed_bytes() const {
     return static_cast<std::size_t>(num_elements({h_.taps, p_.in_c, columns_})) * sizeof(T);
   }
-  std::size_t scratch_bytes() const { return static_cast<std::size_t>(p_.in_w * columns_ + line_) * sizeof(T); }
+  std::size_t scratch_bytes() const {
+    const std::int64_t spread = p_.spread ? ((rows_ - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1) * row() : 0;
+    return static_cast<std::size_t>(p_.in_w * columns_ + line_ + spread) * sizeof(T);
+  }
   std::string pack_key() const {
     return "overlap " + join({static_cast<std::int64_t>(sizeof(T)), columns_, p_.in_c, p_.out_c}) + weights_key(p_);
   }
@@ -52,22 +55,35 @@ class Overlap {
   void run(const RunContext& context, const T* packed) const {
     const T* bias = p_.bias == kNone ? nullptr : context.data<const T>(p_.bias);
     const T* residual = p_.residual == kNone ? nullptr : context.data<const T>(p_.residual);
-    const T* x = context.data<const T>(p_.x);
+    const auto gradient = spread_map<T>(context, p_.spread, p_.in_h, p_.in_w, p_.in_c, p_.x);
     T* y = context.data<T>(p_.y);
     parallel_for(p_.n * blocks_, [&](std::int64_t piece, int thread) {
       T* sums = reinterpret_cast<T*>(context.scratch(thread));
       const std::int64_t image = piece / blocks_, first = piece % blocks_ * rows_;
-      for (std::int64_t r = first; r < std::min(first + rows_, h_.outputs); ++r) {
+      const std::int64_t end = std::min(first + rows_, h_.outputs);
+      // The image, or its rows from `top` on.
+      const T* x = gradient.dy + (p_.spread ? 0 : image * p_.in_h * row());
+      const std::int64_t top = p_.spread ? std::clamp<std::int64_t>(h_.i0 + first * h_.is, 0, p_.in_h) : 0;
+      if (p_.spread) {
+        const std::int64_t bottom = h_.i0 + (end - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1;
+        T* rows = sums + p_.in_w * columns_ + line_;
+        gradient.copy(image, top, std::clamp<std::int64_t>(bottom, top, p_.in_h) - top, 0, p_.in_w, 0, p_.in_c, rows,
+                      p_.in_c);
+        x = rows;
+      }
+      for (std::int64_t r = first; r < end; ++r) {
         const std::int64_t at = (image * p_.out_h + r) * p_.out_w * p_.y_pixel;
-        run_row(r, x + image * p_.in_h * p_.in_w * p_.in_c, packed, sums);
+        run_row(r, x, top, packed, sums);
         finish(bias, residual ? residual + at : nullptr, sums + p_.in_w * columns_ + left_ * p_.out_c, y + at);
       }
     });
   }
 
  private:
-  // Into `sums`: each column's, and the row's after them.
-  void run_row(std::int64_t r, const T* x, const T* packed, T* sums) const {
+  std::int64_t row() const { return p_.in_w * p_.in_c; }
+
+  // Into `sums`: each column's, and the row's after them. x has the input from row `first` on.
+  void run_row(std::int64_t r, const T* x, std::int64_t first, const T* packed, T* sums) const {
     const KernelTable<T>& table = kernels<T>();
     T* line = sums + p_.in_w * columns_;
     std::fill_n(line, line_, T(0));
@@ -76,10 +92,9 @@ class Overlap {
     while (begin < end && top + begin * h_.tap_step < 0) ++begin;
     while (end > begin && top + (end - 1) * h_.tap_step >= p_.in_h) --end;
     if (begin == end) return;
-    const std::int64_t row = p_.in_w * p_.in_c;
     ConvRowArgs<T> a{};
-    a.x = x + (top + begin * h_.tap_step) * row;
-    a.x_pixel = p_.in_c, a.x_tap_h = h_.tap_step * row;
+    a.x = x + (top + begin * h_.tap_step - first) * row();
+    a.x_pixel = p_.in_c, a.x_tap_h = h_.tap_step * row();
     a.taps_h = end - begin, a.taps_w = 1, a.run = p_.in_c;
     a.w = packed + begin * p_.in_c * columns_;
     a.vectors = static_cast<int>(columns_ / table.width), a.channels = static_cast<int>(columns_);
@@ -117,7 +132,7 @@ class Overlap {
 
 template <class T>
 Step plan_overlap(PlanContext& c, const ConvPass& p) {
-  if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.factor != kNone || p.mean != kNone || p.x_first ||
+  if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.factor != kNone || p.mean != kNone || p.x_first || p.pool ||
       p.w_scale != kNone || !c.attrs().text("algorithm", "").empty())
     return {};
   const AxisPhase &h = p.phases[0].h, &w = p.phases[0].w;

@@ -245,7 +245,7 @@ bool strassen_covers(const PlanContext& c, const ConvPass& p) {
   if (c.dtype() != DType::f32) return false;
   // Rows of a dense layer are samples, whose results must not depend on one another: out_h is 1.
   if (c.options().strict || p.groups != 1 || p.phases.size() != 1 || p.fill || p.out_h < 2) return false;
-  if (p.factor != kNone || p.x_first) return false;
+  if (p.factor != kNone || p.x_first || p.pool || p.spread) return false;
   const auto one = [](const AxisPhase& a, std::int64_t in, std::int64_t out) {
     return a.taps == 1 && a.os == 1 && a.o0 == 0 && a.outputs == out && a.i0 >= 0 && a.i0 + (out - 1) * a.is < in;
   };

@@ -44,7 +44,8 @@ void copy_runs(const T* from, std::int64_t step, std::int64_t runs, T* to, std::
 template <class T>
 class DirectWeights {
  public:
-  explicit DirectWeights(const ConvGeometry& geometry) : g_(geometry), table_(kernels<T>()) {
+  DirectWeights(const ConvGeometry& geometry, const Windows& spread)
+      : g_(geometry), spread_(spread), table_(kernels<T>()) {
     in_ = g_.c / g_.groups, out_ = g_.k / g_.groups;
     pixels_ = g_.n * g_.oh * g_.ow;
     units_ = ceil_div(pixels_, kUnit);
@@ -87,11 +88,10 @@ class DirectWeights {
     Step s;
     s.algorithm = "direct";
     s.flops = g_.flops();
-    s.scratch = sizeof(Lists) + static_cast<std::size_t>(bytes(x_panel() + (pack_ ? each_ * kUnit * block_ : 0)));
+    s.scratch = sizeof(Lists) +
+                static_cast<std::size_t>(bytes(spread_panel() + x_panel() + (pack_ ? each_ * kUnit * block_ : 0)));
     s.workspace = same_ && chunks_ == 1 ? 0 : static_cast<std::size_t>(bytes(chunks_ * size_));
-    s.run = [self, x, dy, dw](const RunContext& r) {
-      self->run(r.data<const T>(x), r.data<const T>(dy), r.data<T>(dw), r);
-    };
+    s.run = [self, x, dy, dw](const RunContext& r) { self->run(r.data<const T>(x), dy, r.data<T>(dw), r); };
     return s;
   }
 
@@ -106,6 +106,7 @@ class DirectWeights {
   static std::int64_t reach(std::int64_t outputs, std::int64_t stride, std::int64_t kernel, std::int64_t dilation) {
     return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
   }
+  std::int64_t spread_panel() const { return spread_ ? kUnit * g_.k : 0; }
   std::int64_t x_panel() const { return gather_ || copy_x_ ? round_up(kUnit * x_pitch_, 16) : 0; }
   std::int64_t unit_begin(std::int64_t unit) const { return pixels_ * unit / units_; }
 
@@ -140,7 +141,8 @@ class DirectWeights {
       chunks_ = std::clamp<std::int64_t>(ceil_div(kPieces, pieces()), chunks_, ceil_div(pixels_, kLeastChunk));
   }
 
-  void run(const T* x, const T* dy, T* dw, const RunContext& r) const {
+  void run(const T* x, int gradient, T* dw, const RunContext& r) const {
+    const auto dy = spread_map<T>(r, spread_, g_.oh, g_.ow, g_.k, gradient);
     T* partial = same_ && chunks_ == 1 ? dw : reinterpret_cast<T*>(r.workspace());
     const std::int64_t out_pieces = ceil_div(blocks_, each_);
     parallel_for(chunks_ * g_.groups * out_pieces * splits_, [&](std::int64_t piece, int thread) {
@@ -168,7 +170,8 @@ class DirectWeights {
   }
 
   struct Piece {
-    const T *x, *dy;
+    const T* x;
+    const SpreadMap<T>& dy;
     T* dw;
     std::byte* scratch;
   };
@@ -176,9 +179,10 @@ class DirectWeights {
   void run_piece(const Piece& piece, std::int64_t chunk, std::int64_t group, std::int64_t split,
                  std::int64_t first_block) const {
     Lists& lists = *reinterpret_cast<Lists*>(piece.scratch);
-    T* x_panel = reinterpret_cast<T*>(piece.scratch + sizeof(Lists));
+    T* spread = reinterpret_cast<T*>(piece.scratch + sizeof(Lists));
+    T* x_panel = spread + spread_panel();
     T* panel = swap_ && gather_ ? x_panel : x_panel + this->x_panel();
-    const T *x = piece.x + group * in_, *dy = piece.dy + group * out_;
+    const T *x = piece.x + group * in_, *dy = piece.dy.dy + group * out_;
     const std::int64_t from = rows_ * split / splits_, rows = rows_ * (split + 1) / splits_ - from;
     const std::int64_t end_block = std::min(first_block + each_, blocks_);
     const std::int64_t first = units_ * chunk / chunks_, end = units_ * (chunk + 1) / chunks_;
@@ -204,9 +208,15 @@ class DirectWeights {
         for (std::int64_t p = 0; fetch && p < n; ++p) lists.next[p] = turned(lists.from[1 - at][std::min(p, last)]);
       }
       // Where the lists' offsets begin, for this unit and the next.
-      const T *dys = dy + begin * g_.k, *next_dys = dy + next * g_.k;
+      const T *dys = dy + begin * g_.k, *next_dys = spread_ ? nullptr : dy + next * g_.k;
       const T *xs = steady_ ? x + begin * g_.c : x, *next_xs = steady_ ? x + next * g_.c : x;
 
+      if (spread_) {  // of the channels that this piece reads
+        const std::int64_t channel = swap_ ? from : first_block * block_;
+        const std::int64_t last = swap_ ? from + rows : std::min(end_block * block_, out_);
+        spread_rows(piece.dy, begin, n, channel, last - channel, spread);
+        dys = spread;
+      }
       if (gather_) gather(piece.x, group, begin, n, x_panel);
       if (copy_x_)
         for (std::int64_t p = 0; p < n; ++p) std::copy_n(xs + base[p].x + from, rows, x_panel + p * x_pitch_);
@@ -237,15 +247,27 @@ class DirectWeights {
                              : swap_            ? xs + column
                                                 : dys + column;
           a.next_x = !meets || b > first_block || (gather_ && !swap_) ? nullptr
-                     : swap_                                          ? next_dys + from
+                     : swap_                                          ? (spread_ ? nullptr : next_dys + from)
                                                                       : next_xs + shift + from;
           const T* next_vectors = !fetch || tap > 0 || (gather_ && swap_) ? nullptr
                                   : swap_                                 ? next_xs + column
+                                  : spread_                               ? nullptr
                                                                           : next_dys + column;
           run_block(a, std::min(padded_ - column, block_), vectors, next_vectors,
                     piece.dw + (tap * rows_ + from) * padded_ + column);
         }
       }
+    }
+  }
+
+  // The gradients of n pixels, as far apart as those of an ordinary gradient.
+  void spread_rows(const SpreadMap<T>& dy, std::int64_t pixel, std::int64_t n, std::int64_t channel,
+                   std::int64_t channels, T* to) const {
+    for (const std::int64_t end = pixel + n; pixel < end;) {  // a row after the other
+      const std::int64_t ow = pixel % g_.ow, oh = pixel / g_.ow % g_.oh, image = pixel / g_.ow / g_.oh;
+      const std::int64_t count = std::min(end - pixel, g_.ow - ow);
+      dy.copy(image, oh, 1, ow, count, channel, channels, to + channel, g_.k);
+      pixel += count, to += count * g_.k;
     }
   }
 
@@ -349,6 +371,7 @@ class DirectWeights {
   }
 
   ConvGeometry g_;
+  Windows spread_;
   const KernelTable<T>& table_;
   std::int64_t in_, out_;        // channels of a group
   std::int64_t pixels_, units_;  // of the batch
@@ -367,12 +390,12 @@ class DirectWeights {
 }  // namespace
 
 template <class T>
-Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw) {
-  const auto weights = std::make_shared<const DirectWeights<T>>(g);
+Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw, const Windows& spread) {
+  const auto weights = std::make_shared<const DirectWeights<T>>(g, spread);
   return weights->step(x, dy, dw, weights);
 }
 
-template Step plan_direct_weights<float>(const ConvGeometry&, int, int, int);
-template Step plan_direct_weights<double>(const ConvGeometry&, int, int, int);
+template Step plan_direct_weights<float>(const ConvGeometry&, int, int, int, const Windows&);
+template Step plan_direct_weights<double>(const ConvGeometry&, int, int, int, const Windows&);
 
 }  // namespace fastconv::cpu

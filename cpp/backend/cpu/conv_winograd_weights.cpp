@@ -27,7 +27,8 @@ struct Algorithm {
 };
 
 constexpr Algorithm kAlgorithms[] = {
-    {2, 3, 60, 60, 60}, {4, 3, 220, 150, 120}, {6, 3, 750, 300, 300}, {2, 5, 220, 60, 200}, {4, 5, 750, 200, 400},
+    {2, 3, 60, 60, 60},    {3, 3, 130, 100, 90}, {4, 3, 220, 150, 120}, {5, 3, 450, 220, 200},
+    {6, 3, 750, 300, 300}, {2, 5, 220, 60, 200}, {3, 5, 450, 120, 300}, {4, 5, 750, 200, 400},
 };
 
 // How the work is cut.
@@ -54,8 +55,8 @@ Cut cut(const ConvGeometry& g, const WinogradSize& size, std::int64_t width) {
 
 class WinogradWeights {
  public:
-  WinogradWeights(const ConvGeometry& geometry, const WinogradSize& size)
-      : g_(geometry), size_(size), table_(kernels<float>()), c_(cut(g_, size, table_.width)) {
+  WinogradWeights(const ConvGeometry& geometry, const WinogradSize& size, const Windows& spread)
+      : g_(geometry), spread_(spread), size_(size), table_(kernels<float>()), c_(cut(g_, size, table_.width)) {
     planes_ = std::int64_t{size.alpha()} * size.alpha();
     v_tile_ = round_up(c_.in, kLine);
     v_plane_ = odd_lines(c_.at_once * v_tile_);
@@ -72,12 +73,14 @@ class WinogradWeights {
     return c_.chunks == 1 ? 0 : static_cast<std::size_t>(c_.chunks * elements()) * sizeof(float);
   }
 
-  void run(const float* x, const float* dy, float* dw, const RunContext& context) const {
+  void run(int x, int dy, int dw_value, const RunContext& context) const {
+    float* dw = context.data<float>(dw_value);
     float* partial = c_.chunks == 1 ? dw : reinterpret_cast<float*>(context.workspace());
     parallel_for(c_.chunks * c_.in_blocks * c_.out_blocks, [&](std::int64_t piece, int thread) {
       const std::int64_t out = piece % c_.out_blocks, in = piece / c_.out_blocks % c_.in_blocks;
       const std::int64_t chunk = piece / c_.out_blocks / c_.in_blocks;
-      run_piece(chunk, in * c_.in, out * kBlock, x, dy, partial + chunk * elements(),
+      run_piece(chunk, in * c_.in, out * kBlock, context.data<const float>(x),
+                spread_map<float>(context, spread_, g_.oh, g_.ow, g_.k, dy), partial + chunk * elements(),
                 reinterpret_cast<float*>(context.scratch(thread)));
     });
     if (c_.chunks > 1) add_chunks(partial, c_.chunks, elements(), dw);
@@ -86,8 +89,8 @@ class WinogradWeights {
  private:
   std::int64_t elements() const { return g_.kh * g_.kw * g_.c * g_.k; }
 
-  void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const float* dy, float* dw,
-                 float* scratch) const {
+  void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const SpreadMap<float>& dy,
+                 float* dw, float* scratch) const {
     float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + planes_ * u_plane_;
     const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(kBlock, g_.k - out);
     const std::int64_t begin = c_.tiles * chunk / c_.chunks, end = c_.tiles * (chunk + 1) / c_.chunks;
@@ -141,11 +144,14 @@ class WinogradWeights {
     table_.winograd_input(a);
   }
 
-  void transform_gradient(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* dy, float* s,
-                          float* patch) const {
+  void transform_gradient(std::int64_t number, std::int64_t channel, std::int64_t channels, const SpreadMap<float>& dy,
+                          float* s, float* patch) const {
     const Tile t = tile(number);
-    copy_padded(dy + t.image * g_.oh * g_.ow * g_.k + channel, g_.oh, g_.ow, g_.k, t.row, size_.taps, t.col,
-                std::int64_t{size_.taps}, 1, patch, channels, c_.columns);
+    if (spread_)
+      dy.copy(t.image, t.row, size_.taps, t.col, size_.taps, channel, channels, patch, c_.columns);
+    else
+      copy_padded(dy.dy + t.image * g_.oh * g_.ow * g_.k + channel, g_.oh, g_.ow, g_.k, t.row, size_.taps, t.col,
+                  std::int64_t{size_.taps}, 1, patch, channels, c_.columns);
     table_.winograd_weights({size_, patch, 1, c_.columns, s, s_plane_});
   }
 
@@ -168,6 +174,7 @@ class WinogradWeights {
   }
 
   ConvGeometry g_;
+  Windows spread_;
   WinogradSize size_;
   const KernelTable<float>& table_;
   Cut c_;
@@ -194,12 +201,12 @@ double winograd_cost(const Algorithm& a, const ConvGeometry& g, std::int64_t wid
   const double transforms = real(c.tiles) * (a.in * in * real(c.out_blocks) + a.out * out * real(c.in_blocks));
   const double back = real(c.chunks) * a.weights * real(g.c) * out;
   // Three pairs of points have several times the error.
-  return (products + transforms + back) * (size.alpha() == 8 ? 1.1 : 1);
+  return (products + transforms + back) * (size.alpha() >= 7 ? 1.1 : 1);
 }
 
 }  // namespace
 
-Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g) {
+Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g, const Windows& spread) {
   if (c.dtype() != DType::f32 || c.options().strict || g.c < kLeastInputs) return {};
   const std::string wish = c.attrs().text("algorithm", "");
   const std::int64_t width = kernels<float>().width;
@@ -213,15 +220,13 @@ Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g) {
     if (!wish.empty() || cost < least) best = &a, least = cost;
   }
   if (!best) return {};
-  const auto winograd = std::make_shared<const WinogradWeights>(g, best->size());
+  const auto winograd = std::make_shared<const WinogradWeights>(g, best->size(), spread);
   Step step;
   step.algorithm = winograd_name({best->d, best->taps, 1});
   step.flops = g.flops();
   step.scratch = winograd->scratch_bytes();
   step.workspace = winograd->workspace_bytes();
-  step.run = [winograd, x = c.in(0), dy = c.in(1), dw = c.out()](const RunContext& r) {
-    winograd->run(r.data<const float>(x), r.data<const float>(dy), r.data<float>(dw), r);
-  };
+  step.run = [winograd, x = c.in(0), dy = c.in(1), dw = c.out()](const RunContext& r) { winograd->run(x, dy, dw, r); };
   return step;
 }
 

@@ -26,13 +26,15 @@ bool is_transpose(const Node& node, const Ints& perm) {
   return node.op->name == "transpose" && node.attrs.ints("perm") == perm;
 }
 
+bool is_conv(const Node& node) { return node.op->name == "conv2d" || node.op->name == "conv2d_max_pool"; }
+
 const Ints* image_perm(const Graph& graph, const Node& node) {
   const std::string& op = node.op->name;
   const std::size_t rank = node.inputs.empty() ? 0 : graph.value(node.inputs[0]).type.shape.size();
   const bool pool =
       op == "max_pool2d" || op == "avg_pool2d" || op == "adaptive_max_pool2d" || op == "adaptive_avg_pool2d";
   const bool norm = op == "batch_norm_inference" || op == "batch_norm_training";
-  if (rank == 4 && (op == "conv2d" || pool || norm)) return &kImage;
+  if (rank == 4 && (is_conv(node) || pool || norm)) return &kImage;
   return rank == 3 && norm ? &kSequence : nullptr;
 }
 
@@ -106,16 +108,16 @@ class Layouts {
   void change(Node node, const Ints& perm, const std::vector<bool>& stable, const LayoutWish& wish) {
     const int x = node.inputs[0], y = node.outputs[0], reader = to_transpose(y, perm);
     const bool moved = from_transpose(x, perm);
-    // With a residual y's layout stays, with a factor or means both; images whose transposes cost nothing are left as
-    // they are.
-    const bool conv = node.op->name == "conv2d", residual = conv && input(node, 3) != kNone;
+    // With a residual or pooling y's layout stays, with a factor or means both; images whose transposes cost nothing
+    // are left as they are.
+    const bool conv = is_conv(node), last = conv && (input(node, 3) != kNone || node.op->name != "conv2d");
     ChannelsFirst offered;
     offered.input = moved || plain(x, perm);
-    offered.output = !residual && (reader >= 0 || plain(y, perm));
+    offered.output = !last && (reader >= 0 || plain(y, perm));
     if ((!moved && reader < 0) || (conv && (input(node, 4) != kNone || node.outputs.size() > 1)))
       offered.input = offered.output = false;
     int weights = kNone, scale = kNone;
-    if (node.op->name == "conv2d") {
+    if (conv) {
       weights = node.inputs[1];
       const bool known = stable[static_cast<std::size_t>(weights)];
       if (const int scaled = known ? scaled_transpose(weights, scale) : kNone; scaled != kNone) weights = scaled;

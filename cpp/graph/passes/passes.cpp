@@ -31,6 +31,12 @@ bool is_depthwise(const Graph& graph, const Node& node) {
   return node.attrs.integer("groups", 1) == x[3] && y[3] == x[3] && x[3] > 1;
 }
 
+bool is_bounded_derivative(const Node& node) {
+  const std::string& op = node.op->name;
+  return op == "relu_grad" || op == "leaky_relu_grad" || op == "clip_grad" || op == "tanh_grad" ||
+         op == "sigmoid_grad" || op == "hard_sigmoid_grad" || op == "selu_grad";
+}
+
 int input(const Node& node, std::size_t k) { return k < node.inputs.size() ? node.inputs[k] : kNone; }
 
 std::vector<int> use_counts(const Graph& graph, const Outputs& outputs) {
@@ -110,11 +116,13 @@ void optimize(Graph& graph, Outputs& outputs) {
   remove_dead_code(graph, outputs);
   fold_scales(graph, outputs);
   remove_dead_code(graph, outputs);
+  crop_maps(graph, outputs);
   fuse_residuals(graph, outputs);
   fuse_norms(graph, outputs);
   fuse_factors(graph, outputs);
   fuse_sums(graph, outputs);
   fuse_activations(graph, outputs);
+  fuse_pooling(graph, outputs);
   fuse_expansions(graph, outputs);
   fuse_means(graph);
 }

@@ -13,7 +13,8 @@ using Outputs = std::vector<int>;
 void remove_dead_code(Graph& graph, const Outputs& outputs);
 void remove_identities(Graph& graph, Outputs& outputs);  // what hands its input on as it is
 void merge_transposes(Graph& graph, Outputs& outputs);   // two become one or none; one that moves nothing a reshape
-void shrink_pooling_gradients(Graph& graph, const Outputs& outputs);  // relu's and sums, to before max-pooling's
+void shrink_pooling_gradients(Graph& graph, const Outputs& outputs);  // of activations and sums, to the pooled maps
+void crop_maps(Graph& graph, const Outputs& outputs);                 // rows and columns that nothing reads
 void lower_matmul(Graph& graph);                                      // by one matrix: a dense layer
 void match_activations(Graph& graph, const Outputs& outputs);         // silu, hard_swish, ... written as their parts
 void fold_scales(Graph& graph, const Outputs& outputs);     // batch-norm and constants a channel into the layer before
@@ -25,6 +26,8 @@ void fuse_sums(Graph& graph, const Outputs& outputs);       // a product and an 
 void fuse_activations(Graph& graph, const Outputs& outputs);  // into layers, batch-norm and such sums
 void fuse_expansions(Graph& graph, const Outputs& outputs);   // 1x1 and depthwise convolution whose middle is large
 void fuse_means(Graph& graph);                                // global pooling into the convolution before it
+void fuse_pooling(Graph& graph,
+                  const Outputs& outputs);  // max-pooling side by side into convolutions, and its gradient
 
 // In training, after them. What costs little and is only kept for the gradients is computed again for them (where
 // memory is short at its peak); then weights are updated as early as can be.
@@ -65,6 +68,9 @@ bool is_pointwise(const Graph& graph, const Node& node);
 
 // A conv2d of one input and one output channel a group, each with an output of its own.
 bool is_depthwise(const Graph& graph, const Node& node);
+
+// The gradient of an activation whose derivative is bounded: where dy is zero, it is.
+bool is_bounded_derivative(const Node& node);
 
 // Input k, or kNone where the node has not so many.
 int input(const Node& node, std::size_t k);

@@ -79,6 +79,18 @@ CALLS = {
         [IMAGE, (1, 1, 6, 8), (8,), (3, 3, 1, 8), (8,)],
         {**CONV, "groups": 8, "activation": "clip", "min": 0.0, "expand_activation": "silu"},
     ),
+    "conv2d_max_pool": (
+        [IMAGE, (3, 3, 6, 4), (4,)],
+        {**CONV, "window": [2, 2], "winners": True, "activation": "relu"},
+    ),
+    "conv2d_max_pool_backward_input": (
+        [(2, 2, 2, 4), (3, 3, 6, 4), ((12,), "int64")],
+        {**CONV, "window": [2, 2], "map": [5, 4], "output_size": [5, 4]},
+    ),
+    "conv2d_max_pool_backward_weights": (
+        [IMAGE, (2, 2, 2, 4), ((12,), "int64")],
+        {**CONV, "window": [2, 2], "map": [5, 4], "kernel": [3, 3]},
+    ),
     "conv_transpose2d": (
         [IMAGE, (3, 3, 3, 6), (3,), (2, 5, 4, 3)],
         {**CONV, "output_size": [5, 4], "activation": "relu"},

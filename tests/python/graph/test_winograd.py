@@ -15,9 +15,12 @@ from .graphs import ACTIVATIONS
 # Kernel and stride of each.
 SIZES = {
     "winograd F(2,3)": (3, 1),
+    "winograd F(3,3)": (3, 1),
     "winograd F(4,3)": (3, 1),
+    "winograd F(5,3)": (3, 1),
     "winograd F(6,3)": (3, 1),
     "winograd F(2,5)": (5, 1),
+    "winograd F(3,5)": (5, 1),
     "winograd F(4,5)": (5, 1),
     "winograd F(2,3)/2": (3, 2),
     "winograd F(4,3)/2": (3, 2),
@@ -28,9 +31,12 @@ SIZES = {
 LARGEST_ERROR = {
     "direct": 4e-6,
     "winograd F(2,3)": 3e-6,
+    "winograd F(3,3)": 4e-6,
     "winograd F(4,3)": 4e-6,
+    "winograd F(5,3)": 3e-5,
     "winograd F(6,3)": 3e-5,
     "winograd F(2,5)": 4e-6,
+    "winograd F(3,5)": 1.5e-5,
     "winograd F(4,5)": 1.5e-5,
     "winograd F(2,3)/2": 3e-6,
     "winograd F(4,3)/2": 4e-6,

@@ -11,9 +11,12 @@ from fastconv._runtime import core
 # Kernel size of each, and its largest error, of the gradient's largest value.
 ALGORITHMS = {
     "winograd F(2,3)": (3, 4e-6),
+    "winograd F(3,3)": (3, 1e-5),
     "winograd F(4,3)": (3, 1e-5),
+    "winograd F(5,3)": (3, 5e-5),
     "winograd F(6,3)": (3, 5e-5),
     "winograd F(2,5)": (5, 1e-5),
+    "winograd F(3,5)": (5, 5e-5),
     "winograd F(4,5)": (5, 5e-5),
 }
 

@@ -62,19 +62,6 @@ struct PoolPlanesArgs {
   std::int64_t line;
 };
 
-// The gradient of max pooling of planes, from x: dx gets each dy where its window's maximum lies, the first of equal
-// elements, the last of NaNs.
-template <class T>
-struct PoolPlanesBackwardArgs {
-  PoolPlanesArgs<T> pool;  // with x; column_first and columns always where in_h lines do not fit
-  std::int64_t in_h;
-  const T* dy;
-  T* dx;
-  const T* first;  // out_w: each column's first tap inside, or a large negative number
-  // Without column_first: in_h + 1 lines each, of pool.line elements.
-  T *lines, *sums;
-};
-
 // y[i] = factor[i] * x[i]^exponent (factor may be null, y may be x or factor). Whole exponents keep the sign, others
 // give NaN for negative x. With `zero_to_zero`, 0 where x is 0.
 template <class T>

@@ -175,16 +175,6 @@ std::vector<TensorType> infer_backward(const InferContext& c) {
   return {{{dy[0], size[0], size[1], dy[3]}, c.type(0).dtype}};
 }
 
-// x, dy -> dx, channels first; for single operators on such arrays
-std::vector<TensorType> infer_planes_backward(const InferContext& c) {
-  c.expect_same_dtype();
-  c.expect_rank(0, 4, "x");
-  const Shape& x = c.shape(0);
-  const PoolGeometry g = pool_geometry(PoolKind::max, c.attrs(), x[2], x[3]);
-  c.expect_shape(1, {x[0], x[1], g.h.out(), g.w.out()}, "dy");
-  return {c.type(0)};
-}
-
 std::vector<TensorType> infer_lp_backward(const InferContext& c) {
   c.expect_same_dtype();
   const TensorType y = pooled_type<PoolKind::lp>(c);
@@ -239,7 +229,6 @@ const RegisterOp max_pool2d{{"max_pool2d", infer<PoolKind::max>, max_gradient, {
 const RegisterOp max_indices{{"max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}, 1};
 const RegisterOp max_winners{{"max_pool2d_with_winners", infer_winners, winners_gradient, {}, {}, false}, 1};
 const RegisterOp max_backward{{"max_pool2d_backward", infer_backward<PoolKind::max>, nullptr, {}, {}, false}, 2};
-const RegisterOp max_planes_backward{{"max_pool2d_planes_backward", infer_planes_backward, nullptr, {}, {}, false}, 2};
 const RegisterOp adaptive_max{{"adaptive_max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}, 1};
 const RegisterOp adaptive_max_indices{
     {"adaptive_max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}, 1};

@@ -7,15 +7,14 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kGrain = 32768;   // elements read by a piece
-constexpr std::int64_t kPieces = 16;     // wanted at least, for the threads there may be
-constexpr std::int64_t kLines = 262144;  // bytes of a plane's lines, which are to stay in the caches
+constexpr std::int64_t kGrain = 32768;  // elements read by a piece
+constexpr std::int64_t kPieces = 16;    // wanted at least, for the threads there may be
 
 template <class T>
 struct Planes {
   PoolPlanesArgs<T> args{};
   TapLists rows, columns;
-  std::vector<T> row_extents, column_extents, first_columns;
+  std::vector<T> row_extents, column_extents;
   std::int64_t planes = 0, out_h = 0;
   std::int64_t block = 1, blocks = 1;  // output rows of a piece
   std::int64_t grain = 1;              // pieces handed out together
@@ -46,16 +45,8 @@ bool same_taps(const PoolAxis& axis) {
   return true;
 }
 
-// Without vectors along the rows.
 template <class T>
-void list_columns(Planes<T>& p) {
-  p.args.column_first = p.columns.first.data();
-  p.args.columns = p.columns.taps.data();
-}
-
-template <class T>
-std::shared_ptr<const Planes<T>> make_planes(const PoolGeometry& g, const Shape& x, const Shape& y, bool maximum,
-                                             bool backward = false) {
+std::shared_ptr<const Planes<T>> make_planes(const PoolGeometry& g, const Shape& x, const Shape& y, bool maximum) {
   auto p = std::make_shared<Planes<T>>();
   p->rows = forward_taps(g.h), p->columns = forward_taps(g.w);
   p->row_extents.assign(p->rows.extents.begin(), p->rows.extents.end());
@@ -73,21 +64,16 @@ std::shared_ptr<const Planes<T>> make_planes(const PoolGeometry& g, const Shape&
     a.left = -g.w.windows[0].start;
     reach = std::max(a.left + x[3], (y[3] - 1) * a.stride + (a.taps - 1) * a.step + 1);
   } else {
-    list_columns(*p);
+    a.column_first = p->columns.first.data();
+    a.columns = p->columns.taps.data();
   }
   a.line = round_up(reach + 1, 2) + 4 * kernels<T>().width;
-  if (backward) {
-    for (const PoolWindow& w : g.w.windows)
-      p->first_columns.push_back(w.first < w.last ? static_cast<T>(w.first) : T(-1e7));
-    if (x[2] * a.line * static_cast<std::int64_t>(sizeof(T)) > kLines) list_columns(*p);
-  }
   const std::int64_t reads =
       static_cast<std::int64_t>(p->rows.taps.size()) * x[3] + y[2] * static_cast<std::int64_t>(p->columns.taps.size());
-  // Few planes are cut into rows, unless rows share what they write.
-  p->blocks = backward ? 1
-                       : std::clamp<std::int64_t>(
-                             std::min(ceil_div(kPieces, std::max<std::int64_t>(p->planes, 1)), reads / kGrain), 1,
-                             std::max<std::int64_t>(y[2], 1));
+  // Few planes are cut into rows.
+  p->blocks =
+      std::clamp<std::int64_t>(std::min(ceil_div(kPieces, std::max<std::int64_t>(p->planes, 1)), reads / kGrain), 1,
+                               std::max<std::int64_t>(y[2], 1));
   p->block = ceil_div(y[2], p->blocks);
   p->blocks = ceil_div(y[2], std::max<std::int64_t>(p->block, 1));
   p->grain = std::max<std::int64_t>(1, kGrain * p->blocks / std::max<std::int64_t>(reads, 1));
@@ -150,40 +136,6 @@ Step plan_pool_planes(PlanContext& c, PoolKind kind) {
   };
   return step;
 }
-
-namespace {
-
-Step plan_backward(PlanContext& c) {
-  return by_dtype(c.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const Shape& x = c.in_shape(0);
-    const PoolGeometry g = pool_geometry(PoolKind::max, c.attrs(), x[2], x[3]);
-    const auto p = make_planes<T>(g, x, c.in_shape(1), true, true);
-    const std::int64_t in_h = x[2], lines = (in_h + 1) * p->args.line;
-    Step step;
-    step.algorithm = p->args.column_first ? "planes, listed" : "planes";
-    step.scratch = p->args.column_first ? 0 : static_cast<std::size_t>(2 * lines) * sizeof(T);
-    step.run = [p, in_h, lines, in = c.in(0), dy = c.in(1), out = c.out()](const RunContext& run) {
-      parallel_range(p->planes, p->grain, [&](std::int64_t begin, std::int64_t end, int thread) {
-        PoolPlanesBackwardArgs<T> a{p->args, in_h};
-        a.pool.x = run.data<T>(in) + begin * a.pool.x_plane;
-        a.pool.planes = end - begin;
-        a.pool.out_h = p->out_h;
-        a.pool.row_first = p->rows.first.data();
-        a.dy = run.data<T>(dy) + begin * a.pool.y_plane;
-        a.dx = run.data<T>(out) + begin * a.pool.x_plane;
-        a.first = p->first_columns.data();
-        a.lines = reinterpret_cast<T*>(run.scratch(thread));
-        a.sums = a.lines + lines;
-        kernels<T>().pool_planes_backward(a);
-      });
-    };
-    return step;
-  });
-}
-const RegisterCpu backward{"max_pool2d_planes_backward", plan_backward};
-
-}  // namespace
 
 template Step plan_pool_planes<float>(PlanContext&, PoolKind);
 template Step plan_pool_planes<double>(PlanContext&, PoolKind);

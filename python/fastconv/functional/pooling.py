@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from ._plans import Network, Runner, nchw_shape, run
 Kind = tuple[str, tuple[tuple[str, Any], ...]]
 
 _MAX_WINDOWS = 256
-_WIDE = 16  # pixels of an image: with fewer, vectors run along the channels
 _windows: dict[tuple, tuple] = {}
 
 
@@ -331,25 +329,13 @@ def _pool_node(
     pads, out = _check_window(net.fn, x[0], kernel, stride, pads, dilation, ceil_mode)
     arg.check_bytes((*x[0][:-2], *out), x[1], net.fn)
     op, extra = kind
-    attrs = _window_attributes(kernel, stride, pads, dilation, ceil_mode)
-    if op == "lp_pool2d":
-        del attrs["pads"]
-    if not op.startswith("max"):
-        del attrs["dilations"]
-    return net.add_many(op, [net.to_nhwc(xi, 2)], **dict(extra), **attrs)
-
-
-def _window_attributes(
-    kernel: Shape, stride: Shape, pads: Pads, dilation: Shape, ceil_mode: bool
-) -> dict[str, Any]:
-    (top, bottom), (left, right) = pads
-    return {
-        "kernel": list(kernel),
-        "strides": list(stride),
-        "pads": [top, left, bottom, right],
-        "dilations": list(dilation),
-        "ceil_mode": ceil_mode,
-    }
+    attrs = dict(extra, kernel=list(kernel), strides=list(stride), ceil_mode=ceil_mode)
+    if op != "lp_pool2d":
+        (top, bottom), (left, right) = pads
+        attrs["pads"] = [top, left, bottom, right]
+    if op.startswith("max"):
+        attrs["dilations"] = list(dilation)
+    return net.add_many(op, [net.to_nhwc(xi, 2)], **attrs)
 
 
 def _outputs(net: Network, found: list[int], x: Shape) -> tuple[Runner, int]:
@@ -368,18 +354,13 @@ def _build_pool(fn: str, kind: Kind, x: tuple[Shape, np.dtype], *window: Any) ->
     return _outputs(net, found, x[0])
 
 
-def _check_gradient(
-    fn: str, g: tuple[Shape, np.dtype], x: tuple[Shape, np.dtype], expected: Shape
-) -> None:
-    arg.check_same_dtype(g[1], x[1], fn, "grad_output")
-    arg.check_shape(g[0], expected, fn, "grad_output")
-
-
 def _gradient(
     net: Network, y: int, g: tuple[Shape, np.dtype], x: tuple[Shape, np.dtype], xi: int
 ) -> tuple[Runner, int]:
     n, height, width, c = net.shape(y)
-    _check_gradient(net.fn, g, x, nchw_shape((n, c, height, width), 2, len(x[0]) == 4))
+    arg.check_same_dtype(g[1], x[1], net.fn, "grad_output")
+    expected = nchw_shape((n, c, height, width), 2, len(x[0]) == 4)
+    arg.check_shape(g[0], expected, net.fn, "grad_output")
     seed = net.to_nhwc(net.input("grad_output", *g), 2)
     return net.compile(net.gradients(y, seed, [xi]))
 
@@ -390,33 +371,8 @@ def _build_pool_backward(
     _check_input(fn, x)
     net = Network(fn)
     xi = net.input("input", *x)
-    if kind[0] == "max_pool2d" and math.prod(x[0][-2:]) >= _WIDE:
-        return _build_planes_backward(net, g, x, xi, *window)
     y = _pool_node(net, kind, x, xi, *window)[0]
     return _gradient(net, y, g, x, xi)
-
-
-def _build_planes_backward(
-    net: Network,
-    g: tuple[Shape, np.dtype],
-    x: tuple[Shape, np.dtype],
-    xi: int,
-    kernel: Shape,
-    stride: Shape,
-    pads: str | Pads,
-    dilation: Shape,
-    ceil_mode: bool,
-) -> tuple[Runner, int]:
-    """Max pooling's gradient without a change of layout."""
-    pads, out = _check_window(net.fn, x[0], kernel, stride, pads, dilation, ceil_mode)
-    _check_gradient(net.fn, g, x, (*x[0][:-2], *out))
-    attrs = _window_attributes(kernel, stride, pads, dilation, ceil_mode)
-    images = [xi, net.input("grad_output", *g)]
-    batched = len(x[0]) == 4
-    if not batched:
-        images = [net.add("reshape", [i], shape=[1, *net.shape(i)]) for i in images]
-    dx = net.add("max_pool2d_planes_backward", images, **attrs)
-    return net.compile([dx if batched else net.add("reshape", [dx], shape=list(x[0]))])
 
 
 def _adaptive_node(

@@ -26,7 +26,7 @@ class Missing:
         if name in peers:
             raise ImportError(f"{name} is imported")
 sys.meta_path.insert(0, Missing())
-import concurrency, convolution, course_network, inference
+import concurrency, convolution, course_network, functional, inference
 import peers.worker
 """
     subprocess.run([sys.executable, "-c", code], cwd=BENCH, check=True)

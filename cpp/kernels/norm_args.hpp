@@ -40,22 +40,25 @@ struct ColumnAffineArgs {
   bool stream = false;  // y is too large to meet it in the cache again: past it, where aligned rows and vectors let
 };
 
-// Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2.
+// Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2, or, when dy is given, of
+// dy and dy * d.
 template <class T>
 struct PlaneSumsArgs {
   const T* x;
   const T* shift;
   std::int64_t planes, size;
   double *first, *second;
+  const T* dy = nullptr;
 };
 
-// y = b[plane] * (x - mean[plane]) + c[plane]
+// y = b[plane] * (x - mean[plane]) + c[plane], or, when dy is given, a[plane] * dy more.
 template <class T>
 struct PlaneAffineArgs {
   const T* x;
   T* y;
   std::int64_t planes, size;
   const T *mean, *b, *c;
+  const T *dy = nullptr, *a = nullptr;
 };
 
 // y[r][i] = (x[r][i] - mean[r]) * inv_std[r] * gamma[i] + beta[i], inv_std = 1 / sqrt(variance + epsilon) of the row.

@@ -88,6 +88,18 @@ std::vector<TensorType> infer_residual_backward(const InferContext& c) {
   return {c.type(0), c.type(0), statistic, statistic};
 }
 
+// x (N, C, ...), gamma?, dy -> dx, dgamma, dbeta; for single operators on arrays with channels first
+std::vector<TensorType> infer_planes_backward(const InferContext& c) {
+  c.expect_same_dtype();
+  check_eps(c);
+  const Shape& x = c.shape(0);
+  if (x.size() < 3) c.fail("x has shape " + to_string(x) + ", expected (N, C, ...) of rank 3 or more");
+  const TensorType statistic{{x[1]}, c.type(0).dtype};
+  if (c.has(1)) c.expect_shape(1, statistic.shape, "gamma");
+  c.expect_shape(2, x, "dy");
+  return {c.type(0), statistic, statistic};
+}
+
 // x, gamma?, mean, var, dy -> dx, dgamma, dbeta, dmean, dvar
 std::vector<TensorType> infer_inference_backward(const InferContext& c) {
   c.expect_same_dtype();
@@ -195,6 +207,7 @@ const RegisterOp training_backward{
     {"batch_norm_training_backward", infer_training_backward, nullptr, {}, {4, 0}, false}, 6};
 const RegisterOp residual_backward{
     {"batch_norm_residual_backward", infer_residual_backward, nullptr, {}, {4}, false, 6, {{1, 0}}}, 6};
+const RegisterOp planes_backward{{"batch_norm_planes_backward", infer_planes_backward, nullptr, {}, {}, false}, 3};
 const RegisterOp inference_backward{
     {"batch_norm_inference_backward", infer_inference_backward, nullptr, {}, {4, 0}, false}, 5};
 const RegisterOp local_response{{"local_response_norm", infer_local_response, local_response_gradient, {}, {}, false},

@@ -304,73 +304,7 @@ void test_pool_planes(const KernelTable<T>& table) {
   }
 }
 
-template <class T>
-void test_pool_planes_backward(const KernelTable<T>& table) {
-  for (int trial = 0; trial < 300; ++trial) {
-    const bool listed = random_int(0, 2) == 0, ties = random_int(0, 1);
-    const std::int64_t planes = random_int(1, 3), in_h = random_int(1, 6), in_w = random_int(1, 70);
-    const std::int64_t out_h = random_int(1, 3), stride = random_int(1, 2), step = random_int(1, 3);
-    const std::int64_t taps = random_int(1, 4), left = random_int(0, 3);
-    const std::int64_t out_w = random_int(1, (in_w + left) / stride + 1);
-    std::vector<PoolTap> rows, columns;
-    std::vector<std::int32_t> row_first{0}, column_first{0};
-    for (std::int64_t h = 0; h < out_h; ++h) {
-      for (std::int64_t r = random_int(0, in_h); r < in_h; ++r)
-        rows.push_back({static_cast<std::int32_t>(r), static_cast<std::int32_t>(r), 1});
-      row_first.push_back(static_cast<std::int32_t>(rows.size()));
-    }
-    Guarded<T> first(out_w);
-    for (std::int64_t o = 0; o < out_w; ++o) {
-      first[o] = T(-1e7);
-      for (std::int64_t k = 0; k < taps; ++k) {
-        const std::int64_t at = o * stride + k * step - left;
-        if (at < 0 || at >= in_w) continue;
-        if (first[o] < 0) first[o] = static_cast<T>(k);
-        columns.push_back({static_cast<std::int32_t>(at), static_cast<std::int32_t>(k), 1});
-      }
-      column_first.push_back(static_cast<std::int32_t>(columns.size()));
-    }
-    Guarded<T> x(planes * in_h * in_w), dy(planes * out_h * out_w), dx(x.size());
-    fill_random(x);
-    fill_random(dy);
-    if (ties)
-      for (std::int64_t i = 0; i < x.size(); ++i) x[i] = std::round(x[i]);
-    x[random_int(0, x.size() - 1)] = std::numeric_limits<T>::quiet_NaN();
-    if (trial % 10 == 0)
-      for (std::int64_t i = 0; i < x.size(); ++i) x[i] = -std::numeric_limits<T>::infinity();
-    const std::int64_t reach = std::max(left + in_w, (out_w - 1) * stride + (taps - 1) * step + 1);
-    const std::int64_t line = (reach + 2) / 2 * 2 + 4 * table.width;
-    Guarded<T> lines((in_h + 1) * line), sums(lines.size());
-    PoolPlanesBackwardArgs<T> a{};
-    a.pool.x = x.data();
-    a.pool.planes = planes, a.pool.x_plane = in_h * in_w, a.pool.y_plane = out_h * out_w;
-    a.pool.in_w = in_w, a.pool.out_h = out_h, a.pool.out_w = out_w;
-    a.pool.row_first = row_first.data(), a.pool.rows = rows.data();
-    a.pool.stride = stride, a.pool.step = step, a.pool.taps = taps, a.pool.left = left;
-    if (listed) a.pool.column_first = column_first.data(), a.pool.columns = columns.data();
-    a.pool.line = line;
-    a.in_h = in_h, a.dy = dy.data(), a.dx = dx.data(), a.first = first.data();
-    a.lines = lines.data(), a.sums = sums.data();
-    table.pool_planes_backward(a);
-    std::vector<double> expected(static_cast<std::size_t>(x.size()), 0.0);
-    for (std::int64_t i = 0; i < dy.size(); ++i) {
-      const std::int64_t p = i / a.pool.y_plane, h = i % a.pool.y_plane / out_w, o = i % out_w;
-      std::int64_t winner = -1;
-      for (std::int32_t r = row_first[h]; r < row_first[h + 1]; ++r)
-        for (std::int32_t c = column_first[o]; c < column_first[o + 1]; ++c) {
-          const std::int64_t at = p * a.pool.x_plane + rows[r].source * in_w + columns[c].source;
-          if (winner < 0 || x[at] > x[winner] || std::isnan(x[at])) winner = at;
-        }
-      if (winner >= 0) expected[static_cast<std::size_t>(winner)] += static_cast<double>(dy[i]);
-    }
-    for (std::int64_t i = 0; i < dx.size(); ++i)
-      check_close(dx[i], expected[static_cast<std::size_t>(i)], tolerance<T>(24),
-                  "pool_planes_backward, width " + std::to_string(in_w));
-  }
-}
-
 FASTCONV_TEST(pool_planes);
-FASTCONV_TEST(pool_planes_backward);
 FASTCONV_TEST(pool_windows);
 FASTCONV_TEST(spread_windows);
 FASTCONV_TEST(pool_sum);

@@ -37,11 +37,12 @@ void apply(const Geometry& g, std::int64_t channel, std::int64_t n, const Parame
   }
 }
 
-// fn(first channel, channels), at most kBlock at a time.
+// fn(first channel, channels), at most kBlock at a time, and as many as fit the cache.
 template <class Fn>
 void for_channels(const Geometry& g, Fn fn) {
   parallel_range(g.channels, g.grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t c = begin; c < end; c += kBlock) fn(c, std::min(kBlock, end - c));
+    const std::int64_t block = std::min(kBlock, g.grain);
+    for (std::int64_t c = begin; c < end; c += block) fn(c, std::min(block, end - c));
   });
 }
 
@@ -140,6 +141,51 @@ Step plan_planes_training(PlanContext& c) {
   };
   return step;
 }
+
+namespace {
+
+// Statistics again, as nothing was kept of a forward pass, the gradient's sums, and the gradient.
+Step plan_planes_backward(PlanContext& c) {
+  return by_dtype(c.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const Geometry g(c.in_shape(0));
+    Step step;
+    step.algorithm = "planes";
+    step.run = [g, eps = c.attrs().real("eps", 1e-5), x = c.in(0), gamma = c.in(1), dy = c.in(2), dx = c.out(0),
+                dgamma = c.out(1), dbeta = c.out(2)](const RunContext& run) {
+      const T* weight = optional<T>(run, gamma);
+      const auto values = static_cast<double>(std::max<std::int64_t>(1, g.images * g.size));
+      for_channels(g, [&](std::int64_t channel, std::int64_t n) {
+        double mean[kBlock], m2[kBlock], first[kBlock] = {}, second[kBlock] = {};
+        statistics(g, channel, n, run.data<T>(x), mean, m2);
+        Parameters<T> p;
+        T slope[kBlock];
+        for (std::int64_t i = 0; i < n; ++i) p.mean[i] = static_cast<T>(mean[i]);
+        const auto planes = [&](std::int64_t image) { return (image * g.channels + channel) * g.size; };
+        for (std::int64_t i = 0; i < g.images; ++i)
+          kernels<T>().plane_sums(
+              {run.data<T>(x) + planes(i), p.mean, n, g.size, first, second, run.data<T>(dy) + planes(i)});
+        for (std::int64_t i = 0; i < n; ++i) {
+          const std::int64_t at = channel + i;
+          const double inv = 1 / std::sqrt(m2[i] / values + eps);
+          const double scale = inv * static_cast<double>(weight ? weight[at] : T(1));
+          run.data<T>(dgamma)[at] = static_cast<T>(second[i] * inv);
+          run.data<T>(dbeta)[at] = static_cast<T>(first[i]);
+          p.scale[i] = static_cast<T>(scale);
+          slope[i] = static_cast<T>(-scale * inv * inv * second[i] / values);
+          p.shift[i] = static_cast<T>(-scale * first[i] / values);
+        }
+        for (std::int64_t i = 0; i < g.images; ++i)
+          kernels<T>().plane_affine({run.data<T>(x) + planes(i), run.data<T>(dx) + planes(i), n, g.size, p.mean, slope,
+                                     p.shift, run.data<T>(dy) + planes(i), p.scale});
+      });
+    };
+    return step;
+  });
+}
+const RegisterCpu planes_backward{"batch_norm_planes_backward", plan_planes_backward};
+
+}  // namespace
 
 template Step plan_planes_inference<float>(PlanContext&);
 template Step plan_planes_inference<double>(PlanContext&);

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kGrain = 32768;
 constexpr std::int64_t kRows = 256, kColumns = 64;  // of a block: 64 KiB of float32 read and as many written
+constexpr std::int64_t kShort = 32;                 // axes with fewer elements are taken together with the next one
 
 struct Axis {
   std::int64_t size, from, to;  // strides in elements
@@ -39,9 +40,9 @@ std::vector<Axis> merged_axes(const Shape& in, const Ints& perm) {
 struct Batch {
   std::vector<Axis> axes;  // innermost last
   std::int64_t count = 1;
-  explicit Batch(std::vector<Axis> all, std::size_t skip_a, std::size_t skip_b) {
+  Batch(const std::vector<Axis>& all, const std::vector<std::size_t>& skip) {
     for (std::size_t i = 0; i < all.size(); ++i) {
-      if (i == skip_a || i == skip_b) continue;
+      if (std::find(skip.begin(), skip.end(), i) != skip.end()) continue;
       axes.push_back(all[i]);
       count *= all[i].size;
     }
@@ -64,6 +65,73 @@ void transpose_block(const TransposeArgs<T>& a) {
     for (std::int64_t c = 0; c < a.columns; ++c)
       for (std::int64_t r = 0; r < a.rows; ++r) a.y[c * a.y_row + r] = a.x[r * a.x_row + c];
   }
+}
+
+// fn(offsets into input and output, first row, rows, first column, columns, thread) for the blocks of all matrices.
+template <class Fn>
+void for_blocks(const Batch& batch, std::int64_t rows, std::int64_t row_block, std::int64_t columns,
+                std::int64_t column_block, Fn fn) {
+  const std::int64_t down = ceil_div(rows, row_block), across = ceil_div(columns, column_block);
+  const std::int64_t block = std::min(rows, row_block) * std::min(columns, column_block);
+  parallel_range(batch.count * down * across, std::max<std::int64_t>(1, kGrain / block),
+                 [&](std::int64_t begin, std::int64_t end, int thread) {
+                   for (std::int64_t u = begin; u < end; ++u) {
+                     const std::int64_t c = u % across * column_block, r = u / across % down * row_block;
+                     std::int64_t from, to;
+                     batch.offsets(u / across / down, from, to);
+                     fn(from, to, r, std::min(row_block, rows - r), c, std::min(column_block, columns - c), thread);
+                   }
+                 });
+}
+
+// Weights (O, I, H, W) to (H, W, I, O): the matrix's columns are the two inner axes, which part again in the output.
+template <class T>
+Step plan_short_columns(PlanContext& context, const std::vector<Axis>& axes, std::size_t inner, std::size_t next) {
+  const Axis rows = axes.back(), columns = axes[inner], outer = axes[next];
+  const Batch batch(axes, {axes.size() - 1, inner, next});
+  Step step;
+  step.algorithm = "blocks, parted";
+  step.scratch = static_cast<std::size_t>(kRows * kColumns) * sizeof(T);
+  step.run = [=, in = context.in(0), out = context.out()](const RunContext& run) {
+    for_blocks(
+        batch, rows.size, kRows, columns.size * outer.size, kColumns,
+        [&](std::int64_t from, std::int64_t to, std::int64_t r, std::int64_t height, std::int64_t c, std::int64_t width,
+            int thread) {
+          T* block = reinterpret_cast<T*>(run.scratch(thread));
+          transpose_block<T>({run.data<T>(in) + from + r * rows.from + c, block, height, width, rows.from, height});
+          for (std::int64_t i = 0; i < width; ++i) {
+            const std::int64_t q = c + i, at = q % columns.size * columns.to + q / columns.size * outer.to;
+            std::memcpy(run.data<T>(out) + to + at + r, block + i * height,
+                        static_cast<std::size_t>(height) * sizeof(T));
+          }
+        });
+  };
+  return step;
+}
+
+// The way back: the matrix's rows are the output's two inner axes.
+template <class T>
+Step plan_short_rows(PlanContext& context, const std::vector<Axis>& axes, std::size_t inner) {
+  const Axis rows = axes.back(), columns = axes[inner], outer = axes[axes.size() - 2];
+  const Batch batch(axes, {axes.size() - 1, axes.size() - 2, inner});
+  Step step;
+  step.algorithm = "blocks, joined";
+  step.scratch = static_cast<std::size_t>(kRows * kColumns) * sizeof(T);
+  step.run = [=, in = context.in(0), out = context.out()](const RunContext& run) {
+    for_blocks(
+        batch, rows.size * outer.size, kRows, columns.size, kColumns,
+        [&](std::int64_t from, std::int64_t to, std::int64_t r, std::int64_t height, std::int64_t c, std::int64_t width,
+            int thread) {
+          T* block = reinterpret_cast<T*>(run.scratch(thread));
+          for (std::int64_t i = 0; i < height; ++i) {
+            const std::int64_t q = r + i, at = q % rows.size * rows.from + q / rows.size * outer.from;
+            std::memcpy(block + i * width, run.data<T>(in) + from + at + c,
+                        static_cast<std::size_t>(width) * sizeof(T));
+          }
+          transpose_block<T>({block, run.data<T>(out) + to + c * columns.to + r, height, width, width, columns.to});
+        });
+  };
+  return step;
 }
 
 template <class T>
@@ -90,7 +158,7 @@ Step plan_as(PlanContext& context) {
   const std::size_t last = axes.size() - 1;
   if (axes[last].from == 1) {
     const Axis run_axis = axes[last], rows = axes[last - 1];
-    const Batch batch(axes, last, last - 1);
+    const Batch batch(axes, {last, last - 1});
     const std::int64_t grain = std::max<std::int64_t>(1, kGrain / (run_axis.size * rows.size));
     step.algorithm = "runs";
     step.run = [=](const RunContext& run) {
@@ -120,22 +188,19 @@ Step plan_as(PlanContext& context) {
   std::size_t inner = 0;
   while (axes[inner].from != 1) ++inner;
   const Axis rows = axes[last], columns = axes[inner];
-  const Batch batch(axes, last, inner);
+  if (columns.size < kShort)
+    for (std::size_t next = 0; next < last; ++next)
+      if (axes[next].from == columns.size) return plan_short_columns<T>(context, axes, inner, next);
+  if (rows.size < kShort && inner != last - 1) return plan_short_rows<T>(context, axes, inner);
+  const Batch batch(axes, {last, inner});
   step.algorithm = "blocks";
   step.run = [=](const RunContext& run) {
-    const std::int64_t row_blocks = ceil_div(rows.size, kRows), column_blocks = ceil_div(columns.size, kColumns);
-    const std::int64_t block = std::min(rows.size, kRows) * std::min(columns.size, kColumns);
-    parallel_range(batch.count * row_blocks * column_blocks, std::max<std::int64_t>(1, kGrain / block),
-                   [&](std::int64_t begin, std::int64_t end, int) {
-                     for (std::int64_t u = begin; u < end; ++u) {
-                       const std::int64_t c = u % column_blocks * kColumns, r = u / column_blocks % row_blocks * kRows;
-                       std::int64_t from, to;
-                       batch.offsets(u / column_blocks / row_blocks, from, to);
-                       transpose_block<T>({run.data<T>(in) + from + r * rows.from + c,
-                                           run.data<T>(out) + to + c * columns.to + r, std::min(kRows, rows.size - r),
-                                           std::min(kColumns, columns.size - c), rows.from, columns.to});
-                     }
-                   });
+    for_blocks(batch, rows.size, kRows, columns.size, kColumns,
+               [&](std::int64_t from, std::int64_t to, std::int64_t r, std::int64_t height, std::int64_t c,
+                   std::int64_t width, int) {
+                 transpose_block<T>({run.data<T>(in) + from + r * rows.from + c,
+                                     run.data<T>(out) + to + c * columns.to + r, height, width, rows.from, columns.to});
+               });
   };
   return step;
 }

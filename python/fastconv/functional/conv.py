@@ -314,6 +314,6 @@ def _build_conv_backward(
     xi, wi, gi = net.input("input", *x), net.input("weight", *w), net.input("grad_output", *g)
     attrs = spatial_attributes(rank, stride, pads, dilation)
     y = net.add("conv2d", [net.to_nhwc(xi, rank), hwio(net, wi), None], groups=groups, **attrs)
-    seed = net.to_nhwc(gi, rank)
-    grads = net.gradients(y, seed, [xi, wi])
-    return net.compile([*grads, net.add("reduce_sum", [seed], axes=[0, 1, 2])])
+    grads = net.gradients(y, net.to_nhwc(gi, rank), [xi, wi])
+    but_channels = [axis for axis in range(len(g[0])) if axis != len(g[0]) - rank - 1]
+    return net.compile([*grads, net.add("reduce_sum", [gi], axes=but_channels)])

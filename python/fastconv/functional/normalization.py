@@ -13,6 +13,8 @@ from ._plans import Network, Runner, run
 
 ArrayKind = tuple[Shape, np.dtype]
 
+_WIDE = 16  # values of a channel of an image: with fewer, vectors run along the channels
+
 
 def batch_norm(
     input: np.ndarray,
@@ -240,6 +242,9 @@ def _build_norm_backward(
     arg.check_shape(g[0], shape, fn, "grad_output")
     net = Network(fn)
     x, weight, _, *running = _inputs(net, kinds[:3] if training else kinds)
+    if training and math.prod(shape[2:]) >= _WIDE:
+        inputs = [x, weight, net.input("grad_output", *g)]
+        return net.compile(net.add_many("batch_norm_planes_backward", inputs, eps=eps))
     if weight is None:
         weight = net.constant((shape[1],), 1.0, dtype)
     h = _channels_last(net, x)

@@ -26,7 +26,7 @@ class Missing:
         if name in peers:
             raise ImportError(f"{name} is imported")
 sys.meta_path.insert(0, Missing())
-import accuracy, concurrency, convolution, inference, training
+import accuracy, concurrency, convolution, functional, inference, training
 from peers import accuracy_worker, training_overhead, training_worker, worker
 """
     subprocess.run([sys.executable, "-c", code], cwd=BENCH, check=True)

@@ -26,7 +26,9 @@ def test_example_runs(index, tmp_path, monkeypatch, capsys):
         assert names["history"].history["val_accuracy"][-1] > 0.85
     elif index == 2:
         assert (tmp_path / "best.fastconv").exists() and not (tmp_path / "backup").exists()
-    elif index == 4:
+    elif index == 3:
+        assert names["model"].get_compile_config()["recompute"] is True
+    elif index == 5:
         assert names["counted"].receptive_field == (19, 19)
 
 

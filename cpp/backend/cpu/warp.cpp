@@ -3,7 +3,6 @@
 // Written on plain loops: the work is finding pixels, a pixel has few channels, and positions in double precision
 // without fused operations choose the same pixels with every instruction set.
 #include <algorithm>
-#include <utility>
 
 #include "backend/cpu/cpu.hpp"
 
@@ -89,22 +88,13 @@ struct Warp {
   double value;
 };
 
-// Where the pixels of a row of the output lie in the image.
-struct Row {
-  double y0, dy, x0, dx;
-  Row(const double* m, std::int64_t row)
-      : y0(m[2] + static_cast<double>(row) * m[0]), dy(m[1]), x0(m[5] + static_cast<double>(row) * m[3]), dx(m[4]) {}
-  double y(std::int64_t j) const { return y0 + static_cast<double>(j) * dy; }
-  double x(std::int64_t j) const { return x0 + static_cast<double>(j) * dx; }
-};
-
-// Calls fn(the pixel's number in its row, its place along the rows, along the columns) for pixels of a row of the
-// output.
+// Calls fn(the pixel's number in its row, its place along the rows, along the columns) for a row of the output.
 template <int Order, class Fn>
-void for_row(const Warp& w, const Row& line, std::int64_t begin, std::int64_t end, Fn&& fn) {
+void for_row(const Warp& w, const double* m, std::int64_t row, Fn&& fn) {
+  const double r = static_cast<double>(row), y0 = m[2] + r * m[0], x0 = m[5] + r * m[3];
   const double last_y = static_cast<double>(w.in_h - 1), last_x = static_cast<double>(w.in_w - 1);
-  for (std::int64_t j = begin; j < end; ++j) {
-    const double y = line.y(j), x = line.x(j);
+  for (std::int64_t j = 0; j < w.out_w; ++j) {
+    const double c = static_cast<double>(j), y = y0 + c * m[1], x = x0 + c * m[4];
     if (!Order && y >= 0 && y <= last_y && x >= 0 && x <= last_x) {
       fn(j, Between{static_cast<std::int64_t>(y + 0.5), kOutside, 0},
          Between{static_cast<std::int64_t>(x + 0.5), kOutside, 0});
@@ -118,47 +108,14 @@ void for_row(const Warp& w, const Row& line, std::int64_t begin, std::int64_t en
   }
 }
 
-// The pixels of a row that lie between four pixels of the image: side by side, since positions only grow or only fall.
-std::pair<std::int64_t, std::int64_t> inside(const Warp& w, const Row& line) {
-  const double last_y = static_cast<double>(w.in_h - 1), last_x = static_cast<double>(w.in_w - 1);
-  const auto is_inside = [&](std::int64_t j) {
-    const double y = line.y(j), x = line.x(j);
-    return y >= 0 && y < last_y && x >= 0 && x < last_x;
-  };
-  std::int64_t begin = 0, end = w.out_w;
-  while (begin < end && !is_inside(begin)) ++begin;
-  while (end > begin && !is_inside(end - 1)) --end;
-  return {begin, end};
-}
-
-// A pixel of weights right and bottom between a, the one after it, and the two below them.
-template <class T>
-void blend(const T* a, std::int64_t row, std::int64_t channels, T right, T bottom, T* to) {
-  const T left = 1 - right, top = 1 - bottom, *b = a + channels, *d = a + row, *e = d + channels;
-  for (std::int64_t c = 0; c < channels; ++c)
-    to[c] = top * (left * a[c] + right * b[c]) + bottom * (left * d[c] + right * e[c]);
-}
-
-template <class T, int Channels>
-void sample_inside(const Warp& w, const Row& line, std::int64_t begin, std::int64_t end, const T* image, T* y) {
-  const std::int64_t channels = Channels ? Channels : w.channels, row = w.in_w * channels;
-  for (std::int64_t j = begin; j < end; ++j) {
-    const double v = line.y(j), h = line.x(j);
-    const auto top = static_cast<std::int64_t>(v), left = static_cast<std::int64_t>(h);
-    blend(image + top * row + left * channels, row, channels, static_cast<T>(h - static_cast<double>(left)),
-          static_cast<T>(v - static_cast<double>(top)), y + j * channels);
-  }
-}
-
 // Channels: their number, 0 for any.
 template <class T, int Order, int Channels>
 void sample_row(const Warp& w, const double* m, const T* image, const T* outside, std::int64_t row, T* y) {
   const std::int64_t channels = Channels ? Channels : w.channels;
-  const Row line(m, row);
   const auto at = [&](std::int64_t i, std::int64_t j) {
     return i == kOutside || j == kOutside ? outside : image + (i * w.in_w + j) * channels;
   };
-  const auto sample = [&](std::int64_t j, const Between& v, const Between& h) {
+  for_row<Order>(w, m, row, [&](std::int64_t j, const Between& v, const Between& h) {
     T* to = y + j * channels;
     const T* a = at(v.low, h.low);
     const T *b = a, *d = a, *e = a;
@@ -170,11 +127,7 @@ void sample_row(const Warp& w, const double* m, const T* image, const T* outside
     const T right = static_cast<T>(h.weight), left = 1 - right, bottom = static_cast<T>(v.weight), top = 1 - bottom;
     for (std::int64_t c = 0; c < channels; ++c)
       to[c] = top * (left * a[c] + right * b[c]) + bottom * (left * d[c] + right * e[c]);
-  };
-  const auto [begin, end] = Order ? inside(w, line) : std::pair<std::int64_t, std::int64_t>{0, 0};
-  for_row<Order>(w, line, 0, begin, sample);
-  if (Order) sample_inside<T, Channels>(w, line, begin, end, image, y);
-  for_row<Order>(w, line, end, w.out_w, sample);
+  });
 }
 
 template <class T, int Order>
@@ -232,7 +185,7 @@ void scatter_image(const Warp& w, const double* m, const T* dy, T* dx) {
   std::fill_n(dx, w.in_h * w.in_w * channels, T(0));
   for (std::int64_t row = 0; row < w.out_h; ++row) {
     const T* from_row = dy + row * w.out_w * channels;
-    for_row<Order>(w, Row(m, row), 0, w.out_w, [&](std::int64_t j, const Between& v, const Between& h) {
+    for_row<Order>(w, m, row, [&](std::int64_t j, const Between& v, const Between& h) {
       const T* from = from_row + j * channels;
       const auto add = [&](std::int64_t y, std::int64_t x, double weight) {
         if (y == kOutside || x == kOutside || weight == 0) return;

@@ -147,7 +147,11 @@ def _without(items, count: int | None):
 
 
 class ArraySource:
-    """Batches cut out of arrays; each is gathered when it is needed."""
+    """Batches cut out of arrays; each is gathered when it is needed.
+
+    Inputs in a new order are gathered into the same memory again, so a batch's inputs hold until
+    the next one is asked for: taking fresh memory from the system takes longer than the copy.
+    """
 
     def __init__(self, xs, ys, ws, batch_size=32, shuffle=False, seed=0, steps=None, repeat=False):
         self.xs, self.ys, self.ws = xs, ys, ws
@@ -162,6 +166,7 @@ class ArraySource:
         if not repeat:
             self.steps = min(self.steps, self.batches)
         self._repeats = repeat and steps is not None
+        self._gathered: list = [None] * len(xs)
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
@@ -184,32 +189,31 @@ class ArraySource:
             yield from self._once()
 
     def _once(self):
-        """Yield functions that cut a batch out of an array."""
+        """Yield the places of a batch's samples: a slice or an array."""
         size, n = self.batch_size, self.samples
         order = self._rng.permutation(n) if self.shuffle else None
         for start in range(0, n, size):
-            if order is None:
-                yield _slicer(slice(start, min(start + size, n)))
-            else:
-                yield _taker(order[start : start + size])
+            stop = min(start + size, n)
+            yield slice(start, stop) if order is None else order[start:stop]
 
     def _batch(self, cut) -> Batch:
-        return Batch(
-            [cut(a) for a in self.xs],
-            [None if a is None else cut(a) for a in self.ys],
-            [None if a is None else cut(a) for a in self.ws],
-        )
+        xs = [self._gather(i, cut) for i in range(len(self.xs))]
+        ys = [None if a is None else a[cut] for a in self.ys]
+        ws = [None if a is None else a[cut] for a in self.ws]
+        return Batch(xs, ys, ws)
+
+    def _gather(self, i: int, cut) -> np.ndarray:
+        x = self.xs[i]
+        if isinstance(cut, slice):
+            return x[cut]
+        room = self._gathered[i]
+        if room is None:
+            room = self._gathered[i] = np.empty((self.batch_size, *x.shape[1:]), x.dtype)
+        # With the mode "raise" NumPy would gather into memory of its own first.
+        return np.take(x, cut, axis=0, out=room[: len(cut)], mode="clip")
 
     def close(self):
         """Nothing to do."""
-
-
-def _slicer(index):
-    return lambda array: array[index]
-
-
-def _taker(index):
-    return lambda array: np.take(array, index, axis=0)
 
 
 class IndexedSource:

@@ -59,6 +59,7 @@ class Step:
         recompute = mode == "train" and model._compiled.recompute
         self.plan = _core.Plan(g.graph, [t.id for t in results], recompute=recompute)
         self._recipe = [_parse(name) for name in g.feeds]
+        self._converted: dict[int, np.ndarray] = {}  # inputs of other types, in the plan's
 
     def _add_losses(self, g, model, outputs, y_shapes, w_shapes):
         """Return the total loss and, for several outputs, the loss of each."""
@@ -125,7 +126,7 @@ class Step:
         feeds = []
         for kind, index, dtype in self._recipe:
             if kind == "x":
-                feeds.append(_feed(xs[index], dtype))
+                feeds.append(self._input(index, xs[index], dtype))
             elif kind == "y":
                 feeds.append(_feed(losses[index].prepare(ys[index]), dtype))
             elif kind == "w":
@@ -143,6 +144,16 @@ class Step:
         except ValueError as error:
             raise ValueError(f"model '{self.name}': {error}") from error
         return results[: self.loss_count], results[self.loss_count :]
+
+    def _input(self, index, array, dtype):
+        if self.mode != "train" or array.dtype == dtype:
+            return _feed(array, dtype)
+        # Training runs in one thread: the memory of the step before can be used again.
+        room = self._converted.get(index)
+        if room is None:
+            room = self._converted[index] = np.empty(array.shape, dtype)
+        np.copyto(room, array, casting="unsafe")
+        return room
 
 
 def _feed(array, dtype):

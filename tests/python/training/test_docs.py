@@ -10,10 +10,10 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(6))
 def test_example_runs(index, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -26,7 +26,9 @@ def test_example_runs(index, tmp_path, monkeypatch, capsys):
         assert names["history"].history["val_accuracy"][-1] > 0.85
     elif index == 2:
         assert (tmp_path / "best.fastconv").exists() and not (tmp_path / "backup").exists()
-    elif index == 4:
+    elif index == 3:
+        assert names["model"].get_compile_config()["recompute"] is True
+    elif index == 5:
         assert names["counted"].receptive_field == (19, 19)
 
 

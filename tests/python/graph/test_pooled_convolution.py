@@ -12,7 +12,7 @@ from .graphs import ACTIVATIONS
 
 FORWARD = ["direct", *(f"winograd F({m},3)" for m in (2, 3, 4, 5, 6))]
 TO_INPUT = [*FORWARD, *(f"winograd F({m},3)T" for m in (3, 4, 5))]
-MANY_TILES = 16  # of an image: more are not pooled together
+MOST_TILES = 16  # of an image that is pooled as a whole
 
 
 def steps(plan, feeds):
@@ -81,31 +81,36 @@ def test_forward(c):
     w[np.abs(w) < 0.3] = 0
     if c["algorithm"] == "direct" and x.size > 3:
         x.flat[3] = np.nan
-    feeds = [x, w, b]
     conv = attributes(c)
     if c["activation"]:
         conv["activation"] = c["activation"]
-    g = core.Graph()
     window = list(c["window"])
-    fused = g.add(
-        "conv2d_max_pool", inputs_of(g, feeds), {**conv, "window": window, "winners": True}
-    )
-    plan = core.Plan(g, fused)
-    g = core.Graph()
-    (y,) = g.add("conv2d", inputs_of(g, feeds), conv)
-    pool = {"kernel": window, "strides": window, "pads": [0] * 4}
-    apart = core.Plan(g, g.add("max_pool2d_with_winners", [y], pool))
-    want = apart.run(feeds)
-    got = on_threads(plan, feeds)
+    pool = {"kernel": window, "strides": window, "pads": [0] * 4, "input_size": c["map"]}
+    pooled = [n // w for n, w in zip(c["map"], window, strict=True)]
+    (dy,) = arrays(c["seed"], (c["x"][0], *pooled, c["cout"]))
+    feeds = [x, w, b, dy]
+
+    def plan_of(apart):
+        """The maxima, and which elements they are, as pooling's gradient tells."""
+        g = core.Graph()
+        *inputs, vdy = inputs_of(g, feeds)
+        if apart:
+            y = g.add("max_pool2d_with_winners", g.add("conv2d", inputs, conv), pool)
+        else:
+            y = g.add("conv2d_max_pool", inputs, {**conv, "window": window, "winners": True})
+        return core.Plan(g, [y[0], *g.add("max_pool2d_backward", [vdy, y[1]], pool)])
+
+    plan, apart = plan_of(False), plan_of(True)
+    got, want = on_threads(plan, feeds), apart.run(feeds)
     used = steps(plan, feeds)[0][1]
     if used == steps(apart, feeds)[0][1]:
-        np.testing.assert_array_equal(got[0], want[0])
-        shape = want[0].shape
-        np.testing.assert_array_equal(winner_bytes(got[1], shape), winner_bytes(want[1], shape))
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_array_equal(a, b)
     else:  # windows cross the tiles of a large map
-        assert used in ("direct", "narrow")
+        assert used == "direct"
         m = int(c["algorithm"][-4])
-        assert np.prod([-(-n // m) for n in g.shape(y)[1:3]]) >= MANY_TILES / 2 or c["cin"] < 8
+        whole = [n * w for n, w in zip(pooled, window, strict=True)]
+        assert np.prod([-(-n // m) for n in whole]) > MOST_TILES
         np.testing.assert_allclose(got[0], want[0], atol=1e-3)
 
 

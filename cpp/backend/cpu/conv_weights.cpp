@@ -9,7 +9,7 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kUnit = 112;              // pixels of a kernel call: their output gradient stays in L1
+constexpr std::int64_t kUnit = 80;               // pixels of a kernel call: their output gradient stays in L1
 constexpr std::int64_t kPieces = 16;             // wanted at least
 constexpr std::int64_t kChunk = 2048;            // pixels, before channels are cut; adding chunks up is work too
 constexpr std::int64_t kLeastChunk = 256;        // at least

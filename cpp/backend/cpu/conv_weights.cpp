@@ -9,7 +9,7 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kUnit = 112;              // pixels of a kernel call: their output gradient stays in L1
+constexpr std::int64_t kUnit = 80;               // pixels of a kernel call: their output gradient stays in L1
 constexpr std::int64_t kPieces = 16;             // wanted at least
 constexpr std::int64_t kChunk = 2048;            // pixels, before channels are cut; adding chunks up is work too
 constexpr std::int64_t kLeastChunk = 256;        // at least
@@ -24,17 +24,13 @@ constexpr std::int64_t kSets = 512;        // bytes: a unit's pixels that far ap
 constexpr std::int64_t kPackedRows = 128;  // that many rows read a vector: packing pays
 constexpr std::int64_t kPartialBytes = std::int64_t{32} << 20;
 
-// Blocks of 16 bytes, so that short runs need no calls: what is beyond the last one's end is read and written too.
+// Blocks of 16 bytes, so that short runs need no calls: what is beyond the last one's end is read and written.
 template <class T>
 constexpr std::int64_t kBlock = 16 / sizeof(T);
 
 template <class T>
 void copy_blocks(const T* from, std::int64_t n, T* to) {
   for (std::int64_t i = 0; i < n; i += kBlock<T>) std::memcpy(to + i, from + i, 16);
-}
-template <class T>
-void zero_blocks(std::int64_t n, T* to) {
-  for (std::int64_t i = 0; i < n; i += kBlock<T>) std::memset(to + i, 0, 16);
 }
 template <std::int64_t kElements, class T>
 void copy_runs(const T* from, std::int64_t step, std::int64_t runs, T* to, std::int64_t pitch) {
@@ -58,7 +54,8 @@ class DirectWeights {
     const bool rows_join = g_.dilation_w == 1 && g_.groups == 1;
     window_ = taps_ * in_;
     merge_ = rows_join && !pad_w && g_.kw > 1 && g_.kw * in_ >= kLeastRun;
-    gather_ = taps_ > 1 && !merge_ && in_ < kFewChannels && bytes(kUnit * window_) <= kPanelBytes;
+    line_ = reach(std::min(kUnit, g_.ow), g_.stride_w, g_.kw, g_.dilation_w) * in_ + kBlock<T>;
+    gather_ = taps_ > 1 && !merge_ && in_ < kFewChannels && bytes(kUnit * window_ + line_) <= kPanelBytes;
     run_ = merge_ || (gather_ && rows_join) ? g_.kw * in_ : in_;
     if (merge_) taps_ = g_.kh;
     if (gather_) taps_ = 1;
@@ -106,8 +103,9 @@ class DirectWeights {
   static std::int64_t reach(std::int64_t outputs, std::int64_t stride, std::int64_t kernel, std::int64_t dilation) {
     return (outputs - 1) * stride + (kernel - 1) * dilation + 1;
   }
-  std::int64_t spread_panel() const { return spread_ ? kUnit * g_.k : 0; }
-  std::int64_t x_panel() const { return gather_ || copy_x_ ? round_up(kUnit * x_pitch_, 16) : 0; }
+  std::int64_t dy_pitch() const { return spread_ ? round_up(out_, table_.width) : g_.k; }
+  std::int64_t spread_panel() const { return spread_ ? kUnit * dy_pitch() : 0; }
+  std::int64_t x_panel() const { return gather_ || copy_x_ ? round_up(kUnit * x_pitch_ + line_, 16) : 0; }
   std::int64_t unit_begin(std::int64_t unit) const { return pixels_ * unit / units_; }
 
   // Of a pixel, in products of a vector: narrow tiles are bound by loads, small ones by latency.
@@ -189,7 +187,7 @@ class DirectWeights {
     const auto turned = [&](const PixelPair& q) { return swap_ ? PixelPair{q.dy, q.x} : q; };
     if (steady_)
       for (std::int64_t p = 0; p < kUnit; ++p) {
-        lists.from[0][p] = lists.from[1][p] = {p * g_.c, p * g_.k};
+        lists.from[0][p] = lists.from[1][p] = {p * g_.c, p * dy_pitch()};
         lists.next[p] = turned(lists.from[0][p]);
       }
 
@@ -211,13 +209,11 @@ class DirectWeights {
       const T *dys = dy + begin * g_.k, *next_dys = spread_ ? nullptr : dy + next * g_.k;
       const T *xs = steady_ ? x + begin * g_.c : x, *next_xs = steady_ ? x + next * g_.c : x;
 
-      if (spread_) {  // of the channels that this piece reads
-        const std::int64_t channel = swap_ ? from : first_block * block_;
-        const std::int64_t last = swap_ ? from + rows : std::min(end_block * block_, out_);
-        spread_rows(piece.dy, begin, n, channel, last - channel, spread);
+      if (spread_) {
+        spread_rows(piece.dy, begin, n, spread);
         dys = spread;
       }
-      if (gather_) gather(piece.x, group, begin, n, x_panel);
+      if (gather_) gather(piece.x, group, begin, n, x_panel, x_panel + kUnit * x_pitch_);
       if (copy_x_)
         for (std::int64_t p = 0; p < n; ++p) std::copy_n(xs + base[p].x + from, rows, x_panel + p * x_pitch_);
       for (std::int64_t b = first_block; pack_ && b < end_block; ++b)
@@ -227,17 +223,17 @@ class DirectWeights {
       for (std::int64_t tap = 0; tap < taps_; ++tap) {
         const std::int64_t i = merge_ ? tap : tap / g_.kw, j = merge_ ? 0 : tap % g_.kw;
         const std::int64_t shift = (i * g_.dilation_h * g_.w + j * g_.dilation_w) * g_.c;
-        if (!steady_ || unit == first) {
+        if (tap == 0 ? !steady_ || unit == first : padding_ && !steady_) {
           a.pixels = 0;
           for (std::int64_t p = 0; p < (steady_ ? kUnit : n); ++p) {
             PixelPair& q = lists.pairs[a.pixels];
-            q.x = swap_ ? base[p].dy : gather_ || copy_x_ ? p * x_pitch_ : base[p].x + shift;
+            q.x = swap_ ? base[p].dy : gather_ || copy_x_ ? p * x_pitch_ : base[p].x + (padding_ ? shift : 0);
             q.dy = pack_ ? p * block_ : swap_ && gather_ ? p * x_pitch_ : swap_ ? base[p].x : base[p].dy;
             a.pixels += steady_ || !padding_ || inside(lists, at, p, i, j);
           }
         }
         if (steady_) a.pixels = n;
-        a.x = swap_ ? dys + from : gather_ ? x_panel + from : copy_x_ ? x_panel : xs + from;
+        a.x = swap_ ? dys + from : gather_ ? x_panel + from : copy_x_ ? x_panel : xs + from + (padding_ ? 0 : shift);
         // What the next unit reads is fetched: each element of the input by the first tap that meets it.
         const bool meets = fetch && i < g_.stride_h && j < g_.stride_w;
         for (std::int64_t b = first_block; b < end_block; ++b) {
@@ -260,14 +256,13 @@ class DirectWeights {
     }
   }
 
-  // The gradients of n pixels, as far apart as those of an ordinary gradient.
-  void spread_rows(const SpreadMap<T>& dy, std::int64_t pixel, std::int64_t n, std::int64_t channel,
-                   std::int64_t channels, T* to) const {
+  // The gradients of n pixels, whole vectors each.
+  void spread_rows(const SpreadMap<T>& dy, std::int64_t pixel, std::int64_t n, T* to) const {
     for (const std::int64_t end = pixel + n; pixel < end;) {  // a row after the other
       const std::int64_t ow = pixel % g_.ow, oh = pixel / g_.ow % g_.oh, image = pixel / g_.ow / g_.oh;
       const std::int64_t count = std::min(end - pixel, g_.ow - ow);
-      dy.copy(image, oh, 1, ow, count, channel, channels, to + channel, g_.k);
-      pixel += count, to += count * g_.k;
+      dy.copy(image, oh, 1, ow, count, 0, out_, to, dy_pitch());
+      pixel += count, to += count * dy_pitch();
     }
   }
 
@@ -288,7 +283,7 @@ class DirectWeights {
     for (std::int64_t p = 0; p < n; ++p) {
       const std::int64_t row = oh * g_.stride_h - g_.top, col = ow * g_.stride_w - g_.left;
       lists.row[at][p] = row, lists.col[at][p] = col;
-      lists.from[at][p] = {((image * g_.h + row) * g_.w + col) * g_.c, p * g_.k};
+      lists.from[at][p] = {((image * g_.h + row) * g_.w + col) * g_.c, p * dy_pitch()};
       if (++ow == g_.ow) {
         ow = 0;
         if (++oh == g_.oh) oh = 0, ++image;
@@ -303,61 +298,40 @@ class DirectWeights {
   }
 
   // The windows of n pixels, [tap][channel] each.
-  void gather(const T* x, std::int64_t group, std::int64_t pixel, std::int64_t n, T* to) const {
+  void gather(const T* x, std::int64_t group, std::int64_t pixel, std::int64_t n, T* to, T* line) const {
     for (const std::int64_t end = pixel + n; pixel < end;) {  // a row of outputs after the other
       const std::int64_t ow = pixel % g_.ow, oh = pixel / g_.ow % g_.oh, image = pixel / g_.ow / g_.oh;
       const std::int64_t count = std::min(end - pixel, g_.ow - ow);
       for (std::int64_t i = 0; i < g_.kh; ++i)
-        gather_row(x, image, oh * g_.stride_h - g_.top + i * g_.dilation_h, group, ow, count, to + i * g_.kw * in_);
+        gather_row(x, group, image, oh * g_.stride_h - g_.top + i * g_.dilation_h, ow * g_.stride_w - g_.left, count,
+                   to + i * g_.kw * in_, line);
       pixel += count, to += count * x_pitch_;
     }
   }
 
-  // One row of the windows of `count` pixels beside each other.
-  void gather_row(const T* x, std::int64_t image, std::int64_t row, std::int64_t group, std::int64_t ow,
-                  std::int64_t count, T* to) const {
-    const T* from = x + (image * g_.h + row) * g_.w * g_.c + group * in_;
-    const std::int64_t left = g_.n * g_.h * g_.w * g_.c - (from - x);  // elements
-    if (row < 0 || row >= g_.h) {
-      for (std::int64_t p = 0; p < count; ++p) zero_blocks(g_.kw * in_, to + p * x_pitch_);
-      return;
+  // One row of the windows of `count` pixels beside each other, which begin at column col.
+  void gather_row(const T* x, std::int64_t group, std::int64_t image, std::int64_t row, std::int64_t col,
+                  std::int64_t count, T* to, T* line) const {
+    const std::int64_t cols = reach(count, g_.stride_w, g_.kw, g_.dilation_w), at = (image * g_.h + row) * g_.w + col;
+    const T* from = x + at * g_.c + group * in_;
+    std::int64_t pixel = g_.c;
+    if (row < 0 || row >= g_.h || col < 0 || col + cols > g_.w ||
+        at + cols + ceil_div(kBlock<T>, g_.c) > g_.n * g_.h * g_.w) {
+      const std::int64_t part = g_.groups == 1 ? 0 : in_;
+      copy_padded(x + image * g_.h * g_.w * g_.c + group * in_, g_.h, g_.w, g_.c, row, 1, col, cols, 1, line, part,
+                  part);
+      from = line, pixel = in_;
     }
-    const std::int64_t step = g_.stride_w * g_.c, width = run_ / in_;
-    for (std::int64_t j = 0; j < g_.kw * in_; j += run_) {
-      const std::int64_t col = ow * g_.stride_w - g_.left + j / in_ * g_.dilation_w;  // of the first pixel
-      // Pixels [begin, end) have their whole run inside, and may read beyond it.
-      const auto whole = [&](std::int64_t p) {
-        const std::int64_t c = col + p * g_.stride_w;
-        return c >= 0 && c + width <= g_.w && c * g_.c + run_ + kBlock<T> <= left;
-      };
-      std::int64_t begin = 0, end = count;
-      while (begin < end && !whole(begin)) ++begin;
-      while (end > begin && !whole(end - 1)) --end;
-      const T* first = from + (col + begin * g_.stride_w) * g_.c;
-      T* t = to + begin * x_pitch_ + j;
+    const std::int64_t step = g_.stride_w * pixel;
+    for (std::int64_t j = 0; j < g_.kw * in_; j += run_, from += g_.dilation_w * pixel) {
       if (run_ <= kBlock<T>)
-        copy_runs<kBlock<T>>(first, step, end - begin, t, x_pitch_);
+        copy_runs<kBlock<T>>(from, step, count, to + j, x_pitch_);
       else if (run_ <= 2 * kBlock<T>)
-        copy_runs<2 * kBlock<T>>(first, step, end - begin, t, x_pitch_);
+        copy_runs<2 * kBlock<T>>(from, step, count, to + j, x_pitch_);
       else if (run_ <= 3 * kBlock<T>)
-        copy_runs<3 * kBlock<T>>(first, step, end - begin, t, x_pitch_);
+        copy_runs<3 * kBlock<T>>(from, step, count, to + j, x_pitch_);
       else
-        for (std::int64_t p = begin; p < end; ++p, first += step, t += x_pitch_) copy_blocks(first, run_, t);
-      for (std::int64_t p = begin > 0 ? 0 : end; p < count; p = p + 1 == begin ? end : p + 1) {
-        const std::int64_t c = col + p * g_.stride_w;
-        const std::int64_t out = std::clamp<std::int64_t>(-c, 0, width),
-                           in = std::clamp<std::int64_t>(g_.w - c, out, width);
-        T* edge = to + p * x_pitch_ + j;
-        zero_blocks(out * in_, edge);
-        if (in > out) {
-          const std::int64_t at = (c + out) * g_.c, n = (in - out) * in_;
-          if (at + n + kBlock<T> <= left)
-            copy_blocks(from + at, n, edge + out * in_);
-          else
-            std::copy_n(from + at, n, edge + out * in_);
-        }
-        zero_blocks((width - in) * in_, edge + in * in_);
-      }
+        for (std::int64_t p = 0; p < count; ++p) copy_blocks(from + p * step, run_, to + p * x_pitch_ + j);
     }
   }
 
@@ -377,6 +351,7 @@ class DirectWeights {
   std::int64_t pixels_, units_;  // of the batch
   std::int64_t taps_, window_;   // window_: all elements that a pixel and group read
   std::int64_t run_;             // elements beside each other that a tap or a window's row reads
+  std::int64_t line_;            // of a row of the input that a unit's windows may read
   bool padding_, merge_, gather_, copy_x_, pack_;
   bool steady_;                  // pixels of all units lie alike
   bool swap_;                    // the vectors are of the input, the gradient is transposed

@@ -67,7 +67,7 @@ def cases(draw):
         "pads": pads,
         "dilations": dilations,
         "groups": groups,
-        "dtype": draw(st.sampled_from(ERROR)),
+        "dtype": draw(st.sampled_from([*ERROR])),
         "seed": draw(st.integers(0, 2**32 - 1)),
     }
 

@@ -10,6 +10,7 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr double kAdd = 24;                            // products that adding a vector of a column's sums costs
+constexpr std::int64_t kLeastInputs = 8;               // fewer may lie channels first, with the same results
 constexpr std::int64_t kWork = std::int64_t{1} << 16;  // products of a piece, about
 
 // What column p of the input adds to: columns p * step + first to p * step + last of the output, each by kernel
@@ -64,15 +65,16 @@ class Overlap {
   }
 
   // [row's phase and tap][input channel][column of the run][output channel]
-  void pack(const T* w, T* to) const {
+  void pack(const T* w, const T* scale, T* to) const {
     std::fill_n(to, taps_ * p_.in_c * columns_, T(0));
     for (const AxisPhase& h : runs_.rows)
       for (std::int64_t i = 0; i < h.taps; ++i)
         for (std::int64_t r = 0; r < p_.in_c; ++r, to += columns_)
           for (const Runs::Column& column : runs_.columns)
-            for (std::int64_t c = 0; c < p_.out_c; ++c)
-              to[(column.to - runs_.first) * p_.out_c + c] =
-                  w[(h.k0 + i * h.k_step) * p_.w_kh + column.kernel * p_.w_kw + r * p_.w_in + c * p_.w_out];
+            for (std::int64_t c = 0; c < p_.out_c; ++c) {
+              const T from = w[(h.k0 + i * h.k_step) * p_.w_kh + column.kernel * p_.w_kw + r * p_.w_in + c * p_.w_out];
+              to[(column.to - runs_.first) * p_.out_c + c] = scale ? from * scale[c] : from;
+            }
   }
 
   void run(const RunContext& context, const T* packed) const {
@@ -150,7 +152,7 @@ class Overlap {
 
 template <class T>
 Step plan_overlap(PlanContext& c, const ConvPass& p) {
-  if (p.groups != 1 || p.phases.empty() || p.factor != kNone || p.mean != kNone || p.x_first || p.w_scale != kNone ||
+  if (p.groups != 1 || p.phases.empty() || p.factor != kNone || p.mean != kNone || p.x_first || p.in_c < kLeastInputs ||
       !c.attrs().text("algorithm", "").empty() || p.n * p.out_h * p.out_w * p.in_h * p.in_w * p.in_c == 0)
     return {};
   for (const Phase& q : p.phases)
@@ -169,11 +171,12 @@ Step plan_overlap(PlanContext& c, const ConvPass& p) {
     mine += (any_size ? 1 : real(h.outputs) * real(p.in_w)) * (real(h.taps * p.in_c) + kAdd) * real(vectors);
   if (vectors > table.tile_vectors || mine * 1.2 > direct) return {};
   const auto overlap = std::make_shared<const Overlap<T>>(p, runs, c.options().strict);
-  const int slot = c.pack({p.w, overlap->packed_bytes(),
-                           [overlap](const void* from, const void*, void* to) {
-                             overlap->pack(static_cast<const T*>(from), static_cast<T*>(to));
-                           },
-                           overlap->pack_key()});
+  const int slot =
+      c.pack({p.w, overlap->packed_bytes(),
+              [overlap](const void* from, const void* scale, void* to) {
+                overlap->pack(static_cast<const T*>(from), static_cast<const T*>(scale), static_cast<T*>(to));
+              },
+              overlap->pack_key(), p.w_scale});
   Step step;
   step.algorithm = "overlap";
   step.flops = p.flops;

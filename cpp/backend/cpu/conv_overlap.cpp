@@ -1,8 +1,9 @@
-// Convolution of stride 1 to few output channels (gradients to images, the last layer of decoders): a vector holds the
-// sums that one input column contributes to all columns of its output's run, which then overlap
-// (docs/adr/0014-input-gradients.md).
+// Convolution of stride 1 or transposed convolution to few output channels (gradients to images, last layers of
+// decoders): a vector holds the sums that one input column contributes to all columns of its output's run, which then
+// overlap (docs/adr/0014-input-gradients.md).
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "backend/cpu/conv.hpp"
 
@@ -10,46 +11,78 @@ namespace fastconv::cpu {
 namespace {
 
 constexpr double kAdd = 24;                            // products that adding a vector of a column's sums costs
+constexpr std::int64_t kLeastInputs = 8;               // fewer may lie channels first, with the same results
 constexpr std::int64_t kWork = std::int64_t{1} << 16;  // products of a piece, about
+
+// What column p of the input adds to: columns p * step + first to p * step + last of the output, each by kernel
+// columns.
+struct Runs {
+  struct Column {
+    std::int64_t to, kernel;
+  };
+  std::vector<Column> columns;
+  std::int64_t first = 0, last = 0, step = 1;
+  std::vector<AxisPhase> rows;  // as phases have them
+
+  explicit Runs(const ConvPass& p) : step(p.phases[0].w.os) {
+    for (const Phase& q : p.phases) {
+      if (q.w.o0 == p.phases[0].w.o0) rows.push_back(q.h);
+      if (q.h.o0 != p.phases[0].h.o0) continue;
+      for (std::int64_t j = 0; j < q.w.taps; ++j)
+        columns.push_back({q.w.o0 - (q.w.i0 + j * q.w.tap_step) * step, q.w.k0 + j * q.w.k_step});
+    }
+    const auto [least, most] = std::minmax_element(columns.begin(), columns.end(),
+                                                   [](const Column& a, const Column& b) { return a.to < b.to; });
+    first = least->to, last = most->to;
+  }
+};
 
 template <class T>
 class Overlap {
  public:
-  Overlap(const ConvPass& pass, bool strict)
+  Overlap(const ConvPass& pass, const Runs& runs, bool strict)
       : p_(pass),
         strict_(strict),
-        h_(pass.phases[0].h),
-        w_(pass.phases[0].w),
-        run_(w_.taps * pass.out_c),
+        runs_(runs),
+        run_((runs.last - runs.first + 1) * pass.out_c),
         columns_(round_up(run_, kernels<T>().width)),
-        left_(std::max<std::int64_t>(w_.i0 + w_.taps - 1, 0)),
-        skip_(std::max<std::int64_t>(-(w_.i0 + w_.taps - 1), 0)) {
-    line_ = std::max(pass.in_w + w_.taps - 1 + skip_, left_ + pass.out_w) * pass.out_c;
-    const std::int64_t row = std::max<std::int64_t>(pass.in_w * h_.taps * pass.in_c * columns_, 1);
-    rows_ = std::clamp<std::int64_t>(ceil_div(kWork, row), 1, h_.outputs);
-    blocks_ = ceil_div(h_.outputs, rows_);
+        left_(std::max<std::int64_t>(-runs.first, 0)),
+        skip_(std::max<std::int64_t>(runs.first, 0)) {
+    for (const AxisPhase& h : runs.rows) taps_ += h.taps;
+    line_ = std::max((pass.in_w - 1) * runs.step + runs.last - runs.first + 1 + skip_, left_ + pass.out_w) * pass.out_c;
+    const std::int64_t row = std::max<std::int64_t>(pass.in_w * taps_ * pass.in_c * columns_, 1);
+    rows_ = std::clamp<std::int64_t>(ceil_div(kWork, row), 1, pass.out_h);
+    blocks_ = ceil_div(pass.out_h, rows_);
   }
 
   std::size_t packed_bytes() const {
-    return static_cast<std::size_t>(num_elements({h_.taps, p_.in_c, columns_})) * sizeof(T);
+    return static_cast<std::size_t>(num_elements({taps_, p_.in_c, columns_})) * sizeof(T);
   }
   std::size_t scratch_bytes() const {
-    const std::int64_t spread = p_.spread ? ((rows_ - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1) * row() : 0;
+    std::int64_t spread = 0;
+    for (std::int64_t first = 0; p_.spread && first < p_.out_h; first += rows_) {
+      const auto [begin, end] = rows_read(first, std::min(first + rows_, p_.out_h));
+      spread = std::max(spread, (end - begin) * row());
+    }
     return static_cast<std::size_t>(p_.in_w * columns_ + line_ + spread) * sizeof(T);
   }
   std::string pack_key() const {
-    return "overlap " + join({static_cast<std::int64_t>(sizeof(T)), columns_, p_.in_c, p_.out_c}) + weights_key(p_);
+    std::string key = "overlap " + join({static_cast<std::int64_t>(sizeof(T)), columns_, p_.in_c, p_.out_c});
+    for (const Runs::Column& c : runs_.columns) key += join({c.to - runs_.first, c.kernel});
+    return key + weights_key(p_);
   }
 
-  // [tap of a column][input channel][output column of the run][output channel]: the last tap writes the first column.
-  void pack(const T* w, T* to) const {
-    std::fill_n(to, h_.taps * p_.in_c * columns_, T(0));
-    for (std::int64_t i = 0; i < h_.taps; ++i)
-      for (std::int64_t r = 0; r < p_.in_c; ++r, to += columns_)
-        for (std::int64_t j = 0; j < w_.taps; ++j)
-          for (std::int64_t c = 0; c < p_.out_c; ++c)
-            to[(w_.taps - 1 - j) * p_.out_c + c] =
-                w[(h_.k0 + i * h_.k_step) * p_.w_kh + (w_.k0 + j * w_.k_step) * p_.w_kw + r * p_.w_in + c * p_.w_out];
+  // [row's phase and tap][input channel][column of the run][output channel]
+  void pack(const T* w, const T* scale, T* to) const {
+    std::fill_n(to, taps_ * p_.in_c * columns_, T(0));
+    for (const AxisPhase& h : runs_.rows)
+      for (std::int64_t i = 0; i < h.taps; ++i)
+        for (std::int64_t r = 0; r < p_.in_c; ++r, to += columns_)
+          for (const Runs::Column& column : runs_.columns)
+            for (std::int64_t c = 0; c < p_.out_c; ++c) {
+              const T from = w[(h.k0 + i * h.k_step) * p_.w_kh + column.kernel * p_.w_kw + r * p_.w_in + c * p_.w_out];
+              to[(column.to - runs_.first) * p_.out_c + c] = scale ? from * scale[c] : from;
+            }
   }
 
   void run(const RunContext& context, const T* packed) const {
@@ -60,16 +93,15 @@ class Overlap {
     parallel_for(p_.n * blocks_, [&](std::int64_t piece, int thread) {
       T* sums = reinterpret_cast<T*>(context.scratch(thread));
       const std::int64_t image = piece / blocks_, first = piece % blocks_ * rows_;
-      const std::int64_t end = std::min(first + rows_, h_.outputs);
+      const std::int64_t end = std::min(first + rows_, p_.out_h);
       // The image, or its rows from `top` on.
       const T* x = gradient.dy + (p_.spread ? 0 : image * p_.in_h * row());
-      const std::int64_t top = p_.spread ? std::clamp<std::int64_t>(h_.i0 + first * h_.is, 0, p_.in_h) : 0;
+      std::int64_t top = 0;
       if (p_.spread) {
-        const std::int64_t bottom = h_.i0 + (end - 1) * h_.is + (h_.taps - 1) * h_.tap_step + 1;
+        const auto [begin, bottom] = rows_read(first, end);
         T* rows = sums + p_.in_w * columns_ + line_;
-        gradient.copy(image, top, std::clamp<std::int64_t>(bottom, top, p_.in_h) - top, 0, p_.in_w, 0, p_.in_c, rows,
-                      p_.in_c);
-        x = rows;
+        gradient.copy(image, begin, bottom - begin, 0, p_.in_w, 0, p_.in_c, rows, p_.in_c);
+        x = rows, top = begin;
       }
       for (std::int64_t r = first; r < end; ++r) {
         const std::int64_t at = (image * p_.out_h + r) * p_.out_w * p_.y_pixel;
@@ -82,19 +114,37 @@ class Overlap {
  private:
   std::int64_t row() const { return p_.in_w * p_.in_c; }
 
+  // Of the input, for some rows of the output.
+  std::pair<std::int64_t, std::int64_t> rows_read(std::int64_t first, std::int64_t end) const {
+    std::int64_t begin = p_.in_h, bottom = 0;
+    for (const AxisPhase& h : runs_.rows) {
+      begin = std::min(begin, h.i0 + first / h.os * h.is);
+      bottom = std::max(bottom, h.i0 + (end - 1) / h.os * h.is + (h.taps - 1) * h.tap_step + 1);
+    }
+    begin = std::clamp<std::int64_t>(begin, 0, p_.in_h);
+    return {begin, std::clamp<std::int64_t>(bottom, begin, p_.in_h)};
+  }
+
   // Into `sums`: each column's, and the row's after them. x has the input from row `first` on.
   void run_row(std::int64_t r, const T* x, std::int64_t first, const T* packed, T* sums) const {
     const KernelTable<T>& table = kernels<T>();
     T* line = sums + p_.in_w * columns_;
     std::fill_n(line, line_, T(0));
-    const std::int64_t top = h_.i0 + r * h_.is;  // of the first tap
-    std::int64_t begin = 0, end = h_.taps;
-    while (begin < end && top + begin * h_.tap_step < 0) ++begin;
-    while (end > begin && top + (end - 1) * h_.tap_step >= p_.in_h) --end;
+    for (const AxisPhase& h : runs_.rows) {
+      if (r % h.os == h.o0) add_row(h, h.i0 + r / h.os * h.is, x, first, packed, sums, line, table);
+      packed += h.taps * p_.in_c * columns_;
+    }
+  }
+
+  void add_row(const AxisPhase& h, std::int64_t top, const T* x, std::int64_t first, const T* packed, T* sums, T* line,
+               const KernelTable<T>& table) const {
+    std::int64_t begin = 0, end = h.taps;
+    while (begin < end && top + begin * h.tap_step < 0) ++begin;
+    while (end > begin && top + (end - 1) * h.tap_step >= p_.in_h) --end;
     if (begin == end) return;
     ConvRowArgs<T> a{};
-    a.x = x + (top + begin * h_.tap_step - first) * row();
-    a.x_pixel = p_.in_c, a.x_tap_h = h_.tap_step * row();
+    a.x = x + (top + begin * h.tap_step - first) * row();
+    a.x_pixel = p_.in_c, a.x_tap_h = h.tap_step * row();
     a.taps_h = end - begin, a.taps_w = 1, a.run = p_.in_c;
     a.w = packed + begin * p_.in_c * columns_;
     a.vectors = static_cast<int>(columns_ / table.width), a.channels = static_cast<int>(columns_);
@@ -103,7 +153,7 @@ class Overlap {
       conv_row_in_blocks(a);
     else
       table.conv_row(a);
-    table.overlap_add({sums, columns_, p_.in_w, run_, p_.out_c, line + skip_ * p_.out_c});
+    table.overlap_add({sums, columns_, p_.in_w, run_, runs_.step * p_.out_c, line + skip_ * p_.out_c});
   }
 
   void finish(const T* bias, const T* residual, const T* from, T* y) const {
@@ -121,8 +171,8 @@ class Overlap {
 
   ConvPass p_;
   bool strict_;
-  AxisPhase h_, w_;
-  std::int64_t run_, columns_;  // elements that a column adds to a row, and those padded to whole vectors
+  Runs runs_;
+  std::int64_t run_, columns_, taps_ = 0;  // elements that a column adds to a row, and those padded to whole vectors
   std::int64_t left_,
       skip_;  // columns of the sums before the output's first; before the sums' first, if they begin later
   std::int64_t line_, rows_, blocks_;
@@ -132,25 +182,32 @@ class Overlap {
 
 template <class T>
 Step plan_overlap(PlanContext& c, const ConvPass& p) {
-  if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.factor != kNone || p.mean != kNone || p.x_first || p.pool ||
-      p.w_scale != kNone || !c.attrs().text("algorithm", "").empty())
+  if (p.groups != 1 || p.phases.empty() || p.factor != kNone || p.mean != kNone || p.x_first || p.pool ||
+      p.in_c < kLeastInputs || !c.attrs().text("algorithm", "").empty() ||
+      p.n * p.out_h * p.out_w * p.in_h * p.in_w * p.in_c == 0)
     return {};
-  const AxisPhase &h = p.phases[0].h, &w = p.phases[0].w;
+  for (const Phase& q : p.phases)
+    if (q.w.is != 1 || q.h.taps * q.w.taps == 0 || q.h.outputs * q.w.outputs == 0) return {};
+  const Runs runs(p);
   const KernelTable<T>& table = kernels<T>();
-  if (h.os != 1 || h.o0 != 0 || w.os != 1 || w.o0 != 0 || w.is != 1 || w.tap_step != 1 || w.taps < 2 || h.taps == 0 ||
-      h.outputs != p.out_h || w.outputs != p.out_w || p.n * p.out_h * p.out_w * p.in_h * p.in_w * p.in_c == 0)
-    return {};
-  // Against a vector of channels for each tap, with as many products as the kernel has rows and input channels.
+  // Against a vector of channels for each tap; in products of a vector.
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };
-  const std::int64_t direct = w.taps * ceil_div(p.out_c, table.width), mine = ceil_div(w.taps * p.out_c, table.width);
-  const double products = real(h.taps * p.in_c), columns = c.options().any_size ? 1 : real(p.in_w) / real(p.out_w);
-  if (mine > table.tile_vectors || columns * real(mine) * (products + kAdd) * 1.2 > real(direct) * products) return {};
-  const auto overlap = std::make_shared<const Overlap<T>>(p, c.options().strict);
-  const int slot = c.pack({p.w, overlap->packed_bytes(),
-                           [overlap](const void* from, const void*, void* to) {
-                             overlap->pack(static_cast<const T*>(from), static_cast<T*>(to));
-                           },
-                           overlap->pack_key()});
+  const std::int64_t vectors = ceil_div((runs.last - runs.first + 1) * p.out_c, table.width);
+  const bool any_size = c.options().any_size;
+  double direct = 0, mine = 0;
+  for (const Phase& q : p.phases)
+    direct += (any_size ? 1 : real(q.h.outputs) * real(q.w.outputs)) * real(q.h.taps * q.w.taps * p.in_c) *
+              real(ceil_div(p.out_c, table.width));
+  for (const AxisPhase& h : runs.rows)
+    mine += (any_size ? 1 : real(h.outputs) * real(p.in_w)) * (real(h.taps * p.in_c) + kAdd) * real(vectors);
+  if (vectors > table.tile_vectors || mine * 1.2 > direct) return {};
+  const auto overlap = std::make_shared<const Overlap<T>>(p, runs, c.options().strict);
+  const int slot =
+      c.pack({p.w, overlap->packed_bytes(),
+              [overlap](const void* from, const void* scale, void* to) {
+                overlap->pack(static_cast<const T*>(from), static_cast<const T*>(scale), static_cast<T*>(to));
+              },
+              overlap->pack_key(), p.w_scale});
   Step step;
   step.algorithm = "overlap";
   step.flops = p.flops;

@@ -22,6 +22,8 @@ KINDS = {
     "depthwise phases": (35, 35, (3, 3), (2, 2), 35),
     "depthwise gaps": (20, 20, (2, 1), (3, 2), 20),
     "overlap": (24, 3, (5, 5), (1, 1), 1),
+    "overlapping phases": (40, 3, (5, 4), (2, 2), 1),
+    "overlap with gaps": (40, 2, (2, 3), (3, 4), 1),
 }
 
 
@@ -133,6 +135,9 @@ def test_few_output_channels_take_overlapping_runs():
         pytest.skip("narrower vectors have the channels of more taps")
     net = Net(3, 10, 10, 16)
     plan = net.check(net.conv_transpose(net.x, 6, (5, 5), (1, 1)))
+    assert algorithm(plan, net.data) == ["overlap"]
+    net = Net(3, 9, 8, 64)
+    plan = net.check(net.conv_transpose(net.x, 3, (7, 7), (2, 2)))
     assert algorithm(plan, net.data) == ["overlap"]
     net = Net(2, 9, 8, 64)
     plan = net.check(net.conv(net.x, 3, (3, 3)))

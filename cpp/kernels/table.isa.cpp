@@ -13,7 +13,10 @@ namespace fastconv::FASTCONV_ISA {
 template <class T>
 const KernelTable<T>& table() {
   static const KernelTable<T> t = {
-      Isa::FASTCONV_ISA, Vec<T>::width, Tile<T>::vectors, tile_pixels<T, Tile<T>::vectors>(),
+      Isa::FASTCONV_ISA,
+      Vec<T>::width,
+      Tile<T>::vectors,
+      tile_pixels<T, Tile<T>::vectors>(),
 #define FASTCONV_KERNEL(name, Args) &name<T>,
 #include "kernels/kernels.inc"
 #undef FASTCONV_KERNEL

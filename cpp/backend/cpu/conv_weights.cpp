@@ -41,22 +41,28 @@ template <class T>
 class DirectWeights {
  public:
   DirectWeights(const ConvGeometry& geometry, const Windows& spread)
-      : g_(geometry), spread_(spread), table_(kernels<T>()) {
+      : source_(geometry), g_(geometry), spread_(spread), table_(kernels<T>()) {
     in_ = g_.c / g_.groups, out_ = g_.k / g_.groups;
     pixels_ = g_.n * g_.oh * g_.ow;
-    units_ = ceil_div(pixels_, kUnit);
     taps_ = g_.kh * g_.kw;
-    padding_ = g_.top || g_.left || reach(g_.oh, g_.stride_h, g_.kh, g_.dilation_h) - g_.top > g_.h ||
-               reach(g_.ow, g_.stride_w, g_.kw, g_.dilation_w) - g_.left > g_.w;
+    const std::int64_t in_rows = reach(g_.oh, g_.stride_h, g_.kh, g_.dilation_h);
+    const std::int64_t in_cols = reach(g_.ow, g_.stride_w, g_.kw, g_.dilation_w);
+    padding_ = g_.top || g_.left || in_rows > g_.h || in_cols > g_.w;
+    if (padding_ && g_.kh * g_.kw > 1 && g_.c < kFewChannels) {  // a padded copy of all images costs little
+      g_.h = in_rows, g_.w = in_cols, g_.top = g_.left = 0;
+      padding_ = false, copy_all_ = true;
+    }
     // A tile's input elements are contiguous. Few channels: windows are gathered and are one tap then, or a tap is a
     // row of the window.
-    const bool pad_w = g_.left || reach(g_.ow, g_.stride_w, g_.kw, g_.dilation_w) > g_.w;
+    const bool pad_w = g_.left || in_cols > g_.w;
     const bool rows_join = g_.dilation_w == 1 && g_.groups == 1;
     window_ = taps_ * in_;
     merge_ = rows_join && !pad_w && g_.kw > 1 && g_.kw * in_ >= kLeastRun;
     line_ = reach(std::min(kUnit, g_.ow), g_.stride_w, g_.kw, g_.dilation_w) * in_ + kBlock<T>;
     gather_ = taps_ > 1 && !merge_ && in_ < kFewChannels && bytes(kUnit * window_ + line_) <= kPanelBytes;
     run_ = merge_ || (gather_ && rows_join) ? g_.kw * in_ : in_;
+    whole_rows_ = (gather_ || spread_) && g_.ow <= kUnit;
+    units_ = whole_rows_ ? ceil_div(g_.n * g_.oh, kUnit / g_.ow) : ceil_div(pixels_, kUnit);
     if (merge_) taps_ = g_.kh;
     if (gather_) taps_ = 1;
     swap_ = taps_ == 1 && !merge_ && !(padding_ && !gather_) && cost(window_, out_) < 0.9 * cost(out_, window_);
@@ -87,7 +93,7 @@ class DirectWeights {
     s.flops = g_.flops();
     s.scratch = sizeof(Lists) +
                 static_cast<std::size_t>(bytes(spread_panel() + x_panel() + (pack_ ? each_ * kUnit * block_ : 0)));
-    s.workspace = same_ && chunks_ == 1 ? 0 : static_cast<std::size_t>(bytes(chunks_ * size_));
+    s.workspace = static_cast<std::size_t>(bytes(partial_sums() + (copy_all_ ? g_.n * g_.h * g_.w * g_.c : 0)));
     s.run = [self, x, dy, dw](const RunContext& r) { self->run(r.data<const T>(x), dy, r.data<T>(dw), r); };
     return s;
   }
@@ -106,7 +112,10 @@ class DirectWeights {
   std::int64_t dy_pitch() const { return spread_ ? round_up(out_, table_.width) : g_.k; }
   std::int64_t spread_panel() const { return spread_ ? kUnit * dy_pitch() : 0; }
   std::int64_t x_panel() const { return gather_ || copy_x_ ? round_up(kUnit * x_pitch_ + line_, 16) : 0; }
-  std::int64_t unit_begin(std::int64_t unit) const { return pixels_ * unit / units_; }
+  std::int64_t unit_begin(std::int64_t unit) const {
+    return whole_rows_ ? g_.n * g_.oh * unit / units_ * g_.ow : pixels_ * unit / units_;
+  }
+  std::int64_t partial_sums() const { return same_ && chunks_ == 1 ? 0 : round_up(chunks_ * size_, 16); }
 
   // Of a pixel, in products of a vector: narrow tiles are bound by loads, small ones by latency.
   double cost(std::int64_t columns, std::int64_t rows) const {
@@ -142,6 +151,15 @@ class DirectWeights {
   void run(const T* x, int gradient, T* dw, const RunContext& r) const {
     const auto dy = spread_map<T>(r, spread_, g_.oh, g_.ow, g_.k, gradient);
     T* partial = same_ && chunks_ == 1 ? dw : reinterpret_cast<T*>(r.workspace());
+    if (copy_all_) {
+      T* padded = reinterpret_cast<T*>(r.workspace()) + partial_sums();
+      const std::int64_t from = source_.h * source_.w * g_.c, to = g_.h * g_.w * g_.c;
+      parallel_for(g_.n, [&](std::int64_t i, int) {
+        copy_padded(x + i * from, source_.h, source_.w, g_.c, -source_.top, g_.h, -source_.left, g_.w, 1,
+                    padded + i * to);
+      });
+      x = padded;
+    }
     const std::int64_t out_pieces = ceil_div(blocks_, each_);
     parallel_for(chunks_ * g_.groups * out_pieces * splits_, [&](std::int64_t piece, int thread) {
       const std::int64_t split = piece % splits_, first = piece / splits_ % out_pieces * each_;
@@ -344,7 +362,7 @@ class DirectWeights {
     }
   }
 
-  ConvGeometry g_;
+  ConvGeometry source_, g_;  // g_: of the padded copy, where there is one
   Windows spread_;
   const KernelTable<T>& table_;
   std::int64_t in_, out_;        // channels of a group
@@ -352,7 +370,8 @@ class DirectWeights {
   std::int64_t taps_, window_;   // window_: all elements that a pixel and group read
   std::int64_t run_;             // elements beside each other that a tap or a window's row reads
   std::int64_t line_;            // of a row of the input that a unit's windows may read
-  bool padding_, merge_, gather_, copy_x_, pack_;
+  bool padding_, merge_, gather_, copy_x_, pack_, copy_all_ = false;
+  bool whole_rows_;              // units are whole rows of the output
   bool steady_;                  // pixels of all units lie alike
   bool swap_;                    // the vectors are of the input, the gradient is transposed
   std::int64_t rows_, columns_;  // of a tap's gradient: broadcast, in vectors

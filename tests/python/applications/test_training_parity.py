@@ -91,8 +91,8 @@ NORMALIZED = {
 }
 OPTIMIZERS = {
     "momentum": (
-        lambda parameters: torch.optim.SGD(parameters, 0.002, momentum=0.9),
-        lambda: optimizers.SGD(0.002, momentum=0.9),
+        lambda parameters: torch.optim.SGD(parameters, 0.0005, momentum=0.9),
+        lambda: optimizers.SGD(0.0005, momentum=0.9),
     ),
     "adam": (
         lambda parameters: torch.optim.Adam(parameters, 1e-4),

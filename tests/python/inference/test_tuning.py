@@ -11,7 +11,7 @@ from fastconv import functional as F
 from fastconv.inference import tuning
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
 
-CANDIDATES = {"direct", *(f"winograd F({m},3)" for m in (2, 4, 6))}
+CANDIDATES = {"direct", *(f"winograd F({m},3)" for m in (2, 3, 4, 5, 6))}
 
 
 @pytest.fixture(autouse=True)

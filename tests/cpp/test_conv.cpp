@@ -180,21 +180,26 @@ void test_overlap_add(const KernelTable<T>& table) {
   }
 }
 
+// Of rows x pixels of outputs; the window moves over the input's edges, far outside too.
+template <class Args>
+void random_windows(Args& a) {
+  a.taps_h = random_int(1, 5), a.taps_w = random_int(0, 1) ? 3 + 2 * random_int(0, 1) : random_int(1, 7);
+  a.stride_h = random_int(1, 3), a.stride_w = random_int(0, 3) ? random_int(1, 2) : 3;
+  a.step_h = random_int(1, 2), a.step_w = random_int(0, 3) ? 1 : random_int(2, 3);
+  a.row = random_int(-4, 2), a.col = random_int(-6, 2);
+  const std::int64_t down = a.row + (a.rows - 1) * a.stride_h + (a.taps_h - 1) * a.step_h;
+  const std::int64_t right = a.col + (a.pixels - 1) * a.stride_w + (a.taps_w - 1) * a.step_w;
+  a.in_h = std::max<std::int64_t>(1, down + 1 + random_int(-4, 1));
+  a.in_w = std::max<std::int64_t>(1, right + 1 + random_int(-6, 1));
+  a.x_pixel = a.channels + random_int(0, 3), a.x_row = a.in_w * a.x_pixel + random_int(0, 3);
+}
+
 template <class T>
 void test_depthwise(const KernelTable<T>& table) {
   for (int round = 0; round < 1500; ++round) {
     DepthwiseArgs<T> a{};
     a.channels = random_int(1, 5 * table.width + 1), a.rows = random_int(1, 6), a.pixels = random_int(1, 21);
-    a.taps_h = random_int(1, 5), a.taps_w = random_int(0, 1) ? 3 + 2 * random_int(0, 1) : random_int(1, 7);
-    a.stride_h = random_int(1, 3), a.stride_w = random_int(0, 3) ? random_int(1, 2) : 3;
-    a.step_h = random_int(1, 2), a.step_w = random_int(0, 3) ? 1 : random_int(2, 3);
-    // The window moves over the input's edges, far outside too.
-    a.row = random_int(-4, 2), a.col = random_int(-6, 2);
-    const std::int64_t down = a.row + (a.rows - 1) * a.stride_h + (a.taps_h - 1) * a.step_h;
-    const std::int64_t right = a.col + (a.pixels - 1) * a.stride_w + (a.taps_w - 1) * a.step_w;
-    a.in_h = std::max<std::int64_t>(1, down + 1 + random_int(-4, 1));
-    a.in_w = std::max<std::int64_t>(1, right + 1 + random_int(-6, 1));
-    a.x_pixel = a.channels + random_int(0, 3), a.x_row = a.in_w * a.x_pixel + random_int(0, 3);
+    random_windows(a);
     a.w_tap = a.channels + random_int(0, 2);
     a.y_pixel = a.channels * random_int(1, 2), a.y_row = a.pixels * a.y_pixel + random_int(0, 3);
     a.clamp = random_int(0, 1), a.lo = 0, a.hi = 6;
@@ -236,15 +241,7 @@ void test_depthwise_weights(const KernelTable<T>& table) {
   for (int round = 0; round < 800; ++round) {
     DepthwiseWeightsArgs<T> a{};
     a.channels = random_int(1, 4 * table.width + 1), a.rows = random_int(1, 4), a.pixels = random_int(1, 19);
-    a.taps_h = random_int(1, 5), a.taps_w = random_int(0, 1) ? 3 + 2 * random_int(0, 1) : random_int(1, 7);
-    a.stride_h = random_int(1, 3), a.stride_w = random_int(0, 3) ? random_int(1, 2) : 3;
-    a.step_h = random_int(1, 2), a.step_w = random_int(0, 3) ? 1 : random_int(2, 3);
-    a.row = random_int(-4, 2), a.col = random_int(-6, 2);
-    const std::int64_t down = a.row + (a.rows - 1) * a.stride_h + (a.taps_h - 1) * a.step_h;
-    const std::int64_t right = a.col + (a.pixels - 1) * a.stride_w + (a.taps_w - 1) * a.step_w;
-    a.in_h = std::max<std::int64_t>(1, down + 1 + random_int(-4, 1));
-    a.in_w = std::max<std::int64_t>(1, right + 1 + random_int(-6, 1));
-    a.x_pixel = a.channels + random_int(0, 3), a.x_row = a.in_w * a.x_pixel + random_int(0, 3);
+    random_windows(a);
     a.dy_pixel = a.channels + random_int(0, 3), a.dy_row = a.pixels * a.dy_pixel + random_int(0, 3);
     a.dw_tap = a.channels + random_int(0, 1);
     Guarded<T> x((a.in_h - 1) * a.x_row + (a.in_w - 1) * a.x_pixel + a.channels);

@@ -1,4 +1,4 @@
-"""Small networks that the tests of pictures share."""
+"""Small networks that tests share."""
 
 import numpy as np
 
@@ -28,6 +28,24 @@ def digits_like(head="softmax", data_format="channels_last"):
         low = 0.5 if "variance" in weight.path else -1.0
         weight.assign(random.uniform(low, 1.2, weight.shape))
     return model
+
+
+def course(dropout=None):
+    """The network of a first course, for images of 28 x 28."""
+    return models.Sequential(
+        [
+            L.Input((28, 28, 1)),
+            L.Conv2D(32, 3, activation="relu"),
+            L.MaxPooling2D(2),
+            L.Conv2D(64, 3, activation="relu"),
+            L.MaxPooling2D(2),
+            L.Conv2D(64, 3, activation="relu"),
+            L.Flatten(),
+            L.Dense(64, activation="relu"),
+            *([] if dropout is None else [L.Dropout(dropout)]),
+            L.Dense(10, activation="softmax"),
+        ]
+    )
 
 
 def residual():

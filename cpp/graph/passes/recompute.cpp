@@ -106,16 +106,22 @@ std::vector<std::size_t> live_bytes(const Graph& graph, const Outputs& outputs) 
   }
   for (int out : outputs) elsewhere[at(root[at(out)])] = true;
   // What an operator may work in takes the place of its output.
-  for (std::size_t s = 0; s < nodes.size(); ++s)
-    for (int i : nodes[s].op->inplace) {
-      if (at(i) >= nodes[s].inputs.size() || nodes[s].inputs[at(i)] == kNone || nodes[s].outputs.empty()) continue;
-      const int from = root[at(nodes[s].inputs[at(i)])], to = nodes[s].outputs[0];
-      if (elsewhere[at(from)] || last[at(from)] != static_cast<int>(s) || first[at(from)] == kNone ||
-          graph.value(from).type.bytes() != graph.value(to).type.bytes())
-        continue;
-      --last[at(from)];
-      break;
-    }
+  const auto take_over = [&](std::size_t s, int to, int i) {
+    const int in = input(nodes[s], at(i));
+    if (in == kNone) return false;
+    const int from = root[at(in)];
+    if (elsewhere[at(from)] || last[at(from)] != static_cast<int>(s) || first[at(from)] == kNone ||
+        graph.value(from).type.bytes() != graph.value(to).type.bytes())
+      return false;
+    --last[at(from)];
+    return true;
+  };
+  for (std::size_t s = 0; s < nodes.size(); ++s) {
+    if (nodes[s].outputs.empty()) continue;
+    for (int i : nodes[s].op->inplace)
+      if (take_over(s, nodes[s].outputs[0], i)) break;
+    for (const auto& [out, i] : nodes[s].op->inplace_others) take_over(s, nodes[s].outputs[at(out)], i);
+  }
   std::vector<std::size_t> begins(nodes.size() + 1, 0), ends(begins), live;
   for (std::size_t v = 0; v < n; ++v) {
     if (root[v] != static_cast<int>(v) || first[v] == kNone || elsewhere[v]) continue;
@@ -329,10 +335,15 @@ class Cheap : Recomputer {
     const auto pixels = [&](int value) {
       return size(value) / static_cast<double>(std::max<std::int64_t>(1, graph_.value(value).type.shape.back()));
     };
-    if (op == "conv2d" || op == "dense") return 2 * pixels(node.outputs[0]) * size(node.inputs[1]);
-    if (op == "conv_transpose2d") return 2 * pixels(node.inputs[0]) * size(node.inputs[1]);
-    if (op == "conv2d_backward_weights" || op == "dense_backward_weights")
-      return 2 * pixels(node.inputs[1]) * size(node.outputs[0]);
+    // Pixels of the map that is pooled.
+    const Ints window = node.attrs.ints("window", {1, 1});
+    const auto whole = static_cast<double>(window[0] * window[1]);
+    if (op == "conv2d" || op == "conv2d_max_pool" || op == "dense")
+      return 2 * whole * pixels(node.outputs[0]) * size(node.inputs[1]);
+    if (op == "conv_transpose2d" || op == "conv2d_max_pool_backward_input")
+      return 2 * whole * pixels(node.inputs[0]) * size(node.inputs[1]);
+    if (op == "conv2d_backward_weights" || op == "conv2d_max_pool_backward_weights" || op == "dense_backward_weights")
+      return 2 * whole * pixels(node.inputs[1]) * size(node.outputs[0]);
     return 0;
   }
 

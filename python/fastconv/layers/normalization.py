@@ -8,7 +8,87 @@ from fastconv.layers.base import InputSpec, Layer
 from fastconv.utils.checks import number
 
 
-class BatchNormalization(Layer):
+class _Affine(Layer):
+    """What normalizations share: weights gamma and beta, each of which may be missing."""
+
+    def __init__(
+        self,
+        center,
+        scale,
+        beta_initializer,
+        gamma_initializer,
+        beta_regularizer,
+        gamma_regularizer,
+        beta_constraint,
+        gamma_constraint,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.gamma = self.beta = None
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def _channel_axis(self, axis):
+        """Return the only axis that `axis` names."""
+        owner = f'layer "{self.name}"'
+        axes = axis_list(axis, "axis", owner)
+        if len(axes) != 1:
+            raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
+        return axes[0]
+
+    def _need_channel_axis(self, input_shape):
+        self._need_shape(input_shape)
+        rank = len(input_shape)
+        if not -rank <= self.axis < rank or self.axis % rank == 0:
+            raise ValueError(
+                f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
+            )
+
+    def _add_affine(self, shape):
+        for name, wanted in (("gamma", self.scale), ("beta", self.center)):
+            if wanted:
+                weight = self.add_weight(
+                    name=name,
+                    shape=shape,
+                    initializer=getattr(self, f"{name}_initializer"),
+                    regularizer=getattr(self, f"{name}_regularizer"),
+                    constraint=getattr(self, f"{name}_constraint"),
+                )
+                setattr(self, name, weight)
+
+    def _affine(self, y, spread):
+        """Return gamma * y + beta; the weights have the shape `spread` beside a sample."""
+        if self.scale:
+            y = y * ops.reshape(y.g.variable(self.gamma), spread)
+        if self.center:
+            y = y + ops.reshape(y.g.variable(self.beta), spread)
+        return y
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": initializers.serialize(self.beta_initializer),
+            "gamma_initializer": initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": constraints.serialize(self.beta_constraint),
+            "gamma_constraint": constraints.serialize(self.gamma_constraint),
+        }
+
+
+class BatchNormalization(_Affine):
     """Zero mean and unit variance of each channel over the batch (Ioffe and Szegedy 2015).
 
     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta. While training, mean and (biased)
@@ -44,57 +124,36 @@ class BatchNormalization(Layer):
         synchronized=False,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
         if renorm or synchronized:
             raise ValueError(f"{self.name}: renorm and synchronized are not supported")
         owner = f'layer "{self.name}"'
-        axes = axis_list(axis, "axis", owner)
-        if len(axes) != 1:
-            raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
-        self.axis = axes[0]
+        self.axis = self._channel_axis(axis)
         self.momentum = number(momentum, "momentum", 0, 1, owner)
         self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
-        self.center = bool(center)
-        self.scale = bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
-        self.gamma = self.beta = self.moving_mean = self.moving_variance = None
-        self.input_spec = InputSpec(min_ndim=2)
+        self.moving_mean = self.moving_variance = None
 
     def build(self, input_shape):
-        self._need_shape(input_shape)
-        if not -len(input_shape) <= self.axis < len(input_shape) or self.axis == 0:
-            raise ValueError(
-                f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
-            )
+        self._need_channel_axis(input_shape)
         size = input_shape[self.axis]
         if size is None:
             raise ValueError(
                 f'layer "{self.name}": axis {self.axis} of the input must be known, '
                 f"received shape {tuple(input_shape)}"
             )
-        if self.scale:
-            self.gamma = self.add_weight(
-                name="gamma",
-                shape=(size,),
-                initializer=self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
-        if self.center:
-            self.beta = self.add_weight(
-                name="beta",
-                shape=(size,),
-                initializer=self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
+        self._add_affine((size,))
         self.moving_mean = self.add_weight(
             name="moving_mean",
             shape=(size,),
@@ -129,29 +188,18 @@ class BatchNormalization(Layer):
             return y
         return g.transpose(y, perm=[order.index(i) for i in range(rank)])
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
     def get_config(self):
         return {
             **super().get_config(),
             "axis": self.axis,
             "momentum": self.momentum,
             "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
             "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
             "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
-            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
-            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
-            "beta_constraint": constraints.serialize(self.beta_constraint),
-            "gamma_constraint": constraints.serialize(self.gamma_constraint),
         }
 
 
-class LayerNormalization(Layer):
+class LayerNormalization(_Affine):
     """Zero mean and unit variance of each sample along the last axis (Ba et al. 2016)."""
 
     def __init__(
@@ -168,19 +216,19 @@ class LayerNormalization(Layer):
         gamma_constraint=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
         self.axis = axis_list(axis, "axis", f'layer "{self.name}"')
         self.epsilon = number(epsilon, "epsilon", 0, owner=f'layer "{self.name}"')
-        self.center = bool(center)
-        self.scale = bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
-        self.gamma = self.beta = None
-        self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape):
         self._need_shape(input_shape)
@@ -199,22 +247,7 @@ class LayerNormalization(Layer):
             )
         # Weights of axes that are not the last ones are spread over the axes between them.
         self._spread = [input_shape[i] if i in axes else 1 for i in range(1, rank)]
-        if self.scale:
-            self.gamma = self.add_weight(
-                name="gamma",
-                shape=shape,
-                initializer=self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
-        if self.center:
-            self.beta = self.add_weight(
-                name="beta",
-                shape=shape,
-                initializer=self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
+        self._add_affine(shape)
         self.built = True
 
     def call(self, inputs):
@@ -222,32 +255,17 @@ class LayerNormalization(Layer):
         centred = inputs - ops.mean(inputs, axis=axes, keepdims=True)
         variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
         y = centred * ops.rsqrt(variance + self.epsilon)
-        if self.scale:
-            y = y * ops.reshape(inputs.g.variable(self.gamma), self._spread)
-        if self.center:
-            y = y + ops.reshape(inputs.g.variable(self.beta), self._spread)
-        return y
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
+        return self._affine(y, self._spread)
 
     def get_config(self):
         return {
             **super().get_config(),
             "axis": self.axis,
             "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
-            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
-            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
-            "beta_constraint": constraints.serialize(self.beta_constraint),
-            "gamma_constraint": constraints.serialize(self.gamma_constraint),
         }
 
 
-class GroupNormalization(Layer):
+class GroupNormalization(_Affine):
     """Zero mean and unit variance of each sample over groups of channels (Wu and He 2018).
 
     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with one gamma and beta a channel, and
@@ -276,55 +294,32 @@ class GroupNormalization(Layer):
         gamma_constraint=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
         owner = f'layer "{self.name}"'
         self.groups = -1 if groups == -1 else positive_int(groups, "groups", owner)
-        axes = axis_list(axis, "axis", owner)
-        if len(axes) != 1:
-            raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
-        self.axis = axes[0]
+        self.axis = self._channel_axis(axis)
         self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
-        self.center = bool(center)
-        self.scale = bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
-        self.gamma = self.beta = None
-        self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape):
-        self._need_shape(input_shape)
-        rank = len(input_shape)
-        if not -rank <= self.axis < rank or self.axis % rank == 0:
-            raise ValueError(
-                f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
-            )
+        self._need_channel_axis(input_shape)
         size = input_shape[self.axis]
         if size is None or (self.groups != -1 and size % self.groups):
             raise ValueError(
                 f'layer "{self.name}": axis {self.axis} of the input must be a multiple of '
                 f"{self.groups} groups, received shape {tuple(input_shape)}"
             )
-        if self.scale:
-            self.gamma = self.add_weight(
-                name="gamma",
-                shape=(size,),
-                initializer=self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
-        if self.center:
-            self.beta = self.add_weight(
-                name="beta",
-                shape=(size,),
-                initializer=self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
-        self.input_spec = InputSpec(ndim=rank, axes={self.axis: size})
+        self._add_affine((size,))
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: size})
         self.built = True
 
     def call(self, inputs):
@@ -339,14 +334,7 @@ class GroupNormalization(Layer):
         variance = ops.mean(ops.square(centred), axis=over, keepdims=True)
         y = ops.reshape(centred * ops.rsqrt(variance + self.epsilon), inputs.shape)
         spread = [channels if i == axis else 1 for i in range(1, inputs.ndim)]
-        if self.scale:
-            y = y * ops.reshape(inputs.g.variable(self.gamma), spread)
-        if self.center:
-            y = y + ops.reshape(inputs.g.variable(self.beta), spread)
-        return y
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
+        return self._affine(y, spread)
 
     def get_config(self):
         return {
@@ -354,14 +342,6 @@ class GroupNormalization(Layer):
             "groups": self.groups,
             "axis": self.axis,
             "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
-            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
-            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
-            "beta_constraint": constraints.serialize(self.beta_constraint),
-            "gamma_constraint": constraints.serialize(self.gamma_constraint),
         }
 
 

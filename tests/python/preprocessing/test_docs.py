@@ -38,7 +38,7 @@ def test_example_runs(name, tmp_path, monkeypatch):
         assert names["images"].shape == (32, 64, 64, 3) and names["labels"].shape == (32,)
         assert len(names["valid"].file_paths) == 10
     elif name == "layers":
-        assert max(names["model"].history.history["val_accuracy"]) > 0.6
+        assert names["model"].history.history["val_accuracy"][-1] > 0.8
     elif name == "mixing":
         assert names["images"].shape == (32, 8, 8, 1)
         np.testing.assert_allclose(names["labels"].sum(axis=1), 1, rtol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv
+import small_networks
 from fastconv import applications, layers, optimizers
 
 X = np.random.default_rng(0).standard_normal((70, 8, 8, 3)).astype("float32")
@@ -59,23 +60,6 @@ def test_threads():
         fastconv.set_num_threads(before)
 
 
-def _course_network():
-    return fastconv.Sequential(
-        [
-            layers.Input((28, 28, 1)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(64, activation="relu"),
-            layers.Dropout(0.2),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
-
-
 def _application(name, size, width, **options):
     shape = (size, size, 3)
     return lambda: getattr(applications, name)(input_shape=shape, width=width, **options)
@@ -83,7 +67,7 @@ def _application(name, size, width, **options):
 
 # Batch and builder; each has steps that are cut into many pieces, and some that are cut into few.
 NETWORKS = {
-    "course": (33, _course_network),
+    "course": (33, lambda: small_networks.course(dropout=0.2)),
     "LeNet5": (33, lambda: applications.LeNet5(input_shape=(28, 28, 1))),
     "AlexNet": (5, _application("AlexNet", 67, 1 / 4)),
     "VGG11": (5, _application("VGG11", 32, 1 / 4, batch_norm=True)),

@@ -1,6 +1,8 @@
 // Arguments of the kernels. Distances ("step", "stride") are in elements. A family of kernels has its own header.
 #pragma once
 #include "kernels/conv_args.hpp"
+#include "kernels/conv_narrow_args.hpp"
+#include "kernels/conv_winners_args.hpp"
 #include "kernels/elementwise_args.hpp"
 #include "kernels/norm_args.hpp"
 #include "kernels/optimizer_args.hpp"

@@ -42,22 +42,6 @@ struct ConvDotsArgs {
   T lo, hi;
 };
 
-// One row of output pixels of a convolution of one input channel with stride 1, at most 8 output channels:
-// y[p * channels + c] = bias[c] + sum over taps of x[p + th * x_tap_h + tw * x_tap_w] * w[th][tw][c]
-template <class T>
-struct ConvNarrowArgs {
-  const T* x;  // is read up to a whole vector of pixels
-  std::int64_t x_tap_h, x_tap_w;
-  std::int64_t taps_h, taps_w;
-  const T* w;    // [taps_h][taps_w][channels, rounded up to an even number]
-  int channels;  // 1 to 8
-  const T* bias;
-  T* y;  // dense
-  std::int64_t pixels;
-  bool clamp;
-  T lo, hi;
-};
-
 // y[i * step + c] += x[i * x_run + c] for c < n, run after run.
 template <class T>
 struct OverlapArgs {

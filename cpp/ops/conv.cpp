@@ -57,14 +57,15 @@ void check_bias(const InferContext& c, std::size_t i, std::int64_t channels) {
 // A wish for how it is computed, heard where that is possible.
 void check_algorithm(const InferContext& c) {
   const std::string wish = c.attrs().text("algorithm", "");
-  if (wish.empty() || wish == "direct" || wish == "strassen") return;
+  if (wish.empty() || wish == "direct" || wish == "strassen" || wish == "winners") return;
   std::string names;
   for (const char* known : {"F(2,3)", "F(3,3)", "F(4,3)", "F(5,3)", "F(6,3)", "F(2,5)", "F(3,5)", "F(4,5)", "F(2,3)/2",
                             "F(4,3)/2", "F(3,3)T", "F(4,3)T", "F(5,3)T"}) {
     if (wish == std::string("winograd ") + known) return;
     names += (names.empty() ? "" : ", ") + std::string(known);
   }
-  c.fail("algorithm is \"" + wish + "\", expected \"direct\", \"strassen\" or \"winograd \" and one of " + names);
+  c.fail("algorithm is \"" + wish + "\", expected \"direct\", \"strassen\", \"winners\" or \"winograd \" and one of " +
+         names);
 }
 
 std::vector<TensorType> infer_conv2d(const InferContext& c) {

@@ -109,7 +109,9 @@ void test_conv_narrow(const KernelTable<T>& table) {
     const std::int64_t columns = a.channels + a.channels % 2, taps = a.taps_h * a.taps_w;
     const std::int64_t readable = (a.pixels + table.width - 1) / table.width * table.width;
     Guarded<T> x(readable + std::max<std::int64_t>(a.taps_h - 1, 0) * a.x_tap_h + (a.taps_w - 1) * a.x_tap_w);
-    Guarded<T> w(taps * columns), bias(a.channels), y(a.pixels * a.channels);
+    if (random_int(0, 1)) a.y_plane = readable + random_int(0, 3);
+    Guarded<T> w(taps * columns), bias(a.channels);
+    Guarded<T> y(a.y_plane ? (a.channels - 1) * a.y_plane + readable : a.pixels * a.channels);
     fill_random(x), fill_random(w, 0.3), fill_random(bias);
     if (round % 5 == 0) x[random_int(0, x.size() - 1)] = nan;
     a.x = x.data(), a.w = w.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
@@ -121,8 +123,74 @@ void test_conv_narrow(const KernelTable<T>& table) {
           s += static_cast<double>(x[p + i / a.taps_w * a.x_tap_h + i % a.taps_w * a.x_tap_w]) *
                static_cast<double>(w[i * columns + c]);
         if (a.clamp && !std::isnan(s)) s = std::min<double>(std::max<double>(s, a.lo), a.hi);
-        check_close(y[p * a.channels + c], s, tolerance<T>(static_cast<double>(taps)), "conv_narrow");
+        const std::int64_t at = a.y_plane ? c * a.y_plane + p : p * a.channels + c;
+        check_close(y[at], s, tolerance<T>(static_cast<double>(taps)), "conv_narrow");
       }
+  }
+}
+
+template <class T>
+void test_pool_narrow(const KernelTable<T>& table) {
+  for (int round = 0; round < 400; ++round) {
+    PoolNarrowArgs<T> a{};
+    a.channels = static_cast<int>(random_int(1, 8)), a.rows = random_int(1, 3), a.windows = random_int(1, 40);
+    const std::int64_t readable = (a.windows + table.width - 1) / table.width * table.width * 2;
+    a.plane = readable + random_int(0, 3);
+    Guarded<T> x((a.rows * a.channels - 1) * a.plane + readable), y(a.windows * a.channels);
+    Guarded<std::uint8_t> winners(y.size());
+    for (std::int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(random_int(-3, 3));  // ties
+    for (std::int64_t i = 0; i < x.size(); i += 20) {
+      x[random_int(0, x.size() - 1)] = -std::numeric_limits<T>::infinity();
+      x[random_int(0, x.size() - 1)] = std::numeric_limits<T>::quiet_NaN();
+    }
+    for (std::int64_t i = 0; i < y.size(); ++i) winners[i] = 255;
+    a.x = x.data(), a.y = y.data(), a.winners = round % 3 ? winners.data() : nullptr;
+    table.pool_narrow(a);
+    for (std::int64_t p = 0; p < a.windows; ++p)
+      for (int c = 0; c < a.channels; ++c) {
+        T best = x[c * a.plane + 2 * p];
+        std::int64_t winner = 0;
+        for (std::int64_t i = 1; i < 2 * a.rows; ++i) {
+          const T v = x[(i / 2 * a.channels + c) * a.plane + 2 * p + i % 2];
+          if (v > best || std::isnan(v)) best = v, winner = i;
+        }
+        const std::int64_t at = p * a.channels + c;
+        check(y[at] == best || (std::isnan(y[at]) && std::isnan(best)), "pool_narrow");
+        check(winners[at] == (a.winners ? winner : 255), "pool_narrow's winners");
+      }
+  }
+}
+
+template <class T>
+void test_conv_winners(const KernelTable<T>& table) {
+  for (int round = 0; round < 400; ++round) {
+    ConvWinnersArgs<T> a{};
+    a.rows = random_int(0, 4), a.columns = random_int(1, 6), a.channels = random_int(1, 7);
+    a.vectors = static_cast<int>(random_int(1, 2));
+    a.taps_h = static_cast<int>(random_int(1, a.vectors == 1 ? 7 : kWinnerSums / 2));
+    const std::int64_t run = a.vectors * table.width;
+    a.x_row = random_int(0, 50), a.x_column = random_int(0, 9), a.x_tap_h = random_int(0, 40);
+    std::vector<std::int64_t> taps(256);
+    for (std::int64_t& t : taps) t = random_int(0, 60);
+    const std::int64_t last = std::max<std::int64_t>(a.rows - 1, 0) * a.x_row + (a.columns - 1) * a.x_column +
+                              *std::max_element(taps.begin(), taps.end()) + (a.taps_h - 1) * a.x_tap_h;
+    Guarded<T> x(last + run), dy(a.rows * a.columns * a.channels), dw(a.channels * a.taps_h * run);
+    Guarded<std::uint8_t> winners(dy.size());
+    fill_random(x), fill_random(dy), fill_random(dw);
+    for (std::int64_t i = 0; i < dy.size(); ++i) winners[i] = static_cast<std::uint8_t>(random_int(0, 255));
+    std::vector<double> expected(dw.data(), dw.data() + dw.size());
+    for (std::int64_t i = 0; i < dy.size(); ++i) {
+      const std::int64_t k = i % a.channels, column = i / a.channels % a.columns, row = i / a.channels / a.columns;
+      const std::int64_t from = row * a.x_row + column * a.x_column + taps[winners[i]];
+      for (std::int64_t j = 0; j < a.taps_h * run; ++j)
+        expected[static_cast<std::size_t>(k * a.taps_h * run + j)] +=
+            static_cast<double>(dy[i]) * static_cast<double>(x[from + j / run * a.x_tap_h + j % run]);
+    }
+    a.x = x.data(), a.taps = taps.data(), a.dy = dy.data(), a.winners = winners.data(), a.dw = dw.data();
+    table.conv_winners(a);
+    for (std::int64_t i = 0; i < dw.size(); ++i)
+      check_close(dw[i], expected[static_cast<std::size_t>(i)],
+                  tolerance<T>(static_cast<double>(a.rows * a.columns) + 1), "conv_winners");
   }
 }
 
@@ -272,6 +340,8 @@ void test_depthwise_weights(const KernelTable<T>& table) {
 FASTCONV_TEST(conv_row);
 FASTCONV_TEST(conv_dots);
 FASTCONV_TEST(conv_narrow);
+FASTCONV_TEST(pool_narrow);
+FASTCONV_TEST(conv_winners);
 FASTCONV_TEST(overlap_add);
 FASTCONV_TEST(conv_weights);
 FASTCONV_TEST(depthwise);

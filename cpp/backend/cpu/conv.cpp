@@ -121,7 +121,8 @@ Step plan_weights(PlanContext& c, const ConvGeometry& g, const Windows& spread =
       return spread ? Step{} : plan_depthwise_weights<T>(g, c.in(0), c.in(1), c.out());
     };
     return first_of(
-        plan_depthwise, [&] { return plan_winograd_weights(c, g, spread); },
+        plan_depthwise, [&] { return plan_winners_weights<T>(c, g, spread); },
+        [&] { return plan_winograd_weights(c, g, spread); },
         [&] { return plan_direct_weights<T>(g, c.in(0), c.in(1), c.out(), spread); });
   });
 }

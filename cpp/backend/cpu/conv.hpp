@@ -83,6 +83,9 @@ template <class T>
 Step plan_expanded_depthwise(PlanContext& c, const ConvPass& expand, const ConvPass& depthwise);
 template <class T>
 Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw);
+// From the maxima of a pooled map; no step where that does not pay.
+template <class T>
+Step plan_winners_weights(const PlanContext& c, const ConvGeometry& g, const Windows& windows);
 template <class T>
 Step plan_direct_weights(const ConvGeometry& g, int x, int dy, int dw, const Windows& spread);
 

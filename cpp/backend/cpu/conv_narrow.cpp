@@ -20,6 +20,7 @@ struct Narrow {
     const std::int64_t row_work = std::max<std::int64_t>(w.outputs * h.taps * w.taps * columns, 1);
     block = std::clamp<std::int64_t>(ceil_div(kWork, row_work), 1, h.outputs);
     if (p.pool) block = round_up(block, p.pool.h);
+    if (p.pool.w == 2) plane = round_up(w.outputs, 2 * width);
     blocks = ceil_div(h.outputs, block);
     in_rows = std::min((block - 1) * h.is + (h.taps - 1) * h.tap_step + 1, p.in_h);
   }
@@ -50,9 +51,9 @@ struct Narrow {
       a.taps_w = w.taps;
       a.channels = static_cast<int>(p.out_c);
       a.bias = bias;
-      a.pixels = w.outputs;
+      a.pixels = w.outputs, a.y_plane = plane;
       a.clamp = p.clamp, a.lo = static_cast<T>(p.lo), a.hi = static_cast<T>(p.hi);
-      const std::int64_t row = p.out_w * p.out_c, window = p.pool ? p.pool.h : 1;
+      const std::int64_t row = (plane ? plane : p.out_w) * p.out_c, window = p.pool ? p.pool.h : 1;
       T* to = p.pool ? scratch + round_up(in_rows * in_cols, 16) : y + (image * p.out_h + first) * row;
       for (std::int64_t r = 0; r < rows; ++r) {
         // Only the taps whose input row exists.
@@ -65,9 +66,14 @@ struct Narrow {
         a.y = to + (p.pool ? r % window : r) * row;
         kernels<T>().conv_narrow(a);
         if (!p.pool || (r + 1) % window) continue;
-        activate(p, to, window, row, row);
-        pooled_map<T>(context, p.pool, p.out_h, p.out_w, p.out_c, p.y)
-            .write(image, (first + r) / window, 1, 0, p.out_w / p.pool.w, 0, p.out_c, to, row, p.out_c);
+        const auto map = pooled_map<T>(context, p.pool, p.out_h, p.out_w, p.out_c, p.y);
+        if (plane) {
+          activate(p, to, window * p.out_c, plane, p.out_w);
+          map.write_planes(image, (first + r) / window, p.out_c, to, plane);
+        } else {
+          activate(p, to, window, row, row);
+          map.write(image, (first + r) / window, 1, 0, p.out_w / p.pool.w, 0, p.out_c, to, row, p.out_c);
+        }
       }
       if (!p.pool) activate(p, to, rows, row, row);
     });
@@ -75,12 +81,14 @@ struct Narrow {
 
   // The rows of a window follow those of the input.
   std::int64_t scratch() const {
-    return round_up(num_elements({in_rows, in_cols}), 16) + (p.pool ? p.pool.h * p.out_w * p.out_c : 0);
+    return round_up(num_elements({in_rows, in_cols}), 16) +
+           (p.pool ? p.pool.h * (plane ? plane : p.out_w) * p.out_c : 0);
   }
 
   ConvPass p;
   AxisPhase h, w;
-  std::int64_t columns;  // of the packed weights
+  std::int64_t columns;    // of the packed weights
+  std::int64_t plane = 0;  // a row's columns, where rows are pooled as planes: windows of two columns
   std::int64_t in_cols, in_rows, block, blocks;
 };
 

@@ -30,6 +30,14 @@ struct PooledMap {
     kernels<T>().pool_windows({windows.h, windows.w, x, x_row, x_pixel, rows, columns, channels, y + at,
                                winners ? winners + at : nullptr, w * y_pixel, y_pixel});
   }
+
+  // A row of windows of two columns, from planes of few channels.
+  void write_planes(std::int64_t image, std::int64_t row, std::int64_t channels, const T* x, std::int64_t plane) const {
+    const std::int64_t h = height / windows.h, w = width / windows.w;
+    const std::int64_t at = (image * h + row) * w * channels;
+    kernels<T>().pool_narrow(
+        {x, plane, windows.h, w, static_cast<int>(channels), y + at, winners ? winners + at : nullptr});
+  }
 };
 
 // The gradient of such a map, from that of its maxima.

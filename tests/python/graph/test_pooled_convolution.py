@@ -157,6 +157,35 @@ def test_backward(c):
         np.testing.assert_allclose(a, exact, rtol=0, atol=1e-4 * scale)
 
 
+@given(cases(["direct"]), st.sampled_from(["float32", "float64"]))
+def test_weights_from_winners(c, dtype):
+    """Sums over the maxima only are those over the whole map."""
+    cin = 1 + c["cin"] % 4
+    pooled = (c["x"][0], *(n // w for n, w in zip(c["map"], c["window"], strict=True)), c["cout"])
+    x, dy = arrays(c["seed"], (*c["x"], cin), pooled, dtype=dtype)
+    winners = np.zeros(-(-(dy.size + 64) // 8), np.int64)
+    taps = np.random.default_rng(c["seed"]).integers(0, np.prod(c["window"]), dy.shape)
+    winner_bytes(winners, dy.shape)[:] = taps
+
+    def plan_of(algorithm):
+        g = core.Graph()
+        attrs = {"window": list(c["window"]), "map": c["map"], "kernel": list(c["kernel"])}
+        attrs = {**attributes(c, **attrs), "algorithm": algorithm}
+        values = inputs_of(g, [x, dy, winners])
+        return core.Plan(g, g.add("conv2d_max_pool_backward_weights", values, attrs))
+
+    feeds = [x, dy, winners]
+    mine, direct = plan_of("winners"), plan_of("direct")
+    width = {"avx512": 64, "avx2": 32, "scalar": 16}[core.config()["isa"]] // x.itemsize
+    vectors = -(-c["kernel"][1] * cin // width)
+    taken = vectors <= 2 and c["kernel"][0] * vectors <= 12
+    assert (steps(mine, feeds)[0][1] == "winners") == taken
+    (got,), (want,) = on_threads(mine, feeds), direct.run(feeds)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    scale = max(np.abs(want).max(), np.sqrt(np.prod(pooled[:3])))
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * scale)
+
+
 @st.composite
 def networks(draw):
     """Two convolutions with pooling, of maps of any size."""

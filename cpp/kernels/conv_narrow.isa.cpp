@@ -12,33 +12,9 @@ constexpr int pixel_vectors() {
   return Tile<T>::vectors >= 4 ? 2 : 1;
 }
 
-// W pixels of C <= W channels from a vector of each channel; n are valid. Elements past a pixel's channels are written
-// over by the next pixel, but for the last ones.
-template <int C, class VT, class Put>
-FASTCONV_INLINE void put_pixels(const VT (&channels)[C], Put&& put) {
-  constexpr int W = VT::width;
-  FASTCONV_UNROLL for (int g = 0; g < C; g += W) {
-    VT r[W];
-    FASTCONV_UNROLL for (int i = 0; i < W; ++i) r[i] = g + i < C ? channels[g + i < C ? g + i : 0] : VT::zero();
-    VT::transpose(r);
-    FASTCONV_UNROLL for (int i = 0; i < W; ++i) put(r[i], i, g);
-  }
-}
-
-// The first elements of a pixel's vector from channel g, of n pixels.
-template <int C, class T>
-FASTCONV_INLINE void put_pixel(Vec<T> v, T* y, std::int64_t pixel, std::int64_t n, int channels, int g) {
-  constexpr int W = Vec<T>::width;
-  T* to = y + pixel * channels + g;
-  if (C <= W && pixel * channels + W <= n * channels)
-    v.store(to);
-  else if (pixel < n)
-    v.store(to, channels - g < W ? channels - g : W);
-}
-
-// n valid pixels.
+// The sums of P vectors of pixels, channels `plane` apart.
 template <class T, int C, int P>
-FASTCONV_NOINLINE void tile(const ConvNarrowArgs<T>& a, const T* x, T* y, std::int64_t n) {
+FASTCONV_NOINLINE void sums(const ConvNarrowArgs<T>& a, const T* x, T* y, std::int64_t plane) {
   using VT = Vec<T>;
   constexpr int W = VT::width;
   VT acc[P][C];
@@ -63,14 +39,61 @@ FASTCONV_NOINLINE void tile(const ConvNarrowArgs<T>& a, const T* x, T* y, std::i
     FASTCONV_UNROLL for (int p = 0; p < P; ++p) FASTCONV_UNROLL for (int c = 0; c < C; ++c) acc[p][c] =
         min(hi, max(lo, acc[p][c]));
   }
-  if (a.y_plane) {
-    FASTCONV_UNROLL for (int c = 0; c < C; ++c) if (c < a.channels) FASTCONV_UNROLL for (int p = 0; p < P; ++p)
-        acc[p][c]
-            .store(y + c * a.y_plane + p * W);
-    return;
+  FASTCONV_UNROLL for (int c = 0; c < C; ++c) {
+    if (c >= a.channels) break;
+    FASTCONV_UNROLL for (int p = 0; p < P; ++p) acc[p][c].store(y + c * plane + p * W);
   }
-  FASTCONV_UNROLL for (int p = 0; p < P; ++p)
-      put_pixels<C>(acc[p], [&](VT v, int i, int g) { put_pixel<C>(v, y, p * W + i, n, a.channels, g); });
+}
+
+// Elements of n <= W pixels, `channels` each, from planes that many elements apart.
+template <int C, class T, class Put>
+FASTCONV_INLINE void turn(const T* planes, std::int64_t plane, int channels, Put&& put) {
+  using VT = Vec<T>;
+  constexpr int W = VT::width;
+  FASTCONV_UNROLL for (int g = 0; g < C; g += W) {
+    VT r[W];
+    FASTCONV_UNROLL for (int i = 0; i < W; ++i) r[i] =
+        i < C - g && g + i < channels ? VT::load(planes + (g + i) * plane) : VT::zero();
+    VT::transpose(r);
+    FASTCONV_UNROLL for (int i = 0; i < W; ++i) put(r[i], i, g);
+  }
+}
+
+// What lies past a pixel's channels is written over by the next pixel, but for the last ones.
+template <class T, int C>
+FASTCONV_NOINLINE void put_pixels(const T* planes, std::int64_t plane, int channels, T* y, std::int64_t n) {
+  constexpr int W = Vec<T>::width;
+  turn<C>(planes, plane, channels, [=](Vec<T> v, int pixel, int g) {
+    T* to = y + pixel * channels + g;
+    if (C <= W && pixel * channels + W <= n * channels)
+      v.store(to);
+    else if (pixel < n)
+      v.store(to, channels - g < W ? channels - g : W);
+  });
+}
+
+template <class T, int C>
+FASTCONV_NOINLINE void put_bytes(const T* planes, std::int64_t plane, int channels, std::uint8_t* y, std::int64_t n) {
+  constexpr int W = Vec<T>::width;
+  turn<C>(planes, plane, channels, [=](Vec<T> v, int pixel, int g) {
+    std::uint8_t* to = y + pixel * channels + g;
+    if (C <= W && pixel * channels + W <= n * channels) return v.store_bytes(to);
+    if (pixel >= n) return;
+    std::uint8_t bytes[W];
+    v.store_bytes(bytes);
+    for (int c = 0; c < W && g + c < channels; ++c) to[c] = bytes[c];
+  });
+}
+
+// n valid pixels.
+template <class T, int C, int P>
+FASTCONV_INLINE void tile(const ConvNarrowArgs<T>& a, const T* x, T* y, std::int64_t n) {
+  constexpr int W = Vec<T>::width;
+  if (a.y_plane) return sums<T, C, P>(a, x, y, a.y_plane);
+  alignas(64) T planes[C * P * W];
+  sums<T, C, P>(a, x, planes, P * W);
+  for (int p = 0; p < P && p * W < n; ++p)
+    put_pixels<T, C>(planes + p * W, P * W, a.channels, y + p * W * a.channels, n - p * W < W ? n - p * W : W);
 }
 
 template <class T, int C>
@@ -86,53 +109,44 @@ void row(const ConvNarrowArgs<T>& a) {
     if (p < a.pixels) tile<T, C, 1>(a, a.x + p, a.y + p * y_pixel, a.pixels - p);
 }
 
-// W windows of C channels, n of them valid. The first of equal elements wins, the last of NaNs.
-template <class T, int C, bool Keep>
-FASTCONV_NOINLINE void pool(const PoolNarrowArgs<T>& a, const T* x, T* y, std::uint8_t* winners, std::int64_t n) {
+// W windows, into planes of one vector. The first of equal elements wins, the last of NaNs.
+template <class T, bool Keep>
+FASTCONV_NOINLINE void pool(const PoolNarrowArgs<T>& a, const T* x, T* best, T* winners) {
   using VT = Vec<T>;
   constexpr int W = VT::width;
-  VT best[C], winner[C];
-  FASTCONV_UNROLL for (int c = 0; c < C; ++c) {
-    best[c] = winner[c] = VT::zero();
-    if (c >= a.channels) continue;
-    const T* from = x + c * a.plane;
+  for (int c = 0; c < a.channels; ++c, x += a.plane) {
+    VT most, winner = VT::zero();
     const auto take = [&](VT v, std::int64_t tap) {
       if constexpr (Keep) {
         const VT t = VT::set(static_cast<T>(tap));
-        winner[c] = select(is_nan(v), t, select(less(best[c], v), t, winner[c]));
+        winner = select(is_nan(v), t, select(less(most, v), t, winner));
       }
-      best[c] = select(is_nan(v), v, max(v, best[c]));  // max keeps a NaN that is its second operand
+      most = select(is_nan(v), v, max(v, most));  // max keeps a NaN that is its second operand
     };
+    const T* from = x;
     for (std::int64_t row = 0; row < a.rows; ++row, from += a.channels * a.plane) {
       VT even, odd;
       VT::part(VT::load(from), VT::load(from + W), even, odd);
       if (row)
         take(even, 2 * row);
       else
-        best[c] = even;
+        most = even;
       take(odd, 2 * row + 1);
     }
+    most.store(best + c * W);
+    if constexpr (Keep) winner.store(winners + c * W);
   }
-  put_pixels<C>(best, [&](VT v, int i, int g) { put_pixel<C>(v, y, i, n, a.channels, g); });
-  if constexpr (Keep)
-    put_pixels<C>(winner, [&](VT v, int i, int g) {
-      if (i >= n) return;
-      std::uint8_t bytes[W];
-      v.store_bytes(bytes);
-      std::uint8_t* to = winners + i * a.channels + g;
-      for (int c = 0; c < W && g + c < a.channels; ++c) to[c] = bytes[c];
-    });
 }
 
 template <class T, int C>
 void pool_row(const PoolNarrowArgs<T>& a) {
   constexpr int W = Vec<T>::width;
+  alignas(64) T best[C * W], winners[C * W];
   for (std::int64_t p = 0; p < a.windows; p += W) {
     const std::int64_t n = a.windows - p < W ? a.windows - p : W;
-    if (a.winners)
-      pool<T, C, true>(a, a.x + 2 * p, a.y + p * a.channels, a.winners + p * a.channels, n);
-    else
-      pool<T, C, false>(a, a.x + 2 * p, a.y + p * a.channels, nullptr, n);
+    a.winners ? pool<T, true>(a, a.x + 2 * p, best, winners) : pool<T, false>(a, a.x + 2 * p, best, winners);
+    put_pixels<T, C>(best, W, a.channels, a.y + p * a.channels, n);
+    if (a.winners) put_bytes<T, C>(winners, W, a.channels, a.winners + p * a.channels, n);
   }
 }
 

@@ -13,8 +13,9 @@ namespace {
 constexpr std::int64_t kChunks = 16;   // of the batch, with sums of their own that are added in order
 constexpr std::int64_t kMostRows = 7;  // of a window, that the kernel knows
 constexpr std::int64_t kMostVectors = 2;
-// In products of a vector: finding a winner, and a product whose input crosses cache lines.
-constexpr double kWinner = 2, kCrossing = 1.5;
+// In products of a vector: finding a winner, a product whose input crosses cache lines; what an output costs besides
+// its products where all are summed, spread and gathered.
+constexpr double kWinner = 2, kCrossing = 1.5, kSpread = 24;
 
 template <class T>
 class WinnersWeights {
@@ -46,7 +47,7 @@ class WinnersWeights {
     const double mine = real(g_.oh / windows_.h) * real(g_.ow / windows_.w) * real(g_.k) *
                         (real(g_.kh * vectors_) * kCrossing + kWinner);
     const std::int64_t all = std::min(window * ceil_div(g_.k, width), g_.k * ceil_div(window, width));
-    return mine < real(g_.oh) * real(g_.ow) * real(all);
+    return mine < real(g_.oh) * real(g_.ow) * (real(all) + kSpread);
   }
 
   Step step(int x, int dy, int dw, const std::shared_ptr<const WinnersWeights>& self) const {

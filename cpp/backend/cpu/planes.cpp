@@ -54,14 +54,10 @@ struct Sums {
   double mean[kBlock] = {}, m2[kBlock] = {}, dy[kBlock] = {}, dot[kBlock] = {};
 };
 
-// Where the sums of a plane are taken around: the mean of some elements, if that is finite.
+// Where the sums of a plane are taken around: the mean of four elements, if that is finite.
 template <class T>
-T near_mean(const T* plane, std::int64_t size) {
-  constexpr std::int64_t some = 8;
-  const std::int64_t step = std::max<std::int64_t>(1, size / some), n = std::min(size, some);
-  T total = 0;
-  for (std::int64_t i = 0; i < n; ++i) total += plane[i * step];
-  const T mean = total / static_cast<T>(n);
+T near_mean(const T* plane, std::int64_t step) {
+  const T mean = ((plane[0] + plane[step]) + (plane[2 * step] + plane[3 * step])) * T(0.25);
   return mean - mean == 0 ? mean : T(0);
 }
 
@@ -70,6 +66,7 @@ T near_mean(const T* plane, std::int64_t size) {
 template <class T>
 Sums sums_of(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x, const T* dy) {
   Sums s;
+  if (g.size == 0) return s;
   const auto size = static_cast<double>(g.size);
   const double share_of_one = 1 / size;
   for (std::int64_t i = 0; i < g.images; ++i) {
@@ -77,7 +74,7 @@ Sums sums_of(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x
     const double before = static_cast<double>(i) * size, share = size / (before + size);
     T shift[kBlock];
     double first[kBlock] = {}, second[kBlock] = {}, dy_sum[kBlock] = {}, dy_dot[kBlock] = {};
-    for (std::int64_t c = 0; c < n; ++c) shift[c] = near_mean(x + at + c * g.size, g.size);
+    for (std::int64_t c = 0; c < n; ++c) shift[c] = near_mean(x + at + c * g.size, g.size / 4);
     const T* gradient = dy ? dy + at : nullptr;
     kernels<T>().plane_sums({x + at, shift, n, g.size, first, second, gradient, dy_sum, dy_dot});
     for (std::int64_t c = 0; c < n; ++c) {

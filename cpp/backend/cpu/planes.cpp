@@ -69,18 +69,21 @@ Sums sums_of(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x
   if (g.size == 0) return s;
   const auto size = static_cast<double>(g.size);
   const double share_of_one = 1 / size;
+  // The sums of dy are moved by as much: they start closer to the mean.
+  const std::int64_t step = dy ? g.size / 4 : 0;
+  const double most = dy ? 4 : 16;
   for (std::int64_t i = 0; i < g.images; ++i) {
     const std::int64_t at = (i * g.channels + channel) * g.size;
     const double before = static_cast<double>(i) * size, share = size / (before + size);
     T shift[kBlock];
     double first[kBlock] = {}, second[kBlock] = {}, dy_sum[kBlock] = {}, dy_dot[kBlock] = {};
-    for (std::int64_t c = 0; c < n; ++c) shift[c] = near_mean(x + at + c * g.size, g.size / 4);
+    for (std::int64_t c = 0; c < n; ++c) shift[c] = near_mean(x + at + c * g.size, step);
     const T* gradient = dy ? dy + at : nullptr;
     kernels<T>().plane_sums({x + at, shift, n, g.size, first, second, gradient, dy_sum, dy_dot});
     for (std::int64_t c = 0; c < n; ++c) {
       double d = first[c] * share_of_one, squares = second[c] - d * first[c];
       const auto around = static_cast<T>(static_cast<double>(shift[c]) + d);
-      if (d * d > 4 * squares * share_of_one && around - around == 0) {
+      if (d * d > most * squares * share_of_one && around - around == 0) {
         shift[c] = around;
         first[c] = second[c] = dy_sum[c] = dy_dot[c] = 0;
         kernels<T>().plane_sums({x + at + c * g.size, shift + c, 1, g.size, first + c, second + c,

@@ -40,7 +40,7 @@ struct ColumnAffineArgs {
   bool stream = false;  // y is too large to meet it in the cache again: past it, where aligned rows and vectors let
 };
 
-// Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2, or, when dy is given, of
+// Adds, for every plane of `size` elements, with d = x - shift[plane]: the sums of d and d^2 and, when dy is given, of
 // dy and dy * d.
 template <class T>
 struct PlaneSumsArgs {
@@ -49,6 +49,7 @@ struct PlaneSumsArgs {
   std::int64_t planes, size;
   double *first, *second;
   const T* dy = nullptr;
+  double *dy_sum = nullptr, *dy_dot = nullptr;
 };
 
 // y = b[plane] * (x - mean[plane]) + c[plane], or, when dy is given, a[plane] * dy more.
@@ -59,6 +60,7 @@ struct PlaneAffineArgs {
   std::int64_t planes, size;
   const T *mean, *b, *c;
   const T *dy = nullptr, *a = nullptr;
+  bool stream = false;  // y is too large to meet it in the cache again: past it
 };
 
 // y[r][i] = (x[r][i] - mean[r]) * inv_std[r] * gamma[i] + beta[i], inv_std = 1 / sqrt(variance + epsilon) of the row.

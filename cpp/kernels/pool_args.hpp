@@ -88,6 +88,22 @@ struct PoolPlanesArgs {
   std::int64_t line;
 };
 
+// The gradient of maxima of planes, found again from x: windows of 2 x 2 (side by side) or 3 x 3, always two apart.
+// Done are output rows [row_begin, row_end) and of the input the rows from where the first of them begins to where the
+// next one would; or to the end after the last.
+template <class T>
+struct MaxPlanesBackwardArgs {
+  std::int64_t window;  // 2 or 3
+  const T *x, *dy;
+  T* dx;
+  std::int64_t planes, in_h, in_w, out_h, out_w;
+  std::int64_t row_begin, row_end;
+  std::int64_t top, left;  // padding of windows of 3: 0 or 1; windows may reach over the other edges
+  // For windows of 3: 16 lines of `line` elements, two vectors more than half a row and its last window have.
+  T* buffer;
+  std::int64_t line;
+};
+
 // y[i] = factor[i] * x[i]^exponent (factor may be null, y may be x or factor). Whole exponents keep the sign, others
 // give NaN for negative x. With `zero_to_zero`, 0 where x is 0.
 template <class T>

@@ -175,6 +175,23 @@ std::vector<TensorType> infer_backward(const InferContext& c) {
   return {{{dy[0], size[0], size[1], dy[3]}, c.type(0).dtype}};
 }
 
+// x, dy -> dx, of channels first; for single operators
+std::vector<TensorType> infer_planes_backward(const InferContext& c) {
+  c.expect_same_dtype();
+  c.expect_rank(0, 4, "x");
+  const Shape& x = c.shape(0);
+  const PoolGeometry g = pool_geometry(PoolKind::max, c.attrs(), x[2], x[3]);
+  const auto fits = [&](const PoolAxis& axis) {
+    const PoolWindow& first = axis.windows[0];
+    const bool two_apart = axis.out() == 1 || axis.windows[1].start == first.start + 2;
+    return two_apart && first.step == 1 && (axis.taps == 2 ? first.start == 0 : axis.taps == 3 && first.start >= -1);
+  };
+  if (c.attrs().has("output_size") || !fits(g.h) || !fits(g.w) || g.h.taps != g.w.taps)
+    c.fail("expected windows of 2 x 2 without padding or of 3 x 3 with at most 1 before, strides of 2, no dilation");
+  c.expect_shape(1, {x[0], x[1], g.h.out(), g.w.out()}, "dy");
+  return {c.type(0)};
+}
+
 std::vector<TensorType> infer_lp_backward(const InferContext& c) {
   c.expect_same_dtype();
   const TensorType y = pooled_type<PoolKind::lp>(c);
@@ -229,6 +246,7 @@ const RegisterOp max_pool2d{{"max_pool2d", infer<PoolKind::max>, max_gradient, {
 const RegisterOp max_indices{{"max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}, 1};
 const RegisterOp max_winners{{"max_pool2d_with_winners", infer_winners, winners_gradient, {}, {}, false}, 1};
 const RegisterOp max_backward{{"max_pool2d_backward", infer_backward<PoolKind::max>, nullptr, {}, {}, false}, 2};
+const RegisterOp planes_backward{{"max_pool2d_planes_backward", infer_planes_backward, nullptr, {}, {}, false}, 2};
 const RegisterOp adaptive_max{{"adaptive_max_pool2d", infer<PoolKind::max>, max_gradient, {}, {}, false}, 1};
 const RegisterOp adaptive_max_indices{
     {"adaptive_max_pool2d_with_indices", infer_indices, indices_gradient, {}, {}, false}, 1};

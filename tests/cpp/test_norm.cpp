@@ -187,22 +187,23 @@ void test_plane_sums(const KernelTable<T>& table) {
     for (std::int64_t planes : {1, 3})
       for (std::int64_t size : {1, 3, 16, 49, 64, 67, 200, 17000}) {
         Guarded<T> x(planes * size), dy(planes * size), shift(planes);
-        Guarded<double> first(planes), second(planes);
+        Guarded<double> first(planes), second(planes), dy_sum(planes), dy_dot(planes);
         for (Guarded<T>* p : {&x, &dy, &shift}) fill_random(*p);
-        for (std::int64_t p = 0; p < planes; ++p) first[p] = second[p] = 1;  // sums are added to
-        table.plane_sums(
-            {x.data(), shift.data(), planes, size, first.data(), second.data(), gradient ? dy.data() : nullptr});
+        for (Guarded<double>* p : {&first, &second, &dy_sum, &dy_dot})
+          for (std::int64_t i = 0; i < planes; ++i) (*p)[i] = 1;  // sums are added to
+        table.plane_sums({x.data(), shift.data(), planes, size, first.data(), second.data(),
+                          gradient ? dy.data() : nullptr, dy_sum.data(), dy_dot.data()});
         for (std::int64_t p = 0; p < planes; ++p) {
-          double a = 1, b = 1;
+          double sums[4] = {1, 1, 1, 1};
           for (std::int64_t i = 0; i < size; ++i) {
             const double d = static_cast<double>(x[p * size + i]) - static_cast<double>(shift[p]);
-            const double g = gradient ? static_cast<double>(dy[p * size + i]) : d;
-            a += g;
-            b += g * d;
+            const double g = gradient ? static_cast<double>(dy[p * size + i]) : 0;
+            sums[0] += d, sums[1] += d * d, sums[2] += g, sums[3] += g * d;
           }
           const std::string what = "plane_sums of " + std::to_string(size) + (gradient ? ", gradient" : "");
-          check_close(first[p], a, tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
-          check_close(second[p], b, tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
+          const double found[4] = {first[p], second[p], dy_sum[p], dy_dot[p]};
+          for (int i = 0; i < 4; ++i)
+            check_close(found[i], sums[i], tolerance<T>(std::min(static_cast<double>(size), 300.0)), what);
         }
       }
 }
@@ -210,12 +211,12 @@ void test_plane_sums(const KernelTable<T>& table) {
 template <class T>
 void test_plane_affine(const KernelTable<T>& table) {
   for (bool gradient : {false, true})
-    for (std::int64_t planes : {1, 3})
+    for (std::int64_t planes : {1, 3, 4})
       for (std::int64_t size : {1, 3, 16, 49, 64, 67, 200}) {
         Guarded<T> x(planes * size), dy(x.size()), y(x.size()), mean(planes), a(planes), b(planes), c(planes);
         for (Guarded<T>* p : {&x, &dy, &mean, &a, &b, &c}) fill_random(*p);
         table.plane_affine({x.data(), y.data(), planes, size, mean.data(), b.data(), c.data(),
-                            gradient ? dy.data() : nullptr, gradient ? a.data() : nullptr});
+                            gradient ? dy.data() : nullptr, gradient ? a.data() : nullptr, planes == 4});
         for (std::int64_t i = 0; i < y.size(); ++i) {
           const std::int64_t p = i / size;
           double expected = (static_cast<double>(x[i]) - static_cast<double>(mean[p])) * static_cast<double>(b[p]) +

@@ -304,7 +304,54 @@ void test_pool_planes(const KernelTable<T>& table) {
   }
 }
 
+template <class T>
+void test_max_planes_backward(const KernelTable<T>& table) {
+  const T special[] = {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity(),
+                       -std::numeric_limits<T>::infinity()};
+  for (int trial = 0; trial < 400; ++trial) {
+    MaxPlanesBackwardArgs<T> a{};
+    a.window = random_int(2, 3);
+    a.planes = random_int(1, 2), a.in_h = random_int(a.window, 9), a.in_w = random_int(a.window, 75);
+    if (a.window == 3) a.top = random_int(0, 1), a.left = random_int(0, 1);
+    // The last window may reach over the edge, or leave an element out.
+    const auto windows = [&](std::int64_t n) {
+      return std::max<std::int64_t>(1, (n - a.window + random_int(0, 1)) / 2 + 1);
+    };
+    a.out_h = windows(a.in_h + a.top), a.out_w = windows(a.in_w + a.left);
+    a.line = std::max((a.in_w + 1) / 2, a.out_w) + 1 + 2 * table.width;
+    const std::int64_t plane = a.in_h * a.in_w;
+    Guarded<T> x(a.planes * plane), dy(a.planes * a.out_h * a.out_w), dx(x.size()), buffer(16 * a.line);
+    fill_random(x), fill_random(dy);
+    if (trial % 2)
+      for (std::int64_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(random_int(0, 2));  // ties
+    if (trial % 3 == 0)
+      for (std::int64_t i = random_int(1, x.size()); i > 0; --i) x[random_int(0, x.size() - 1)] = special[i % 3];
+    for (std::int64_t i = 0; i < dx.size(); ++i) dx[i] = 7;
+    a.x = x.data(), a.dy = dy.data(), a.dx = dx.data(), a.buffer = buffer.data();
+    for (a.row_begin = 0; a.row_begin < a.out_h; a.row_begin = a.row_end) {
+      a.row_end = random_int(a.row_begin + 1, a.out_h);
+      table.max_planes_backward(a);
+    }
+    std::vector<T> expected(static_cast<std::size_t>(x.size()));
+    for (std::int64_t i = 0; i < dy.size(); ++i) {
+      const std::int64_t p = i / (a.out_h * a.out_w), top = i / a.out_w % a.out_h * 2 - a.top;
+      const std::int64_t left = i % a.out_w * 2 - a.left;
+      std::int64_t winner = -1;
+      for (std::int64_t h = std::max<std::int64_t>(top, 0); h < std::min(top + a.window, a.in_h); ++h)
+        for (std::int64_t w = std::max<std::int64_t>(left, 0); w < std::min(left + a.window, a.in_w); ++w) {
+          const std::int64_t at = p * plane + h * a.in_w + w;
+          if (winner < 0 || x[at] > x[winner] || std::isnan(x[at])) winner = at;
+        }
+      expected[static_cast<std::size_t>(winner)] += dy[i];
+    }
+    for (std::int64_t i = 0; i < dx.size(); ++i)
+      check_close(dx[i], static_cast<double>(expected[static_cast<std::size_t>(i)]), tolerance<T>(0),
+                  "max_planes_backward, width " + std::to_string(a.in_w) + ", window " + std::to_string(a.window));
+  }
+}
+
 FASTCONV_TEST(pool_planes);
+FASTCONV_TEST(max_planes_backward);
 FASTCONV_TEST(pool_windows);
 FASTCONV_TEST(spread_windows);
 FASTCONV_TEST(pool_sum);

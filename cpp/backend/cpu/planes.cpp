@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/cpu.hpp"
+
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kGrain = 65536;  // elements of a piece: fewer do not pay for another thread
-constexpr std::int64_t kBlock = 16;     // channels done together
+constexpr std::int64_t kGrain = 65536;      // elements of a piece: fewer do not pay for another thread
+constexpr std::int64_t kBlock = 16;         // channels done together
+constexpr std::size_t kStreamed = 1 << 20;  // bytes of a gradient that the second-level cache would not keep
 
 struct Geometry {
   std::int64_t images, channels, size;
@@ -39,45 +42,63 @@ void apply(const Geometry& g, std::int64_t channel, std::int64_t n, const Parame
 
 // fn(first channel, channels), at most kBlock at a time, and as many as fit the cache.
 template <class Fn>
-void for_channels(const Geometry& g, Fn fn) {
+void for_channels(const Geometry& g, Fn fn, std::int64_t most = kBlock) {
   parallel_range(g.channels, g.grain, [&](std::int64_t begin, std::int64_t end, int) {
-    const std::int64_t block = std::min(kBlock, g.grain);
+    const std::int64_t block = std::min(most, g.grain);
     for (std::int64_t c = begin; c < end; c += block) fn(c, std::min(block, end - c));
   });
 }
 
-// Mean and sum of squared deviations of n channels. The sums of a plane are taken around its first element, or, where
-// that turns out to be many deviations off, again around the mean just found; images are joined by Chan's formula.
+// Of some channels: mean and sum of squared deviations, and the sums of dy and of dy times the deviations.
+struct Sums {
+  double mean[kBlock] = {}, m2[kBlock] = {}, dy[kBlock] = {}, dot[kBlock] = {};
+};
+
+// Where the sums of a plane are taken around: the mean of four elements, if that is finite.
 template <class T>
-void statistics(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x, double* mean, double* m2) {
-  std::fill_n(mean, n, 0.0);
-  std::fill_n(m2, n, 0.0);
+T near_mean(const T* plane, std::int64_t step) {
+  const T mean = ((plane[0] + plane[step]) + (plane[2 * step] + plane[3 * step])) * T(0.25);
+  return mean - mean == 0 ? mean : T(0);
+}
+
+// Of n channels; without dy not the sums of it. Where a plane's mean turns out to be some deviations off from what its
+// sums were taken around, they are taken again; images are joined by Chan's formula.
+template <class T>
+Sums sums_of(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x, const T* dy) {
+  Sums s;
+  if (g.size == 0) return s;
   const auto size = static_cast<double>(g.size);
+  const double share_of_one = 1 / size;
+  // The sums of dy are moved by as much: they start closer to the mean.
+  const std::int64_t step = dy ? g.size / 4 : 0;
+  const double most = dy ? 4 : 16;
   for (std::int64_t i = 0; i < g.images; ++i) {
-    const T* planes = x + (i * g.channels + channel) * g.size;
+    const std::int64_t at = (i * g.channels + channel) * g.size;
     const double before = static_cast<double>(i) * size, share = size / (before + size);
     T shift[kBlock];
-    double first[kBlock] = {}, second[kBlock] = {};
+    double first[kBlock] = {}, second[kBlock] = {}, dy_sum[kBlock] = {}, dy_dot[kBlock] = {};
+    for (std::int64_t c = 0; c < n; ++c) shift[c] = near_mean(x + at + c * g.size, step);
+    const T* gradient = dy ? dy + at : nullptr;
+    kernels<T>().plane_sums({x + at, shift, n, g.size, first, second, gradient, dy_sum, dy_dot});
     for (std::int64_t c = 0; c < n; ++c) {
-      const T start = planes[c * g.size];
-      shift[c] = start - start == 0 ? start : T(0);  // not finite
-    }
-    kernels<T>().plane_sums({planes, shift, n, g.size, first, second});
-    for (std::int64_t c = 0; c < n; ++c) {
-      double d = first[c] / size, squares = second[c] - d * first[c];
+      double d = first[c] * share_of_one, squares = second[c] - d * first[c];
       const auto around = static_cast<T>(static_cast<double>(shift[c]) + d);
-      if (d * d > 16 * squares / size && around - around == 0) {
+      if (d * d > most * squares * share_of_one && around - around == 0) {
         shift[c] = around;
-        first[c] = second[c] = 0;
-        kernels<T>().plane_sums({planes + c * g.size, shift + c, 1, g.size, first + c, second + c});
-        d = first[c] / size, squares = second[c] - d * first[c];
+        first[c] = second[c] = dy_sum[c] = dy_dot[c] = 0;
+        kernels<T>().plane_sums({x + at + c * g.size, shift + c, 1, g.size, first + c, second + c,
+                                 dy ? gradient + c * g.size : nullptr, dy_sum + c, dy_dot + c});
+        d = first[c] * share_of_one, squares = second[c] - d * first[c];
       }
       squares = squares < 0 ? 0 : squares;
-      const double m = static_cast<double>(shift[c]) + d, off = m - mean[c];
-      mean[c] += off * share;
-      m2[c] += squares + off * off * before * share;
+      const double off = static_cast<double>(shift[c]) + d - s.mean[c], mean = s.mean[c] + off * share;
+      s.m2[c] += squares + off * off * before * share;
+      s.dot[c] += dy_dot[c] - (mean - static_cast<double>(shift[c])) * dy_sum[c] - (mean - s.mean[c]) * s.dy[c];
+      s.dy[c] += dy_sum[c];
+      s.mean[c] = mean;
     }
   }
+  return s;
 }
 
 }  // namespace
@@ -118,23 +139,22 @@ Step plan_planes_training(PlanContext& c) {
     const auto values = static_cast<double>(std::max<std::int64_t>(1, count));
     const auto counted = static_cast<double>(std::max<std::int64_t>(1, unbiased ? count - 1 : count));
     for_channels(g, [&](std::int64_t channel, std::int64_t n) {
-      double mean[kBlock], m2[kBlock];
-      statistics(g, channel, n, run.data<T>(x), mean, m2);
+      const Sums s = sums_of<T>(g, channel, n, run.data<T>(x), nullptr);
       Parameters<T> p;
       for (std::int64_t i = 0; i < n; ++i) {
         const std::int64_t at = channel + i;
-        const double var = m2[i] / values, inv = 1 / std::sqrt(var + eps);
-        run.data<T>(mean_id)[at] = p.mean[i] = static_cast<T>(mean[i]);
+        const double var = s.m2[i] / values, inv = 1 / std::sqrt(var + eps);
+        run.data<T>(mean_id)[at] = p.mean[i] = static_cast<T>(s.mean[i]);
         run.data<T>(inv_id)[at] = static_cast<T>(inv);
         run.data<T>(var_id)[at] = static_cast<T>(var);
         p.scale[i] = static_cast<T>(inv * static_cast<double>(weight ? weight[at] : T(1)));
         // What rounding took from the mean goes into the shift.
         p.shift[i] = static_cast<T>(static_cast<double>(bias ? bias[at] : T(0)) -
-                                    (mean[i] - static_cast<double>(p.mean[i])) * static_cast<double>(p.scale[i]));
+                                    (s.mean[i] - static_cast<double>(p.mean[i])) * static_cast<double>(p.scale[i]));
         if (running_mean == kNone || count == 0) continue;
         T &old_mean = run.data<T>(running_mean)[at], &old_var = run.data<T>(running_var)[at];
-        old_mean = static_cast<T>((1 - momentum) * old_mean + momentum * mean[i]);
-        old_var = static_cast<T>((1 - momentum) * old_var + momentum * m2[i] / counted);
+        old_mean = static_cast<T>((1 - momentum) * old_mean + momentum * s.mean[i]);
+        old_var = static_cast<T>((1 - momentum) * old_var + momentum * s.m2[i] / counted);
       }
       apply(g, channel, n, p, run.data<T>(x), run.data<T>(y));
     });
@@ -144,41 +164,47 @@ Step plan_planes_training(PlanContext& c) {
 
 namespace {
 
-// Statistics again, as nothing was kept of a forward pass, the gradient's sums, and the gradient.
+// Statistics again, as nothing was kept of a forward pass, together with the gradient's sums, then the gradient.
 Step plan_planes_backward(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Geometry g(c.in_shape(0));
+    // Both passes over a block read x and dy: so many channels that the second finds them in the first-level cache.
+    const auto bytes = static_cast<std::int64_t>(2 * sizeof(T)) * std::max<std::int64_t>(1, g.images * g.size);
+    const auto most = std::clamp<std::int64_t>(static_cast<std::int64_t>(caches().l1d * 3 / 4) / bytes, 1, kBlock);
+    const bool stream = num_elements(c.in_shape(0)) * sizeof(T) > kStreamed;
     Step step;
     step.algorithm = "planes";
-    step.run = [g, eps = c.attrs().real("eps", 1e-5), x = c.in(0), gamma = c.in(1), dy = c.in(2), dx = c.out(0),
-                dgamma = c.out(1), dbeta = c.out(2)](const RunContext& run) {
-      const T* weight = optional<T>(run, gamma);
-      const auto values = static_cast<double>(std::max<std::int64_t>(1, g.images * g.size));
-      for_channels(g, [&](std::int64_t channel, std::int64_t n) {
-        double mean[kBlock], m2[kBlock], first[kBlock] = {}, second[kBlock] = {};
-        statistics(g, channel, n, run.data<T>(x), mean, m2);
-        Parameters<T> p;
-        T slope[kBlock];
-        for (std::int64_t i = 0; i < n; ++i) p.mean[i] = static_cast<T>(mean[i]);
-        const auto planes = [&](std::int64_t image) { return (image * g.channels + channel) * g.size; };
-        for (std::int64_t i = 0; i < g.images; ++i)
-          kernels<T>().plane_sums(
-              {run.data<T>(x) + planes(i), p.mean, n, g.size, first, second, run.data<T>(dy) + planes(i)});
-        for (std::int64_t i = 0; i < n; ++i) {
-          const std::int64_t at = channel + i;
-          const double inv = 1 / std::sqrt(m2[i] / values + eps);
-          const double scale = inv * static_cast<double>(weight ? weight[at] : T(1));
-          run.data<T>(dgamma)[at] = static_cast<T>(second[i] * inv);
-          run.data<T>(dbeta)[at] = static_cast<T>(first[i]);
-          p.scale[i] = static_cast<T>(scale);
-          slope[i] = static_cast<T>(-scale * inv * inv * second[i] / values);
-          p.shift[i] = static_cast<T>(-scale * first[i] / values);
-        }
-        for (std::int64_t i = 0; i < g.images; ++i)
-          kernels<T>().plane_affine({run.data<T>(x) + planes(i), run.data<T>(dx) + planes(i), n, g.size, p.mean, slope,
-                                     p.shift, run.data<T>(dy) + planes(i), p.scale});
-      });
+    step.run = [g, most, stream, eps = c.attrs().real("eps", 1e-5), x_id = c.in(0), gamma = c.in(1), dy_id = c.in(2),
+                dx_id = c.out(0), dgamma_id = c.out(1), dbeta_id = c.out(2)](const RunContext& run) {
+      const T *weight = optional<T>(run, gamma), *x = run.data<T>(x_id), *dy = run.data<T>(dy_id);
+      T *dx = run.data<T>(dx_id), *dgamma = run.data<T>(dgamma_id), *dbeta = run.data<T>(dbeta_id);
+      const double share = 1 / static_cast<double>(std::max<std::int64_t>(1, g.images * g.size));
+      for_channels(
+          g,
+          [&](std::int64_t channel, std::int64_t n) {
+            const Sums s = sums_of<T>(g, channel, n, x, dy);
+            Parameters<T> p;
+            T slope[kBlock];
+            for (std::int64_t i = 0; i < n; ++i) {
+              const double inv = 1 / std::sqrt(s.m2[i] * share + eps);
+              const double scale = weight ? inv * static_cast<double>(weight[channel + i]) : inv;
+              const double down = -scale * inv * inv * s.dot[i] * share;
+              dgamma[channel + i] = static_cast<T>(s.dot[i] * inv);
+              dbeta[channel + i] = static_cast<T>(s.dy[i]);
+              p.mean[i] = static_cast<T>(s.mean[i]);
+              p.scale[i] = static_cast<T>(scale);
+              slope[i] = static_cast<T>(down);
+              // What rounding took from the mean goes into the shift.
+              p.shift[i] =
+                  static_cast<T>((static_cast<double>(p.mean[i]) - s.mean[i]) * down - scale * s.dy[i] * share);
+            }
+            for (std::int64_t i = 0; i < g.images; ++i) {
+              const std::int64_t at = (i * g.channels + channel) * g.size;
+              kernels<T>().plane_affine({x + at, dx + at, n, g.size, p.mean, slope, p.shift, dy + at, p.scale, stream});
+            }
+          },
+          most);
     };
     return step;
   });

@@ -137,6 +137,48 @@ Step plan_pool_planes(PlanContext& c, PoolKind kind) {
   return step;
 }
 
+namespace {
+
+// Maxima are found again, as nothing was kept of a forward pass.
+Step plan_max_planes_backward(PlanContext& c) {
+  return by_dtype(c.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const Shape &x = c.in_shape(0), &dy = c.in_shape(1);
+    const PoolGeometry g = pool_geometry(PoolKind::max, c.attrs(), x[2], x[3]);
+    MaxPlanesBackwardArgs<T> args{};
+    args.window = g.h.taps;
+    args.in_h = x[2], args.in_w = x[3], args.out_h = dy[2], args.out_w = dy[3];
+    args.top = -g.h.windows[0].start, args.left = -g.w.windows[0].start;
+    args.line = round_up(std::max(ceil_div(x[3], 2), dy[3]) + 1 + 2 * kernels<T>().width, 64 / sizeof(T));
+    const std::int64_t planes = x[0] * x[1], plane = x[2] * x[3], dy_plane = dy[2] * dy[3];
+    // Few planes are cut into rows.
+    const std::int64_t wanted = ceil_div(kPieces, std::max<std::int64_t>(planes, 1));
+    const std::int64_t block = ceil_div(dy[2], std::clamp<std::int64_t>(std::min(wanted, plane / kGrain), 1, dy[2]));
+    const std::int64_t blocks = ceil_div(dy[2], block);
+    const std::int64_t grain = blocks > 1 ? 1 : std::max<std::int64_t>(1, kGrain / plane);
+    Step step;
+    step.algorithm = "planes";
+    step.scratch = args.window == 2 ? 0 : static_cast<std::size_t>(16 * args.line) * sizeof(T);
+    step.run = [=, x_id = c.in(0), dy_id = c.in(1), dx_id = c.out()](const RunContext& run) {
+      parallel_range(planes * blocks, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+        MaxPlanesBackwardArgs<T> a = args;
+        a.buffer = reinterpret_cast<T*>(run.scratch(thread));
+        const std::int64_t first = begin / blocks;  // with more than one block a piece is one of them
+        a.planes = blocks > 1 ? 1 : end - begin;
+        a.row_begin = begin % blocks * block, a.row_end = std::min(a.out_h, a.row_begin + block);
+        a.x = run.data<T>(x_id) + first * plane;
+        a.dy = run.data<T>(dy_id) + first * dy_plane;
+        a.dx = run.data<T>(dx_id) + first * plane;
+        kernels<T>().max_planes_backward(a);
+      });
+    };
+    return step;
+  });
+}
+const RegisterCpu max_planes_backward{"max_pool2d_planes_backward", plan_max_planes_backward};
+
+}  // namespace
+
 template Step plan_pool_planes<float>(PlanContext&, PoolKind);
 template Step plan_pool_planes<double>(PlanContext&, PoolKind);
 

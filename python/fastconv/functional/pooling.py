@@ -355,14 +355,43 @@ def _build_pool(fn: str, kind: Kind, x: tuple[Shape, np.dtype], *window: Any) ->
 
 
 def _gradient(
-    net: Network, y: int, g: tuple[Shape, np.dtype], x: tuple[Shape, np.dtype], xi: int
+    net: Network,
+    y: int,
+    g: tuple[Shape, np.dtype],
+    x: tuple[Shape, np.dtype],
+    xi: int,
+    planes: dict[str, Any] | None = None,
 ) -> tuple[Runner, int]:
+    """With `planes`, the attributes of `max_pool2d_planes_backward`, by that operator."""
     n, height, width, c = net.shape(y)
     arg.check_same_dtype(g[1], x[1], net.fn, "grad_output")
     expected = nchw_shape((n, c, height, width), 2, len(x[0]) == 4)
     arg.check_shape(g[0], expected, net.fn, "grad_output")
-    seed = net.to_nhwc(net.input("grad_output", *g), 2)
-    return net.compile(net.gradients(y, seed, [xi]))
+    gi = net.input("grad_output", *g)
+    if planes is None:
+        return net.compile(net.gradients(y, net.to_nhwc(gi, 2), [xi]))
+    batched = len(x[0]) == 4
+    if not batched:
+        xi, gi = (net.add("reshape", [v], shape=[1, *net.shape(v)]) for v in (xi, gi))
+    dx = net.add("max_pool2d_planes_backward", [xi, gi], **planes)
+    return net.compile([dx if batched else net.add("reshape", [dx], shape=list(x[0]))])
+
+
+def _planes_attributes(
+    kind: Kind, kernel: Shape, stride: Shape, pads: str | Pads, dilation: Shape, ceil_mode: bool
+) -> dict[str, Any] | None:
+    """What the core needs for a gradient of NCHW without transposes, where it has one."""
+    if kind[0] != "max_pool2d" or (stride, dilation) != ((2, 2), (1, 1)) or isinstance(pads, str):
+        return None
+    (top, bottom), (left, right) = pads
+    if kernel not in ((2, 2), (3, 3)) or max(top, left) > kernel[0] - 2:
+        return None
+    return {
+        "kernel": list(kernel),
+        "strides": list(stride),
+        "pads": [top, left, bottom, right],
+        "ceil_mode": ceil_mode,
+    }
 
 
 def _build_pool_backward(
@@ -372,7 +401,7 @@ def _build_pool_backward(
     net = Network(fn)
     xi = net.input("input", *x)
     y = _pool_node(net, kind, x, xi, *window)[0]
-    return _gradient(net, y, g, x, xi)
+    return _gradient(net, y, g, x, xi, _planes_attributes(kind, *window))
 
 
 def _adaptive_node(

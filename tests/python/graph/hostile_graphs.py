@@ -37,6 +37,7 @@ CALLS = {
     "max_pool2d_with_indices": ([IMAGE], POOL),
     "max_pool2d_with_winners": ([IMAGE], POOL),
     "max_pool2d_backward": ([(2, 4, 3, 6), ((26,), "int64")], {**POOL, "input_size": [5, 4]}),
+    "max_pool2d_planes_backward": ([IMAGE, (2, 5, 2, 3)], {**POOL, "strides": [2, 2]}),
     "lp_pool2d": ([IMAGE], {**POOL, "p": 2.0}),
     "lp_pool2d_backward": ([IMAGE, (2, 4, 3, 6), (2, 4, 3, 6)], {**POOL, "p": 2.0}),
     "batch_norm_inference": ([IMAGE, (6,), (6,), (6,), (6,)], {"eps": 1e-3}),

@@ -84,6 +84,36 @@ def test_batch_norm(seed, dtype, shape, training, tracked, eps, momentum, shift)
 @given(
     seeds,
     dtypes,
+    st.tuples(st.integers(1, 3), st.integers(1, 19), st.integers(4, 40), st.integers(4, 40)),
+    st.sampled_from((0.0, 10.0, 1e4)),
+    st.sampled_from((0.0, 1.0)),
+)
+def test_batch_norm_backward_on_planes(seed, dtype, shape, offset, trend):
+    """Whole vectors of images of different means, far from 0; gradients that do not cancel."""
+    if dtype is np.float64:
+        offset = 0.0  # the reference has no more digits than what it checks
+    make = Arrays(seed, dtype)
+    images = np.arange(shape[0], dtype=dtype).reshape(-1, 1, 1, 1)
+    x = make(*shape) + dtype(offset) + dtype(trend) * images
+    x[:, :, 0, 0] += dtype(30)
+    weight, g, eps = make(shape[1]), make(*shape) + dtype(trend), 1e-5
+    found = F.batch_norm_backward(g, x, weight, None, None, True, eps)
+    wanted = ref.batch_norm_backward(g, x, weight, None, None, True, eps)
+    axes, count = (0, 2, 3), x[:, 0].size
+    exact = np.float64(x)
+    sigma = np.sqrt(exact.var(axes, keepdims=True) + eps)
+    away = abs(exact - exact.mean(axes, keepdims=True)) / sigma
+    terms = abs(g) * (1 + away)
+    check(found[2], wanted[2], abs(g).sum(axes), count)
+    check(found[1], wanted[1], terms.sum(axes), count)
+    slope = abs(weight.reshape(1, -1, 1, 1)) / sigma
+    size = slope * (abs(g) + (1 + away) * terms.mean(axes, keepdims=True))
+    check(found[0], wanted[0], size, count)
+
+
+@given(
+    seeds,
+    dtypes,
     st.builds(
         lambda n, c, rest: (n, c, *rest),
         st.integers(0, 3),

@@ -61,6 +61,49 @@ def test_max_pool2d(c, ties, nans):
     check(found, wanted.reshape(x.shape), size, np.prod(c.kernel))
 
 
+@st.composite
+def _planes(draw):
+    """Windows whose gradient runs on NCHW, of rows that are longer than vectors."""
+    kernel = draw(st.sampled_from((2, 3)))
+    pads = [(draw(st.integers(0, kernel - 2)), draw(st.integers(0, kernel // 2))) for _ in "hw"]
+    size = (draw(st.integers(kernel, 12)), draw(st.integers(kernel, 80)))
+    channels = draw(st.sampled_from((1, 3, 17)))
+    return kernel, tuple(pads), (draw(st.integers(1, 2)), channels, *size), draw(st.booleans())
+
+
+@given(seeds, dtypes, _planes(), st.booleans(), st.sampled_from((0, 0, 0.02, 1)))
+def test_max_pool2d_backward_on_planes(seed, dtype, case, ties, special):
+    kernel, pads, shape, ceil_mode = case
+    make = Arrays(seed, dtype)
+    x = make(*shape, ties=ties)
+    infinite = np.where(make.rng.random(shape) < 0.5, dtype("inf"), dtype("-inf"))
+    x = np.where(make.rng.random(shape) < special, infinite, x)
+    windows = [
+        ref.pool_windows(n, kernel, 2, pair, 1, ceil_mode)
+        for n, pair in zip(shape[2:], pads, strict=True)
+    ]
+    y, places = ref.max_pool(x, *windows)
+    g = make(*y.shape)
+    found = F.max_pool2d_backward(g, x, kernel, 2, pads, 1, ceil_mode)
+    size = ref.max_pool_backward(abs(g), shape, places)
+    check(found, ref.max_pool_backward(g, shape, places), size, kernel**2)
+    np.testing.assert_array_equal(found == 0, size == 0)
+    one = F.max_pool2d_backward(g[0], x[0], kernel, 2, pads, 1, ceil_mode)
+    check_exact(one, found[0])
+
+
+@given(seeds, dtypes, _planes())
+def test_max_pool2d_backward_on_planes_goes_to_nan(seed, dtype, case):
+    kernel, pads, shape, ceil_mode = case
+    make = Arrays(seed, dtype)
+    x = np.where(make.rng.random(shape) < 0.1, dtype("nan"), make(*shape))
+    y, index = F.max_pool2d(x, kernel, 2, pads, 1, ceil_mode, return_indices=True)
+    g = make(*y.shape)
+    wanted = ref.max_pool_backward(g, shape, index)
+    size = ref.max_pool_backward(abs(g), shape, index)
+    check(F.max_pool2d_backward(g, x, kernel, 2, pads, 1, ceil_mode), wanted, size, kernel**2)
+
+
 @given(pool_cases(), st.booleans(), st.sampled_from((None, None, 1, 3, -2)))
 def test_avg_pool2d(c, include, divisor):
     make, x = _input(c)

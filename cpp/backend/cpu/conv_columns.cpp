@@ -13,12 +13,12 @@ constexpr std::int64_t kUnit = 80;        // terms of a kernel call: what all it
 constexpr std::int64_t kPieces = 16;      // wanted at least, for the threads there may be
 constexpr std::int64_t kLeastPieces = 8;  // rather than vectors that are not whole
 constexpr std::int64_t kLeastRows = 48;   // of a piece
-constexpr std::int64_t kMostRows = 256;
-constexpr std::int64_t kTurned = 64;     // columns of sums that are turned at once
-constexpr std::int64_t kChunk = 784;     // pixels of a panel: as many rows of a block stay in L2
-constexpr std::int64_t kGroup = 256;     // columns of a piece, where each makes its own panels
-constexpr std::int64_t kTogether = 56;   // rows that go through these before the next ones
-constexpr std::int64_t kFewPixels = 64;  // of a batch's output: conversions of the weights cost more than products
+constexpr std::int64_t kMostRows = 1024;  // pixels
+constexpr std::int64_t kTurned = 64;      // columns of sums that are turned at once
+constexpr std::int64_t kChunk = 784;      // pixels of a panel: as many rows of a block stay in L2
+constexpr std::int64_t kGroup = 256;      // columns of a piece, where each makes its own panels
+constexpr std::int64_t kTogether = 56;    // rows that go through these before the next ones
+constexpr std::int64_t kFewPixels = 64;   // of a batch's output: conversions of the weights cost more than products
 constexpr std::int64_t kMostPixels = 1024;
 
 bool dense(const ConvGeometry& g) {
@@ -52,7 +52,7 @@ class ColumnsInput {
     }
     channels_ = block_ / std::gcd(block_, taps_);  // whole blocks of columns
     if (g_.kh == 1) {
-      const std::int64_t wanted = ceil_div(kPieces, g_.n * ceil_div(g_.c, channels_));
+      const std::int64_t wanted = ceil_div(kLeastPieces, g_.n * ceil_div(g_.c, channels_));
       splits_ = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(pixels_ / kLeastRows, 1));
       splits_ = std::min(std::max(splits_, ceil_div(pixels_, kMostRows)), g_.oh);
     }

@@ -9,17 +9,17 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kUnit = 80;        // terms of a kernel call: what all its rows read stays in L1
-constexpr std::int64_t kPieces = 16;      // wanted at least, for the threads there may be
-constexpr std::int64_t kLeastPieces = 8;  // rather than vectors that are not whole
-constexpr std::int64_t kLeastRows = 48;   // of a piece
-constexpr std::int64_t kMostRows = 1024;  // pixels
-constexpr std::int64_t kTurned = 64;      // columns of sums that are turned at once
-constexpr std::int64_t kChunk = 784;      // pixels of a panel: as many rows of a block stay in L2
-constexpr std::int64_t kGroup = 256;      // columns of a piece, where each makes its own panels
-constexpr std::int64_t kTogether = 56;    // rows that go through these before the next ones
-constexpr std::int64_t kFewPixels = 64;   // of a batch's output: conversions of the weights cost more than products
-constexpr std::int64_t kMostPixels = 1024;
+constexpr std::int64_t kUnit = 80;          // terms of a kernel call: what all its rows read stays in L1
+constexpr std::int64_t kPieces = 16;        // wanted at least, for the threads there may be
+constexpr std::int64_t kLeastPieces = 8;    // of the input's gradient, even with vectors that are not whole
+constexpr std::int64_t kLeastRows = 48;     // of a piece
+constexpr std::int64_t kMostRows = 1024;    // pixels
+constexpr std::int64_t kTurned = 64;        // columns of sums that are turned at once
+constexpr std::int64_t kChunk = 784;        // pixels of a panel: as many rows of a block stay in L2
+constexpr std::int64_t kGroup = 256;        // columns of a piece, where each makes its own panels
+constexpr std::int64_t kTogether = 56;      // rows that go through these before the next ones
+constexpr std::int64_t kFewPixels = 64;     // of a batch's output: conversions of the weights cost more than products
+constexpr std::int64_t kMostPixels = 1024;  // with strides
 
 bool dense(const ConvGeometry& g) {
   return g.kh == 1 && g.kw == 1 && g.stride_h == 1 && g.stride_w == 1 && g.top == 0 && g.left == 0 && g.h == g.oh &&

@@ -68,7 +68,7 @@ class ColumnsInput {
   }
 
   std::size_t scratch_bytes() const {
-    const std::int64_t turned = dense_ ? 0 : turn_ * taps_ * rows_ + g_.stride_w * lane_;
+    const std::int64_t turned = dense_ ? 0 : turn_ * taps_ * rows_ + g_.h * g_.stride_w * lane_;
     return static_cast<std::size_t>(bytes(kUnit * block_ + rows_ * pitch_ + turned));
   }
 
@@ -100,39 +100,41 @@ class ColumnsInput {
     }
   }
 
-  // [tap][pixel] of one channel to the rows of its plane that these pixels alone read. A row is made in as many lanes
+  // [tap][pixel] of one channel to the rows of its plane that these pixels alone read. They are made in as many lanes
   // as the stride is wide, each of the columns that leave the same remainder.
   void add_taps(const T* from, std::int64_t begin, std::int64_t end, T* lanes, T* dx) const {
     const std::int64_t n = (end - begin) * g_.ow;
     const std::int64_t first = begin == 0 ? 0 : std::clamp<std::int64_t>(begin * g_.stride_h - g_.top, 0, g_.h);
     const std::int64_t last = end == g_.oh ? g_.h : std::clamp<std::int64_t>(end * g_.stride_h - g_.top, 0, g_.h);
-    for (std::int64_t row = first; row < last; ++row) {
-      T* line = g_.stride_w == 1 ? dx + row * g_.w : lanes;
-      std::fill_n(line, g_.stride_w * lane_, T(0));
-      for (std::int64_t i = 0; i < g_.kh; ++i) {
-        const std::int64_t at = row + g_.top - i * g_.dilation_h, r = at / g_.stride_h;
-        if (at < 0 || at % g_.stride_h || r < begin || r >= end) continue;
-        for (std::int64_t j = 0; j < g_.kw; ++j) {
-          const std::int64_t offset = j * g_.dilation_w - g_.left;
-          const TapRange range = tap_range(g_.ow, g_.w, g_.stride_w, offset);
-          const std::int64_t column = range.begin * g_.stride_w + offset, count = range.end - range.begin;
-          const T* add = from + (i * g_.kw + j) * n + (r - begin) * g_.ow + range.begin;
-          T* to = line + column % g_.stride_w * lane_ + column / g_.stride_w;
-          for (std::int64_t t = 0; t < count; ++t) to[t] += add[t];
-        }
+    const std::int64_t plane = (last - first) * lane_;
+    if (g_.stride_w == 1) lanes = dx + first * g_.w;
+    std::fill_n(lanes, g_.stride_w * plane, T(0));
+    for (std::int64_t i = 0; i < g_.kh; ++i) {
+      const std::int64_t top = i * g_.dilation_h - g_.top;
+      const TapRange h = tap_range(g_.oh, g_.h, g_.stride_h, top);
+      const std::int64_t row = std::max(h.begin, begin), rows = std::min(h.end, end) - row;
+      for (std::int64_t j = 0; j < g_.kw && rows > 0; ++j) {
+        const std::int64_t left = j * g_.dilation_w - g_.left;
+        const TapRange w = tap_range(g_.ow, g_.w, g_.stride_w, left);
+        if (w.begin >= w.end) continue;
+        const std::int64_t column = w.begin * g_.stride_w + left;
+        T* to = lanes + column % g_.stride_w * plane + (row * g_.stride_h + top - first) * lane_ + column / g_.stride_w;
+        table_.overlap_add({from + (i * g_.kw + j) * n + (row - begin) * g_.ow + w.begin, g_.ow, rows, w.end - w.begin,
+                            g_.stride_h * lane_, to});
       }
-      if (g_.stride_w > 1) join(lanes, dx + row * g_.w);
     }
+    for (std::int64_t r = first; r < last && g_.stride_w > 1; ++r)
+      join(lanes + (r - first) * lane_, plane, dx + r * g_.w);
   }
 
-  void join(const T* lanes, T* row) const {
+  void join(const T* lanes, std::int64_t plane, T* row) const {
     if (g_.stride_w == 2) {
-      const T* odd = lanes + lane_;
+      const T* odd = lanes + plane;
       for (std::int64_t t = 0; t < g_.w / 2; ++t) row[2 * t] = lanes[t], row[2 * t + 1] = odd[t];
       if (g_.w % 2) row[g_.w - 1] = lanes[lane_ - 1];
       return;
     }
-    for (std::int64_t t = 0; t < g_.w; ++t) row[t] = lanes[t % g_.stride_w * lane_ + t / g_.stride_w];
+    for (std::int64_t t = 0; t < g_.w; ++t) row[t] = lanes[t % g_.stride_w * plane + t / g_.stride_w];
   }
 
   // Of some pixels and columns.

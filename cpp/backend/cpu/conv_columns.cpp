@@ -337,6 +337,9 @@ ChannelsFirst gradient_channels_first(const PlanContext& c, ChannelsFirst offere
   const bool few = pixels <= kFewPixels;
   const bool strided = (g.stride_h > 1 || g.stride_w > 1) && pixels <= kMostPixels;
   if (!dense(g) && !few && !strided) return {};
+  // Every image reads all weights.
+  const std::int64_t columns = g.c * g.kh * g.kw;
+  if (g.n > 1 && columns * g.k > g.oh * g.ow * (columns + g.k)) return {};
   return offered;
 }
 

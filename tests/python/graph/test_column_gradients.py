@@ -24,7 +24,7 @@ CASES = [
     ((1, 18, 12, 30, 19, (1, 3)), {"pads": [0, 1, 0, 1], "strides": [2, 1]}),
     # few pixels
     ((1, 33, 7, 7, 48, (3, 3)), {"pads": [1, 1, 1, 1]}),
-    ((2, 40, 5, 6, 24, (3, 3)), {}),
+    ((2, 40, 5, 6, 24, (3, 3)), {"pads": [1, 1, 1, 1]}),
     ((1, 512, 4, 4, 90, (3, 3)), {"pads": [1, 1, 1, 1]}),
     ((1, 20, 9, 9, 32, (3, 3)), {"pads": [2, 2, 2, 2], "dilations": [2, 2], "strides": [2, 2]}),
     ((1, 16, 6, 7, 16, (4, 2)), {"pads": [3, 0, 1, 2]}),
@@ -116,8 +116,9 @@ def test_gradients(case, given, dtype):
         ((1, 8, 14, 14, 40, (1, 1)), {}, {}),
         ((1, 32, 30, 30, 40, (3, 3)), {}, {}),
         ((8, 32, 30, 30, 40, (3, 3)), {"strides": [2, 2]}, {}),
+        ((2, 64, 5, 5, 64, (3, 3)), {}, {}),
     ],
-    ids=["strict", "groups", "few channels", "large map", "large batch"],
+    ids=["strict", "groups", "few channels", "large map", "large batch", "weights of two images"],
 )
 def test_which_are_transposed(case, given, options):
     attrs = attributes(given)

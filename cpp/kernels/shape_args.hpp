@@ -14,6 +14,15 @@ struct TransposeArgs {
   const T* scale = nullptr;
 };
 
+// y[r * y_row + c] = x[r * x_row + c], and zeros after them up to a whole vector.
+template <class T>
+struct CopyRowsArgs {
+  const T* x;
+  T* y;
+  std::int64_t rows, columns;
+  std::int64_t x_row, y_row;
+};
+
 // y[3 * i + c] = x[c * x_plane + i] for three planes.
 template <class T>
 struct InterleaveArgs {

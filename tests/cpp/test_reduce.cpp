@@ -107,6 +107,26 @@ void test_interleave(const KernelTable<T>& table) {
   }
 }
 
+template <class T>
+void test_copy_rows(const KernelTable<T>& table) {
+  for (int i = 0; i < 60; ++i) {
+    const std::int64_t rows = random_int(1, 9), whole = std::int64_t{1} << random_int(0, 2);
+    const std::int64_t columns = i % 2 ? whole * table.width : random_int(1, 70);
+    const std::int64_t padded = (columns + table.width - 1) / table.width * table.width;
+    const std::int64_t x_row = columns + random_int(0, 3), y_row = padded + random_int(0, 3);
+    Guarded<T> x((rows - 1) * x_row + columns), y((rows - 1) * y_row + padded);
+    fill_random(x);
+    for (std::int64_t k = 0; k < y.size(); ++k) y[k] = -1;
+    table.copy_rows({x.data(), y.data(), rows, columns, x_row, y_row});
+    bool good = true;
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t c = 0; c < y_row && r * y_row + c < y.size(); ++c)
+        good = good && y[r * y_row + c] == (c < columns ? x[r * x_row + c] : c < padded ? T(0) : T(-1));
+    check(good, "copy_rows of " + std::to_string(rows) + " x " + std::to_string(columns));
+  }
+}
+
+FASTCONV_TEST(copy_rows);
 FASTCONV_TEST(interleave);
 FASTCONV_TEST(transpose);
 

@@ -105,7 +105,11 @@ Step plan_conv2d_depthwise(PlanContext& c) {
   return by_dtype(c.dtype(), [&](auto t) { return plan_expanded_depthwise<decltype(t)>(c, expand, depthwise); });
 }
 
-Step plan_conv_transpose2d(PlanContext& c) { return plan_pass(c, transposed_pass(c)); }
+Step plan_conv_transpose2d(PlanContext& c) {
+  if (c.node().channels_first.input)
+    return by_dtype(c.dtype(), [&](auto t) { return plan_columns_input<decltype(t)>(c); });
+  return plan_pass(c, transposed_pass(c));
+}
 Step plan_dense(PlanContext& c) { return plan_pass(c, dense_pass(c)); }
 
 Step plan_weights(PlanContext& c, const ConvGeometry& g, const Windows& spread = {}) {
@@ -128,6 +132,8 @@ Step plan_weights(PlanContext& c, const ConvGeometry& g, const Windows& spread =
 }
 
 Step plan_conv_weights(PlanContext& c) {
+  if (c.node().channels_first.input)
+    return by_dtype(c.dtype(), [&](auto t) { return plan_columns_weights<decltype(t)>(c); });
   return plan_weights(c, conv_geometry(c.attrs(), c.in_shape(0), c.out_shape(), map_before(c, 1)),
                       windows_of(c, c.in(2)));
 }

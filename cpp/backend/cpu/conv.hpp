@@ -57,6 +57,8 @@ struct ConvPass : Activation {
 ConvPass forward_pass(const PlanContext& c);
 // Which tensors of a conv2d are rather channels first.
 ChannelsFirst conv_channels_first(const PlanContext& c, ChannelsFirst offered);
+// The same of a conv_transpose2d or conv2d_backward_weights: all or none.
+ChannelsFirst gradient_channels_first(const PlanContext& c, ChannelsFirst offered);
 ConvPass forward_pass(const ConvGeometry& g);  // all but the values and the activation
 ConvPass transposed_pass(PlanContext& c);      // one phase for each residue of the stride that has a tap
 ConvPass dense_pass(PlanContext& c);
@@ -71,6 +73,10 @@ std::string wished_algorithm(const PlanContext& c, const ConvPass& pass);
 // Algorithms, each for float and double. They answer a step without `run` for what they do not cover.
 template <class T>
 Step plan_conv_planes(const PlanContext& c, const ConvPass& pass);
+template <class T>
+Step plan_columns_input(PlanContext& c);
+template <class T>
+Step plan_columns_weights(PlanContext& c);
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& pass);
 template <class T>

@@ -34,6 +34,7 @@ class Cpu final : public Backend {
   ChannelsFirst channels_first(const PlanContext& context, ChannelsFirst offered) const override {
     const std::string& op = context.node().op->name;
     if (op == "conv2d" || op == "conv2d_max_pool") return conv_channels_first(context, offered);
+    if (op == "conv_transpose2d" || op == "conv2d_backward_weights") return gradient_channels_first(context, offered);
     // Pooling and batch normalization, whose vectors then run along the planes' rows.
     const Shape& x = context.in_shape(0);
     const bool wide = product(x, 1, x.size() - 1) >= 16;

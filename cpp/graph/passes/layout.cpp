@@ -28,6 +28,10 @@ bool is_transpose(const Node& node, const Ints& perm) {
 
 bool is_conv(const Node& node) { return node.op->name == "conv2d" || node.op->name == "conv2d_max_pool"; }
 
+bool is_gradient(const Node& node) {
+  return node.op->name == "conv_transpose2d" || node.op->name == "conv2d_backward_weights";
+}
+
 const Ints* image_perm(const Graph& graph, const Node& node) {
   const std::string& op = node.op->name;
   const std::size_t rank = node.inputs.empty() ? 0 : graph.value(node.inputs[0]).type.shape.size();
@@ -59,7 +63,9 @@ class Layouts {
       if (gone_[i]) continue;
       Node node = before[i];
       const Ints* perm = image_perm(graph_, node);
-      if (perm && !stable[static_cast<std::size_t>(node.outputs[0])]) {
+      if (is_gradient(node) && !stable[static_cast<std::size_t>(node.outputs[0])]) {
+        change_gradient(node, stable, wish);
+      } else if (perm && !stable[static_cast<std::size_t>(node.outputs[0])]) {
         change(node, *perm, stable, wish);
       } else {
         nodes_.push_back(std::move(node));
@@ -103,6 +109,25 @@ class Layouts {
     if (graph_.value(node.inputs[1]).type.shape != Shape{graph_.value(weights).type.shape[3]}) return kNone;
     scale = node.inputs[1];
     return node.inputs[0];
+  }
+
+  // An input's or the weights' gradient: all of its tensors change, or none.
+  void change_gradient(Node node, const std::vector<bool>& stable, const LayoutWish& wish) {
+    const bool of_weights = node.op->name == "conv2d_backward_weights";
+    const int reader = to_transpose(node.outputs[0], of_weights ? kWeights : kImage);
+    const Ints& second = of_weights ? kImage : kWeights;
+    const bool plain = input(node, 2) == kNone && input(node, 3) == kNone &&
+                       !stable[static_cast<std::size_t>(node.inputs[0])] &&
+                       !stable[static_cast<std::size_t>(node.inputs[1])];
+    if (reader >= 0 && plain && from_transpose(node.inputs[0], kImage) && from_transpose(node.inputs[1], second)) {
+      node.channels_first = wish(node, {true, true, true});
+      if (node.channels_first.input) {
+        node.inputs[0] = before(node.inputs[0], kImage), node.inputs[1] = before(node.inputs[1], second);
+        node.outputs[0] = graph_.nodes()[static_cast<std::size_t>(reader)].outputs[0];
+        gone_[static_cast<std::size_t>(reader)] = true;
+      }
+    }
+    nodes_.push_back(std::move(node));
   }
 
   void change(Node node, const Ints& perm, const std::vector<bool>& stable, const LayoutWish& wish) {

@@ -16,6 +16,7 @@ OTHERS = [isa for isa in core.config()["isas_supported"] if isa != core.config()
 @pytest.mark.parametrize(
     "file",
     [
+        "test_column_gradients.py",
         "test_concat.py",
         "test_depthwise.py",
         "test_fusion.py",

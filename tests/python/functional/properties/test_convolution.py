@@ -71,6 +71,31 @@ def test_conv1d(c):
     _check_conv(c, 1)
 
 
+@given(
+    seeds,
+    dtypes,
+    st.integers(1, 2),
+    st.tuples(st.integers(16, 40), st.integers(16, 40)),
+    st.sampled_from(((1, 1), (3, 3), (1, 3), (3, 2))),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(5, 12), st.integers(5, 12)),
+    st.integers(0, 2),
+)
+def test_conv2d_backward_of_many_channels(seed, dtype, batch, width, kernel, stride, size, pad):
+    """Channels that are enough for the gradients' products with the weights as they lie."""
+    make = Arrays(seed, dtype)
+    x, w = make(batch, width[0], *size), make(width[1], width[0], *kernel)
+    plain = (stride, ((pad, pad), (pad, pad)), (1, 1), 1)
+    g = make(*F.conv2d(x, w, None, stride, (pad, pad)).shape)
+    found = F.conv2d_backward(g, x, w, stride, (pad, pad))
+    sizes = ref.conv2d_backward(abs(g), abs(x), abs(w), *plain)
+    terms = max(g[:, 0].size, w[:, 0].size)
+    for actual, want, magnitude in zip(
+        found, ref.conv2d_backward(g, x, w, *plain), sizes, strict=True
+    ):
+        check(actual, want, magnitude, terms)
+
+
 def _check_padding_mode(c, rank):
     _, x, w, b = _inputs(c, rank)
     forward = F.conv1d if rank == 1 else F.conv2d

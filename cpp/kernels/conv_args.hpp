@@ -96,6 +96,28 @@ struct DepthwiseArgs {
   T lo, hi;
 };
 
+// Rows [first, first + rows) of the transpose of a depthwise convolution of stride 2 and dilation 1 with 3 or 5 columns
+// of taps: output (r, p) is the sum of input ((r + top - th) / 2, (p + left - tw) / 2) times w[th][tw] over the taps
+// that make both whole and inside.
+template <class T>
+struct DepthwiseTransposedArgs {
+  const T* x;  // input row 0, column 0
+  std::int64_t x_row, x_pixel;
+  std::int64_t in_h, in_w;
+  std::int64_t top, left;
+  std::int64_t taps_h, taps_w;
+  const T* w;  // [taps_h * taps_w][w_tap]
+  std::int64_t w_tap;
+  const T* bias;
+  const T* residual;  // added before the clamp; lies as y does (may be y itself), or null
+  T* y;               // row `first`
+  std::int64_t y_row, y_pixel;
+  std::int64_t first, rows, pixels, channels;
+  bool clamp;
+  T lo, hi;
+  bool stream;  // y is too large to meet it in the cache again: past it, where aligned pixels let
+};
+
 // dw[tap][c] += sum over rows and pixels of x[...][c] * dy[r][p][c], with x as DepthwiseArgs has it.
 template <class T>
 struct DepthwiseWeightsArgs {

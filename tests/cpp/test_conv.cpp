@@ -306,6 +306,55 @@ void test_depthwise(const KernelTable<T>& table) {
 }
 
 template <class T>
+void test_depthwise_transposed(const KernelTable<T>& table) {
+  for (int round = 0; round < 1500; ++round) {
+    DepthwiseTransposedArgs<T> a{};
+    a.channels = random_int(1, 3 * table.width + 1), a.pixels = random_int(1, 21);
+    if (round % 2) a.channels = random_int(1, 3) * table.width;
+    a.taps_h = random_int(1, 5), a.taps_w = 3 + 2 * random_int(0, 1);
+    a.top = random_int(0, 6), a.left = random_int(0, 6);
+    a.in_h = random_int(1, 6), a.in_w = random_int(1, 12);
+    a.first = random_int(0, 5), a.rows = random_int(1, 5);
+    a.x_pixel = a.channels + random_int(0, 3), a.x_row = a.in_w * a.x_pixel + random_int(0, 3);
+    a.w_tap = a.channels + random_int(0, 2);
+    a.y_pixel = a.channels * random_int(1, 2);
+    a.y_row = a.pixels * a.y_pixel + (round % 2 ? 0 : random_int(0, 3));
+    a.clamp = random_int(0, 1), a.lo = 0, a.hi = 6;
+    a.stream = random_int(0, 1);
+    Guarded<T> x((a.in_h - 1) * a.x_row + (a.in_w - 1) * a.x_pixel + a.channels);
+    Guarded<T> w((a.taps_h * a.taps_w - 1) * a.w_tap + a.channels), bias(a.channels);
+    Guarded<T> y((a.rows - 1) * a.y_row + a.pixels * a.y_pixel), residual(y.size());
+    fill_random(x), fill_random(w), fill_random(bias), fill_random(residual);
+    const std::int64_t add = random_int(0, 2);  // no residual, one beside y, y itself
+    for (std::int64_t i = 0; i < y.size(); ++i) y[i] = add == 2 ? residual[i] : T(777);
+    a.x = x.data(), a.w = w.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
+    if (add) a.residual = add == 1 ? residual.data() : y.data();
+    table.depthwise_transposed(a);
+    std::vector<bool> written(static_cast<std::size_t>(y.size()));
+    for (std::int64_t r = 0; r < a.rows; ++r)
+      for (std::int64_t p = 0; p < a.pixels; ++p)
+        for (std::int64_t c = 0; c < a.channels; ++c) {
+          double s = a.bias ? a.bias[c] : 0;
+          for (std::int64_t th = 0; th < a.taps_h; ++th)
+            for (std::int64_t tw = 0; tw < a.taps_w; ++tw) {
+              const std::int64_t h = a.first + r + a.top - th, v = p + a.left - tw;
+              if (h < 0 || h % 2 || h / 2 >= a.in_h || v < 0 || v % 2 || v / 2 >= a.in_w) continue;
+              s += static_cast<double>(x[h / 2 * a.x_row + v / 2 * a.x_pixel + c]) *
+                   static_cast<double>(w[(th * a.taps_w + tw) * a.w_tap + c]);
+            }
+          const std::int64_t at = r * a.y_row + p * a.y_pixel + c;
+          written[static_cast<std::size_t>(at)] = true;
+          if (add) s += static_cast<double>(residual[at]);
+          if (a.clamp) s = std::min(std::max(s, 0.0), 6.0);
+          check_close(y[at], s, tolerance<T>(static_cast<double>(a.taps_h * a.taps_w)), "depthwise_transposed");
+        }
+    for (std::int64_t i = 0; i < y.size(); ++i)
+      if (!written[static_cast<std::size_t>(i)])
+        check(y[i] == (add == 2 ? residual[i] : T(777)), "depthwise_transposed wrote between pixels");
+  }
+}
+
+template <class T>
 void test_depthwise_weights(const KernelTable<T>& table) {
   for (int round = 0; round < 800; ++round) {
     DepthwiseWeightsArgs<T> a{};
@@ -346,6 +395,7 @@ FASTCONV_TEST(conv_winners);
 FASTCONV_TEST(overlap_add);
 FASTCONV_TEST(conv_weights);
 FASTCONV_TEST(depthwise);
+FASTCONV_TEST(depthwise_transposed);
 FASTCONV_TEST(depthwise_weights);
 
 }  // namespace fastconv::test

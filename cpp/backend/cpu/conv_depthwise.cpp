@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::int64_t kBlockBytes = 128 << 10;
 constexpr std::int64_t kPieces = 16;
-constexpr std::int64_t kPhaseRows = 2;  // of output, whose phases follow one another
+constexpr std::int64_t kStreamed = 1 << 20;  // bytes of an output that the second-level cache would not keep
+constexpr std::int64_t kPhaseRows = 2;       // of output, whose phases follow one another
 
 // Rows of output for a block: its input fits into L2 and a small batch still gives enough pieces.
 std::int64_t rows_of_block(std::int64_t rows, double row_bytes, std::int64_t images) {
@@ -63,11 +64,64 @@ PackRequest depthwise_weights(const ConvPass& p) {
           "depthwise " + join({static_cast<std::int64_t>(sizeof(T)), p.out_c}) + weights_key(p)};
 }
 
+namespace {
+
+// With stride 2 and 3 or 5 columns of taps: all phases at once. Its weights are read where they lie.
+template <class T>
+Step plan_depthwise_transposed(const ConvPass& p) {
+  const Phase& q = p.phases[0];
+  if (p.phases.size() != 4 || p.fill || q.h.os != 2 || q.w.os != 2 || q.h.tap_step != 1 || q.w.tap_step != 1) return {};
+  DepthwiseTransposedArgs<T> args{};
+  args.taps_h = q.h.taps + p.phases[2].h.taps, args.taps_w = q.w.taps + p.phases[1].w.taps;
+  if (args.taps_w != 3 && args.taps_w != 5) return {};
+  args.x_row = p.in_w * p.in_c, args.x_pixel = p.in_c;
+  args.in_h = p.in_h, args.in_w = p.in_w;
+  args.top = 2 * q.h.i0 + q.h.k0 - q.h.o0, args.left = 2 * q.w.i0 + q.w.k0 - q.w.o0;
+  args.w_tap = p.w_kw;
+  args.y_row = p.out_w * p.y_pixel, args.y_pixel = p.y_pixel;
+  args.pixels = p.out_w;
+  args.clamp = p.clamp, args.lo = static_cast<T>(p.lo), args.hi = static_cast<T>(p.hi);
+  const std::int64_t size = p.n * p.out_h * p.out_w * p.out_c;
+  args.stream = !p.activate && size * static_cast<std::int64_t>(sizeof(T)) > kStreamed;
+  const KernelTable<T>& table = kernels<T>();
+  const Cut cut = cut_output(p, sizeof(T));
+  Step step;
+  step.algorithm = "depthwise";
+  step.flops = p.flops;
+  step.run = [=, &table](const RunContext& r) {
+    const T *x = r.data<const T>(p.x), *w = r.data<const T>(p.w);
+    const T* bias = p.bias == kNone ? nullptr : r.data<const T>(p.bias);
+    const T* residual = p.residual == kNone ? nullptr : r.data<const T>(p.residual);
+    T* y = r.data<T>(p.y);
+    parallel_for(p.n * cut.row_blocks * cut.channel_blocks, [&](std::int64_t piece, int) {
+      const std::int64_t channel = piece % cut.channel_blocks * cut.channels;
+      piece /= cut.channel_blocks;
+      const std::int64_t image = piece / cut.row_blocks;
+      DepthwiseTransposedArgs<T> a = args;
+      a.first = piece % cut.row_blocks * cut.rows;
+      a.rows = std::min(cut.rows, p.out_h - a.first);
+      a.channels = std::min(cut.channels, p.out_c - channel);
+      a.x = x + image * p.in_h * p.in_w * p.in_c + channel;
+      a.w = w + channel;
+      if (bias) a.bias = bias + channel;
+      a.y = y + (image * p.out_h + a.first) * a.y_row + channel;
+      if (residual) a.residual = residual + (a.y - y);
+      table.depthwise_transposed(a);
+      activate(p, a.y, a.rows * a.pixels, a.y_pixel, a.channels);
+    });
+  };
+  return step;
+}
+
+}  // namespace
+
 template <class T>
 Step plan_depthwise(PlanContext& c, const ConvPass& p) {
   const bool forward = p.w_out == 1;
   // The transpose with a multiplier sums channels: the grouped direct algorithm does that.
   if (p.groups == 1 || p.in_c != p.groups || (!forward && p.out_c != p.groups)) return {};
+  if (!forward && !p.phases.empty())
+    if (Step step = plan_depthwise_transposed<T>(p); step.run) return step;
   const std::int64_t repeat = p.out_c / p.in_c, channels = p.out_c;
   const KernelTable<T>& table = kernels<T>();
 
@@ -154,7 +208,11 @@ Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw) {
   const KernelTable<T>& table = kernels<T>();
   const std::int64_t channels = g.k, repeat = g.k / g.c, taps = g.kh * g.kw;
   // A fixed number of partial sums, added in order: the same bits at any number of threads. Channels may be cut.
-  const std::int64_t chunks = std::clamp<std::int64_t>(g.n, 1, kPieces);
+  // Few images are cut into rows before that: all channels of a row lie side by side.
+  constexpr std::int64_t kLeastRows = 7;
+  const std::int64_t groups = std::clamp<std::int64_t>(g.n, 1, kPieces);
+  const std::int64_t slices = std::clamp<std::int64_t>(g.oh / kLeastRows, 1, ceil_div(kPieces, groups)),
+                     chunks = groups * slices;
   const std::int64_t line = 64 / static_cast<std::int64_t>(sizeof(T));
   const std::int64_t part = repeat > 1 ? channels : round_up(ceil_div(channels, ceil_div(kPieces, chunks)), line),
                      parts = ceil_div(channels, part);
@@ -184,10 +242,12 @@ Step plan_depthwise_weights(const ConvGeometry& g, int x, int dy, int dw) {
       a.pixels = g.ow, a.channels = std::min(part, channels - channel);
       a.dw = partial + chunk * taps * channels + channel, a.dw_tap = channels;
       for (std::int64_t t = 0; t < taps; ++t) std::fill_n(a.dw + t * channels, a.channels, T(0));
-      for (std::int64_t n = g.n * chunk / chunks; n < g.n * (chunk + 1) / chunks; ++n) {
+      const std::int64_t group = chunk / slices, slice = chunk % slices;
+      const std::int64_t begin = g.oh * slice / slices, end = g.oh * (slice + 1) / slices;
+      for (std::int64_t n = g.n * group / groups; n < g.n * (group + 1) / groups; ++n) {
         const T* image = xs + n * g.h * g.w * g.c;
-        for (std::int64_t first = 0; first < g.oh; first += rows) {
-          a.rows = std::min(rows, g.oh - first);
+        for (std::int64_t first = begin; first < end; first += rows) {
+          a.rows = std::min(rows, end - first);
           a.row = first * g.stride_h - g.top, a.col = -g.left;
           if (repeat > 1) {
             T* to = reinterpret_cast<T*>(r.scratch(thread));

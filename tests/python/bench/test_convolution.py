@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastconv
+from fastconv._runtime import core
 
 BENCH = Path(__file__).resolve().parents[3] / "bench"
 
@@ -52,12 +53,12 @@ def test_plans_compute_the_gradients_with_weights_that_are_new():
 
     shape = (2, 5, 6, 4, 6, 3, 2, 1, 2)
     fixed = {
-        name: plan.run(feeds)[0]
-        for name, plan, feeds in convolution.plans(shape, "float64", True, False)
+        name: core.Plan(graph, out).run(feeds)[0]
+        for name, graph, out, feeds in convolution.graphs(shape, "float64", True)
     }
     new = {
-        name: (plan, feeds)
-        for name, plan, feeds in convolution.plans(shape, "float64", True, False, True)
+        name: (core.Plan(graph, out), feeds)
+        for name, graph, out, feeds in convolution.graphs(shape, "float64", True, True)
     }
     assert list(new) == ["forward", "input gradient", "weight gradient"]
     for name, (plan, feeds) in new.items():
@@ -69,6 +70,16 @@ def test_plans_compute_the_gradients_with_weights_that_are_new():
     products = [np.sum(dy * fixed["forward"]), np.sum(x * fixed["input gradient"])]
     products.append(np.sum(weight * fixed["weight gradient"]))
     np.testing.assert_allclose(products, products[0], rtol=1e-12)
+
+
+def test_measured_results_lie_in_the_arena_and_are_one_step():
+    import convolution
+
+    for _, plan, feeds in convolution.plans((2, 5, 6, 4, 6, 3, 1, 1, 1), "float32", True, False):
+        steps = [step["op"] for step in plan.profile(feeds)]
+        assert len(steps) == 2 and steps[1] == convolution.BEHIND
+        assert plan.memory["arena"] > 0
+        assert all(feed.ctypes.data % 64 == 0 for feed in feeds)
 
 
 def test_backward_report(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import reference as ref
 from fastconv._runtime import core
 
 from .graphs import Net, ops
@@ -130,6 +131,86 @@ def test_few_output_channels(seed):
     on_threads(net.check(y, ["conv2d"], fewer=False), net.data)
 
 
+def gradient_case(rng, cin, cout, groups, kernel, strides, dtype):
+    """A plan of a conv_transpose2d with random pads and output size, its feeds, its result."""
+    size = [max(k, int(n)) for k, n in zip(kernel, rng.integers(2, 24, 2), strict=True)]
+    pads = [int(rng.integers(0, k + 1)) for k in (*kernel, *kernel)]
+    ends = [size[i] + pads[i] + pads[i + 2] for i in range(2)]
+    rows, columns = ((ends[i] - kernel[i]) // strides[i] + 1 for i in range(2))
+    n = int(rng.integers(1, 4))
+    x = rng.standard_normal((n, rows, columns, cin)).astype(dtype)
+    w = rng.standard_normal((*kernel, cout // groups, cin)).astype(dtype)
+    b = rng.standard_normal(cout).astype(dtype) if rng.integers(2) else None
+    other = rng.standard_normal((n, *size, cout)).astype(dtype) if rng.integers(2) else None
+    full = ref.conv_transpose2d(
+        x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), None, strides, groups=groups
+    ).transpose(0, 2, 3, 1)
+    exact = np.zeros((n, *ends, cout))  # where the last windows end before the input does
+    exact[:, : full.shape[1], : full.shape[2]] = full
+    exact = exact[:, pads[0] :, pads[1] :][:, : size[0], : size[1]]
+    exact = exact + (0 if b is None else b) + (0 if other is None else other)
+    graph = core.Graph()
+    inputs = [graph.input("x", x.shape, dtype), graph.input("w", w.shape, dtype)]
+    inputs += [None if a is None else graph.constant(a) for a in (b, other)]
+    attrs = {"strides": list(strides), "pads": pads, "dilations": [1, 1], "groups": groups}
+    activation = ["", "relu", "silu"][int(rng.integers(3))]
+    if activation:
+        exact = np.maximum(exact, 0) if activation == "relu" else exact / (1 + np.exp(-exact))
+        attrs["activation"] = activation
+    y = graph.add("conv_transpose2d", inputs, {**attrs, "output_size": size})
+    return core.Plan(graph, y), [x, w], exact
+
+
+def check_case(plan, feeds, exact):
+    results = [plan.run(feeds, threads=n)[0] for n in (1, 2, 3)]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    unit = 2e-5 if feeds[0].dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(results[0], exact, rtol=0, atol=unit * max(1, np.abs(exact).max()))
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_depthwise_with_strides(seed):
+    """Odd and even sizes and pads, kernels for which all phases run at once and others."""
+    rng = np.random.default_rng(seed)
+    channels = int(rng.choice([16, 32, 48, *rng.integers(2, 70, 3)]))
+    kernel = (int(rng.integers(2, 6)), int(rng.choice([3, 5, 3, 5, 2, 4])))
+    strides = (2, 2) if seed % 5 else (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+    dtype = DTYPES[seed % 4 == 3]
+    check_case(*gradient_case(rng, channels, channels, channels, kernel, strides, dtype))
+
+
+def test_depthwise_results_larger_than_the_cache():
+    """They are written past it."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 30, 29, 160)), rng.standard_normal((3, 3, 1, 160))
+    attrs = {"strides": [2, 2], "pads": [1] * 4, "dilations": [1, 1], "groups": 160}
+    results = []
+    for dtype in ("float32", "float64"):
+        graph = core.Graph()
+        inputs = [graph.input("x", x.shape, dtype), graph.constant(w.astype(dtype))]
+        y = graph.add("conv_transpose2d", inputs, {**attrs, "output_size": [60, 58]})
+        total = graph.add("reduce_sum", graph.add("square", y), {"axes": [0, 1, 2]})
+        plan = core.Plan(graph, [*total, *y])
+        inner = core.Plan(graph, total)  # y lies in the arena, on cache lines
+        total, y = (plan.run([x.astype(dtype)], threads=2)[i] for i in range(2))
+        np.testing.assert_array_equal(inner.run([x.astype(dtype)])[0], total)
+        results += [total, y]
+    np.testing.assert_allclose(results[1], results[3], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(results[0], results[2], rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_few_channels_with_pads(seed):
+    """Kernels whose rows share an input row's products, and those with too many; few inputs too."""
+    rng = np.random.default_rng(seed)
+    channels, outputs = int(rng.integers(1, 40)), int(rng.integers(1, 7))
+    kernel = tuple(map(int, rng.integers(1, 6, 2)))
+    strides = (1, 1) if seed % 2 else tuple(map(int, rng.integers(1, 4, 2)))
+    dtype = DTYPES[seed % 4 == 3]
+    check_case(*gradient_case(rng, channels, outputs, 1, kernel, strides, dtype))
+
+
 def test_few_output_channels_take_overlapping_runs():
     if core.config()["isa"] != "avx512":
         pytest.skip("narrower vectors have the channels of more taps")
@@ -142,6 +223,9 @@ def test_few_output_channels_take_overlapping_runs():
     net = Net(2, 9, 8, 64)
     plan = net.check(net.conv(net.x, 3, (3, 3)))
     assert algorithm(plan, net.data, op="conv2d") == ["overlap"]
+    net = Net(2, 9, 8, 6)
+    plan = net.check(net.conv_transpose(net.x, 1, (5, 5), (1, 1)))
+    assert algorithm(plan, net.data) == ["overlap"]
 
 
 @pytest.mark.parametrize(

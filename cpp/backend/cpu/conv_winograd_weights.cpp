@@ -20,15 +20,17 @@ constexpr std::int64_t kLeastInputs = 8;          // channels
 // F(taps, d) for tiles of d x d, and what transforms cost, in multiply-adds of one vector element: of a tile and input
 // channel, of a tile and output channel, of a pair of channels.
 struct Algorithm {
-  int d, taps;
+  int d, taps, stride;
   double in, out, weights;
 
-  WinogradSize size() const { return {taps, d, 1}; }
+  WinogradSize size() const { return {taps, d, stride}; }
+  WinogradSize forward() const { return {d, taps, stride}; }
 };
 
 constexpr Algorithm kAlgorithms[] = {
-    {2, 3, 60, 60, 60},    {3, 3, 130, 100, 90}, {4, 3, 220, 150, 120}, {5, 3, 800, 400, 200},
-    {6, 3, 750, 300, 300}, {2, 5, 220, 60, 200}, {3, 5, 800, 200, 300}, {4, 5, 750, 200, 400},
+    {2, 3, 1, 60, 60, 60},    {3, 3, 1, 130, 100, 90},   {4, 3, 1, 220, 150, 120}, {5, 3, 1, 800, 400, 200},
+    {6, 3, 1, 750, 300, 300}, {2, 5, 1, 220, 60, 200},   {3, 5, 1, 800, 200, 300}, {4, 5, 1, 750, 200, 400},
+    {2, 3, 2, 300, 150, 60},  {4, 3, 2, 1000, 400, 120},
 };
 
 // How the work is cut.
@@ -62,12 +64,18 @@ class WinogradWeights {
     v_plane_ = odd_lines(c_.at_once * v_tile_);
     s_plane_ = odd_lines(c_.at_once * c_.columns);
     u_plane_ = odd_lines(c_.in * c_.columns);
+    sums_ = std::int64_t{size.weights()} * size.weights();
+    shared_ = size.stride == 1 ? 1 : size.taps;
     patch_ = planes_ * std::max(v_tile_, c_.columns);
     for (std::int64_t i = 0; i < c_.at_once; ++i) list_.push_back({i * v_tile_, i * c_.columns});
+    for (std::int64_t i = 0; i < c_.at_once * shared_; ++i) {
+      const PixelPair& tile = list_[static_cast<std::size_t>(i / shared_)];
+      shared_list_.push_back({tile.x + i % shared_ * v_plane_, tile.dy + i % shared_ * s_plane_});
+    }
   }
 
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(planes_ * (v_plane_ + s_plane_ + u_plane_) + patch_) * sizeof(float);
+    return static_cast<std::size_t>(planes_ * (v_plane_ + s_plane_) + sums_ * u_plane_ + patch_) * sizeof(float);
   }
   std::size_t workspace_bytes() const {
     return c_.chunks == 1 ? 0 : static_cast<std::size_t>(c_.chunks * elements()) * sizeof(float);
@@ -91,7 +99,7 @@ class WinogradWeights {
 
   void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const SpreadMap<float>& dy,
                  float* dw, float* scratch) const {
-    float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + planes_ * u_plane_;
+    float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + sums_ * u_plane_;
     const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(kBlock, g_.k - out);
     const std::int64_t begin = c_.tiles * chunk / c_.chunks, end = c_.tiles * (chunk + 1) / c_.chunks;
     for (std::int64_t first = begin; first < end; first += c_.at_once) {
@@ -126,15 +134,16 @@ class WinogradWeights {
   void transform_input(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* x, float* v,
                        float* patch) const {
     const Tile t = tile(number);
-    const std::int64_t row = t.row - g_.top, col = t.col - g_.left, alpha = size_.alpha();
+    const std::int64_t row = t.row * size_.stride - g_.top, col = t.col * size_.stride - g_.left;
+    const std::int64_t alpha = size_.alpha(), step = std::int64_t{size_.taps} * size_.stride;
     const float* image = x + t.image * g_.h * g_.w * g_.c + channel;
     WinogradInputArgs<float> a{};
-    a.size = size_;
+    a.size = {size_.taps, size_.m, size_.stride};
     a.channels = channels;
     if (row >= 0 && col >= 0 && row + alpha <= g_.h && col + alpha <= g_.w) {
       a.x = image + (row * g_.w + col) * g_.c;
       a.x_row = g_.w * g_.c, a.x_pixel = g_.c;
-      if (col + size_.taps + alpha <= g_.w) a.next = a.x + size_.taps * g_.c;
+      if (col + step + alpha <= g_.w) a.next = a.x + step * g_.c;
     } else {
       copy_padded(image, g_.h, g_.w, g_.c, row, alpha, col, alpha, 1, patch, channels, v_tile_);
       a.x = patch;
@@ -157,20 +166,25 @@ class WinogradWeights {
 
   void multiply(std::int64_t tiles, std::int64_t inputs, const float* v, const float* s, bool add, float* u) const {
     ConvWeightsArgs<float> a{};
-    a.list = list_.data(), a.pixels = tiles;
     a.run = inputs;
-    a.dw_row = c_.columns, a.add = add;
+    a.dw_row = c_.columns;
     const std::int64_t vectors = c_.columns / table_.width;
-    for (std::int64_t plane = 0; plane < planes_; ++plane) {
-      a.x = v + plane * v_plane_;
-      for (std::int64_t i = 0; i < vectors; i += a.vectors) {
-        a.vectors = table_.tile_vectors;
-        while (a.vectors > vectors - i) a.vectors /= 2;
-        a.dy = s + plane * s_plane_ + i * table_.width;
-        a.dw = u + plane * u_plane_ + i * table_.width;
-        table_.conv_weights(a);
+    const int sums = size_.weights(), alpha = size_.alpha();
+    for (int i = 0; i < alpha; ++i)
+      for (int j = 0; j < sums; ++j) {  // the last of a row takes all products that remain
+        const bool many = shared_ > 1 && j + 1 == sums;
+        const std::int64_t plane = i * alpha + j, sum = size_.weight(i) * sums + j;
+        a.list = many ? shared_list_.data() : list_.data(), a.pixels = many ? tiles * shared_ : tiles;
+        a.add = add || i >= sums;
+        a.x = v + plane * v_plane_;
+        for (std::int64_t k = 0; k < vectors; k += a.vectors) {
+          a.vectors = table_.tile_vectors;
+          while (a.vectors > vectors - k) a.vectors /= 2;
+          a.dy = s + plane * s_plane_ + k * table_.width;
+          a.dw = u + sum * u_plane_ + k * table_.width;
+          table_.conv_weights(a);
+        }
       }
-    }
   }
 
   ConvGeometry g_;
@@ -178,13 +192,14 @@ class WinogradWeights {
   WinogradSize size_;
   const KernelTable<float>& table_;
   Cut c_;
-  std::vector<PixelPair> list_;  // where each transformed tile lies
-  std::int64_t planes_, v_tile_, v_plane_, s_plane_, u_plane_, patch_;
+  std::vector<PixelPair> list_, shared_list_;  // where each transformed tile lies: in a plane, in those of one sum
+  std::int64_t planes_, sums_, shared_;        // of a row of planes, the last ones that are added up
+  std::int64_t v_tile_, v_plane_, s_plane_, u_plane_, patch_;
 };
 
 bool covers(const Algorithm& a, const ConvGeometry& g) {
-  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 &&
-         g.dilation_w == 1;
+  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == a.stride && g.stride_w == a.stride &&
+         g.dilation_h == 1 && g.dilation_w == 1;
 }
 
 double real(std::int64_t n) { return static_cast<double>(n); }
@@ -215,14 +230,14 @@ Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g, const Wi
   for (const Algorithm& a : kAlgorithms) {
     if (!covers(a, g)) continue;
     // Named as the forward pass of the same tiles.
-    if (!wish.empty() && wish != winograd_name({a.d, a.taps, 1})) continue;
+    if (!wish.empty() && wish != winograd_name(a.forward())) continue;
     const double cost = winograd_cost(a, g, width);
     if (!wish.empty() || cost < least) best = &a, least = cost;
   }
   if (!best) return {};
   const auto winograd = std::make_shared<const WinogradWeights>(g, best->size(), spread);
   Step step;
-  step.algorithm = winograd_name({best->d, best->taps, 1});
+  step.algorithm = winograd_name(best->forward());
   step.flops = g.flops();
   step.scratch = winograd->scratch_bytes();
   step.workspace = winograd->workspace_bytes();

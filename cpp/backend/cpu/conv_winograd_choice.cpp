@@ -166,10 +166,6 @@ class Costs {
   double direct() const {
     const AxisPhase& h = p_.phases[0].h;
     const double weights = real(h.taps * h.taps) * 4 * pairs();
-    if (h.os == 2) {  // four phases, of few taps
-      const double products = real(p_.n * p_.in_h * p_.in_w) * 9 * pairs();
-      return std::max(products / 0.8, weights / memory_) + (packed_once_ ? 0 : 2 * weights / l3_);
-    }
     double rows = 0;  // that taps read: those outside are skipped
     for (std::int64_t i = 0; i < h.taps; ++i) {
       const std::int64_t end = std::min(h.outputs, ceil_div(std::max<std::int64_t>(0, p_.in_h - h.i0 - i), h.is));
@@ -178,7 +174,8 @@ class Costs {
     // Register tiles of too few pixels wait for their sums: 7 pixels, 4 + 3, cost AVX2 as many as 10.
     const std::int64_t tiles = ceil_div(p_.out_w, table_.tile_pixels), least = ceil_div(10, table_.tile_vectors);
     const double columns = real(std::max(p_.out_w, std::min(least, std::int64_t{table_.tile_pixels}) * tiles));
-    const double products = real(p_.n) * rows * real(h.taps) * columns * pairs();
+    double products = real(p_.n) * rows * real(h.taps) * columns * pairs();
+    if (h.os == 2) products = real(p_.n * p_.in_h * p_.in_w) * 9 * pairs();  // in four phases
     return std::max(products / 0.95, weights / memory_) + (packed_once_ ? 0 : 2 * weights / l3_);
   }
 

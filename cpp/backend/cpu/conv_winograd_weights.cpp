@@ -11,6 +11,7 @@ namespace {
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;                // floats
 constexpr std::int64_t kBlock = 64;               // input and output channels of a piece
+constexpr std::int64_t kSumBytes = 600 << 10;     // of their sums
 constexpr std::int64_t kTileBytes = 600 << 10;    // of transformed tiles at once: in L2 beside their sums
 constexpr std::int64_t kMostTiles = 64;           // a plane of them is in L1
 constexpr std::int64_t kPieces = 16;              // wanted at least
@@ -30,16 +31,16 @@ struct Algorithm {
 constexpr Algorithm kAlgorithms[] = {
     {2, 3, 1, 60, 60, 60},    {3, 3, 1, 130, 100, 90},   {4, 3, 1, 220, 150, 120}, {5, 3, 1, 800, 400, 200},
     {6, 3, 1, 750, 300, 300}, {2, 5, 1, 220, 60, 200},   {3, 5, 1, 800, 200, 300}, {4, 5, 1, 750, 200, 400},
-    {2, 3, 2, 300, 150, 60},  {4, 3, 2, 1000, 400, 120},
+    {2, 3, 2, 300, 150, 60},  {4, 3, 2, 1900, 760, 120},
 };
 
 // How the work is cut.
 struct Cut {
-  std::int64_t tiles_h, tiles_w, tiles;  // tiles: of the whole batch
-  std::int64_t in, in_blocks;            // channels of a block, and how many blocks
-  std::int64_t columns, out_blocks;
-  std::int64_t chunks;   // of tiles, with partial gradients of their own
-  std::int64_t at_once;  // tiles that are transformed before their products
+  std::int64_t tiles_h, tiles_w, tiles;   // tiles: of the whole batch
+  std::int64_t in, in_blocks;             // channels of a block, and how many blocks
+  std::int64_t out, columns, out_blocks;  // columns: in whole vectors
+  std::int64_t chunks;                    // of tiles, with partial gradients of their own
+  std::int64_t at_once;                   // tiles that are transformed before their products
 };
 
 Cut cut(const ConvGeometry& g, const WinogradSize& size, std::int64_t width) {
@@ -47,7 +48,10 @@ Cut cut(const ConvGeometry& g, const WinogradSize& size, std::int64_t width) {
   const std::int64_t d = size.taps, planes = std::int64_t{size.alpha()} * size.alpha();
   c.tiles_h = ceil_div(g.oh, d), c.tiles_w = ceil_div(g.ow, d), c.tiles = g.n * c.tiles_h * c.tiles_w;
   c.in_blocks = ceil_div(g.c, kBlock), c.in = ceil_div(g.c, c.in_blocks);
-  c.out_blocks = ceil_div(g.k, kBlock), c.columns = std::min(kBlock, round_up(g.k, width));
+  // Where there are few sums twice as many outputs: the input is transformed less often.
+  const std::int64_t sums = std::int64_t{size.weights()} * size.weights();
+  c.out = sums * c.in * 2 * kBlock * kFloat <= kSumBytes ? 2 * kBlock : kBlock;
+  c.out_blocks = ceil_div(g.k, c.out), c.columns = std::min(c.out, round_up(g.k, width));
   const std::int64_t wanted = ceil_div(kPieces, c.in_blocks * c.out_blocks);
   const std::int64_t most = kPartialBytes / std::max<std::int64_t>(g.kh * g.kw * g.c * g.k * kFloat, 1);
   c.chunks = std::clamp<std::int64_t>(std::min(wanted, most), 1, std::max(c.tiles / kMostTiles, std::int64_t{1}));
@@ -67,11 +71,14 @@ class WinogradWeights {
     sums_ = std::int64_t{size.weights()} * size.weights();
     shared_ = size.stride == 1 ? 1 : size.taps;
     patch_ = planes_ * std::max(v_tile_, c_.columns);
-    for (std::int64_t i = 0; i < c_.at_once; ++i) list_.push_back({i * v_tile_, i * c_.columns});
-    for (std::int64_t i = 0; i < c_.at_once * shared_; ++i) {
-      const PixelPair& tile = list_[static_cast<std::size_t>(i / shared_)];
-      shared_list_.push_back({tile.x + i % shared_ * v_plane_, tile.dy + i % shared_ * s_plane_});
-    }
+    for (const bool rows : {false, true})
+      for (const bool columns : {false, true})
+        for (std::int64_t i = 0; i < c_.at_once; ++i)
+          for (std::int64_t r = 0; r < (rows ? shared_ : 1); ++r)
+            for (std::int64_t c = 0; c < (columns ? shared_ : 1); ++c) {
+              const std::int64_t plane = r * size.alpha() + c;
+              lists_[rows][columns].push_back({plane * v_plane_ + i * v_tile_, plane * s_plane_ + i * c_.columns});
+            }
   }
 
   std::size_t scratch_bytes() const {
@@ -87,7 +94,7 @@ class WinogradWeights {
     parallel_for(c_.chunks * c_.in_blocks * c_.out_blocks, [&](std::int64_t piece, int thread) {
       const std::int64_t out = piece % c_.out_blocks, in = piece / c_.out_blocks % c_.in_blocks;
       const std::int64_t chunk = piece / c_.out_blocks / c_.in_blocks;
-      run_piece(chunk, in * c_.in, out * kBlock, context.data<const float>(x),
+      run_piece(chunk, in * c_.in, out * c_.out, context.data<const float>(x),
                 spread_map<float>(context, spread_, g_.oh, g_.ow, g_.k, dy), partial + chunk * elements(),
                 reinterpret_cast<float*>(context.scratch(thread)));
     });
@@ -100,7 +107,7 @@ class WinogradWeights {
   void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const SpreadMap<float>& dy,
                  float* dw, float* scratch) const {
     float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + sums_ * u_plane_;
-    const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(kBlock, g_.k - out);
+    const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(c_.out, g_.k - out);
     const std::int64_t begin = c_.tiles * chunk / c_.chunks, end = c_.tiles * (chunk + 1) / c_.chunks;
     for (std::int64_t first = begin; first < end; first += c_.at_once) {
       const std::int64_t n = std::min(c_.at_once, end - first);
@@ -167,15 +174,15 @@ class WinogradWeights {
   void multiply(std::int64_t tiles, std::int64_t inputs, const float* v, const float* s, bool add, float* u) const {
     ConvWeightsArgs<float> a{};
     a.run = inputs;
-    a.dw_row = c_.columns;
+    a.dw_row = c_.columns, a.add = add;
     const std::int64_t vectors = c_.columns / table_.width;
     const int sums = size_.weights(), alpha = size_.alpha();
-    for (int i = 0; i < alpha; ++i)
-      for (int j = 0; j < sums; ++j) {  // the last of a row takes all products that remain
-        const bool many = shared_ > 1 && j + 1 == sums;
-        const std::int64_t plane = i * alpha + j, sum = size_.weight(i) * sums + j;
-        a.list = many ? shared_list_.data() : list_.data(), a.pixels = many ? tiles * shared_ : tiles;
-        a.add = add || i >= sums;
+    for (int i = 0; i < sums; ++i)
+      for (int j = 0; j < sums; ++j) {  // the last ones take all that are left of a row or column
+        const std::int64_t plane = i * alpha + j, sum = i * sums + j;
+        const bool rows = shared_ > 1 && i + 1 == sums, columns = shared_ > 1 && j + 1 == sums;
+        a.list = lists_[rows][columns].data();
+        a.pixels = tiles * (rows ? shared_ : 1) * (columns ? shared_ : 1);
         a.x = v + plane * v_plane_;
         for (std::int64_t k = 0; k < vectors; k += a.vectors) {
           a.vectors = table_.tile_vectors;
@@ -192,8 +199,9 @@ class WinogradWeights {
   WinogradSize size_;
   const KernelTable<float>& table_;
   Cut c_;
-  std::vector<PixelPair> list_, shared_list_;  // where each transformed tile lies: in a plane, in those of one sum
-  std::int64_t planes_, sums_, shared_;        // of a row of planes, the last ones that are added up
+  // Where each transformed tile lies in a plane, or in those of a row, a column or both that have one sum.
+  std::vector<PixelPair> lists_[2][2];
+  std::int64_t planes_, sums_, shared_;
   std::int64_t v_tile_, v_plane_, s_plane_, u_plane_, patch_;
 };
 

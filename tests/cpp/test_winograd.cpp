@@ -115,6 +115,40 @@ double both_sides(const Matrix& left, std::size_t i, std::size_t j, Fn&& x) {
 template <class T>
 constexpr double kBound = sizeof(T) == 4 ? 4e-5 : 8e-14;
 
+// Weight gradients with stride 2: products with the same weight in the forward pass are added up before the outputs'
+// transform.
+template <class T>
+void check_strided_gradient(const KernelTable<T>& table) {
+  for (const int tile : {2, 4}) {
+    const WinogradSize forward{tile, 3, 2}, size{3, tile, 2};
+    const std::int64_t alpha = forward.alpha(), planes = alpha * alpha, sums = size.weights(), n = table.width;
+    const std::int64_t elements = std::int64_t{tile} * tile;
+    Guarded<T> x(planes * n), v(planes * n), dy(elements * n), s(planes * n), all(sums * sums * n), dw(9 * n);
+    fill_random(x), fill_random(dy);
+    table.winograd_input({forward, x.data(), alpha * n, n, n, nullptr, v.data(), n});
+    table.winograd_weights({size, dy.data(), 1, n, s.data(), n});
+    for (std::int64_t i = 0; i < all.size(); ++i) all[i] = T(0);
+    for (std::int64_t plane = 0; plane < planes; ++plane) {
+      const std::int64_t sum =
+          size.weight(static_cast<int>(plane / alpha)) * sums + size.weight(static_cast<int>(plane % alpha));
+      for (std::int64_t c = 0; c < n; ++c) all[sum * n + c] += v[plane * n + c] * s[plane * n + c];
+    }
+    WinogradOutputArgs<T> o{};
+    o.size = size, o.rows = o.columns = 3;
+    o.s = all.data(), o.s_plane = o.channels = n;
+    o.y = dw.data(), o.y_row = 3 * n, o.y_pixel = n;
+    table.winograd_output(o);
+    for (std::int64_t tap = 0; tap < 9; ++tap)
+      for (std::int64_t c = 0; c < n; ++c) {
+        double expected = 0;
+        for (std::int64_t i = 0; i < elements; ++i)
+          expected += static_cast<double>(dy[i * n + c]) *
+                      static_cast<double>(x[((2 * (i / tile) + tap / 3) * alpha + 2 * (i % tile) + tap % 3) * n + c]);
+        check_close(dw[tap * n + c], expected, 10 * kBound<T>, "winograd's strided weight gradient");
+      }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -254,6 +288,8 @@ void test_winograd_weights(const KernelTable<T>& table) {
           check_close(y[(i * outputs + j) * n + c], s, 10 * kBound<T>, "winograd");
         }
   }
+  check_strided_gradient(table);
+
   // What is not a number stays so, also where there is a clamp.
   const std::int64_t n = table.width;
   Guarded<T> x(16 * n), v(16 * n), y(4 * n);
@@ -320,44 +356,9 @@ void test_winograd_scatter(const KernelTable<T>& table) {
   }
 }
 
-// Weight gradients with stride 2: products with the same weight in the forward pass are added up before the outputs'
-// transform.
-template <class T>
-void test_winograd_strided_gradient(const KernelTable<T>& table) {
-  for (const int tile : {2, 4}) {
-    const WinogradSize forward{tile, 3, 2}, size{3, tile, 2};
-    const std::int64_t alpha = forward.alpha(), planes = alpha * alpha, sums = size.weights(), n = table.width;
-    const std::int64_t elements = std::int64_t{tile} * tile;
-    Guarded<T> x(planes * n), v(planes * n), dy(elements * n), s(planes * n), all(sums * sums * n), dw(9 * n);
-    fill_random(x), fill_random(dy);
-    table.winograd_input({forward, x.data(), alpha * n, n, n, nullptr, v.data(), n});
-    table.winograd_weights({size, dy.data(), 1, n, s.data(), n});
-    for (std::int64_t i = 0; i < all.size(); ++i) all[i] = T(0);
-    for (std::int64_t plane = 0; plane < planes; ++plane) {
-      const std::int64_t sum =
-          size.weight(static_cast<int>(plane / alpha)) * sums + size.weight(static_cast<int>(plane % alpha));
-      for (std::int64_t c = 0; c < n; ++c) all[sum * n + c] += v[plane * n + c] * s[plane * n + c];
-    }
-    WinogradOutputArgs<T> o{};
-    o.size = size, o.rows = o.columns = 3;
-    o.s = all.data(), o.s_plane = o.channels = n;
-    o.y = dw.data(), o.y_row = 3 * n, o.y_pixel = n;
-    table.winograd_output(o);
-    for (std::int64_t tap = 0; tap < 9; ++tap)
-      for (std::int64_t c = 0; c < n; ++c) {
-        double expected = 0;
-        for (std::int64_t i = 0; i < elements; ++i)
-          expected += static_cast<double>(dy[i * n + c]) *
-                      static_cast<double>(x[((2 * (i / tile) + tap / 3) * alpha + 2 * (i % tile) + tap % 3) * n + c]);
-        check_close(dw[tap * n + c], expected, 10 * kBound<T>, "winograd's strided weight gradient");
-      }
-  }
-}
-
 FASTCONV_TEST(winograd_input);
 FASTCONV_TEST(winograd_output);
 FASTCONV_TEST(winograd_weights);
 FASTCONV_TEST(winograd_scatter);
-FASTCONV_TEST(winograd_strided_gradient);
 
 }  // namespace fastconv::test

@@ -56,7 +56,8 @@ FASTCONV_INLINE VT times(double c, VT x) {
 template <class T, int M, int R>
 struct Interpolation {
   using VT = Vec<T>;
-  static constexpr int A = M + R - 1, U = A, K = (A - 1) / 2;
+  static constexpr int A = M + R - 1, K = (A - 1) / 2;
+  static constexpr int D = A, U = A, S = A, Y = M;
   static constexpr bool kInfinity = A % 2 == 0;
 
   static FASTCONV_INLINE void input(const VT (&d)[A], VT (&v)[A]) {
@@ -154,7 +155,7 @@ struct Interpolation {
   }
 };
 
-// Along one axis of stride S: A products of samples with the U transformed weights.
+// Along one axis: A products of D samples with the U transformed weights, Y outputs of S products or their sums.
 template <class T, int M, int R, int S>
 struct Line : Interpolation<T, M, R> {};
 
@@ -164,7 +165,7 @@ template <class T, int M>
 struct Line<T, M, 3, 2> {
   using VT = Vec<T>;
   using Outer = Interpolation<T, M, 2>;
-  static constexpr int O = Outer::A, A = O + M, U = O + 1;
+  static constexpr int O = Outer::A, A = O + M, D = A, U = O + 1, S = A, Y = M;
 
   static FASTCONV_INLINE void input(const VT (&d)[A], VT (&v)[A]) {
     VT e[O], t[O];
@@ -187,6 +188,49 @@ struct Line<T, M, 3, 2> {
   }
 };
 
+// The weight gradient of that, with N samples of the output's gradient for weights. The middle tap's products are all
+// added up before.
+template <class T, int N>
+struct Line<T, 3, N, 2> {
+  using VT = Vec<T>;
+  using Outer = Interpolation<T, 2, N>;
+  static constexpr int O = Outer::A, A = O + N, U = A, S = O + 1, Y = 3;
+
+  static FASTCONV_INLINE void output(const VT (&s)[S], VT (&y)[3]) {
+    VT e[O], t[2];
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) e[i] = s[i];
+    Outer::output(e, t);
+    y[0] = t[0], y[1] = s[O], y[2] = t[1];
+  }
+  static FASTCONV_INLINE void weights(const VT (&g)[N], VT (&u)[U]) {
+    VT t[O];
+    Outer::weights(g, t);
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) u[i] = t[i];
+    FASTCONV_UNROLL for (int i = 0; i < N; ++i) u[O + i] = g[i];
+  }
+};
+
+// The transpose of stride 2. Late: outputs of two taps come first, and those of one tap read a sample later.
+template <class T, int M, bool Late>
+struct HalfLine {
+  using VT = Vec<T>;
+  using Outer = Interpolation<T, M, 2>;
+  static constexpr int O = Outer::A, A = O + M, D = O, S = A, Y = 2 * M;
+
+  static FASTCONV_INLINE void input(const VT (&d)[D], VT (&v)[A]) {
+    VT t[O];
+    Outer::input(d, t);
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) v[i] = t[i];
+    FASTCONV_UNROLL for (int i = 0; i < M; ++i) v[O + i] = d[i + Late];
+  }
+  static FASTCONV_INLINE void output(const VT (&s)[A], VT (&y)[Y]) {
+    VT e[O], t[M];
+    FASTCONV_UNROLL for (int i = 0; i < O; ++i) e[i] = s[i];
+    Outer::output(e, t);
+    FASTCONV_UNROLL for (int i = 0; i < M; ++i) y[2 * i + !Late] = t[i], y[2 * i + Late] = s[O + i];
+  }
+};
+
 template <class VT, bool Tail, class T>
 FASTCONV_INLINE VT load(const T* p, int n) {
   if constexpr (Tail)
@@ -199,12 +243,12 @@ FASTCONV_INLINE VT load(const T* p, int n) {
 template <class L, bool Tail, class T>
 FASTCONV_INLINE void input_vector(const WinogradInputArgs<T>& a, const T* x, T* v, int n) {
   using VT = Vec<T>;
-  constexpr int A = L::A;
+  constexpr int A = L::A, D = L::D;
   const std::int64_t row = a.x_row, pixel = a.x_pixel, plane = a.v_plane;
-  VT t[A][A];
-  FASTCONV_UNROLL for (int j = 0; j < A; ++j) {
-    VT d[A], e[A];
-    FASTCONV_UNROLL for (int i = 0; i < A; ++i) d[i] = load<VT, Tail>(x + i * row + j * pixel, n);
+  VT t[A][D];
+  FASTCONV_UNROLL for (int j = 0; j < D; ++j) {
+    VT d[D], e[A];
+    FASTCONV_UNROLL for (int i = 0; i < D; ++i) d[i] = load<VT, Tail>(x + i * row + j * pixel, n);
     L::input(d, e);
     FASTCONV_UNROLL for (int i = 0; i < A; ++i) t[i][j] = e[i];
   }
@@ -217,11 +261,11 @@ FASTCONV_INLINE void input_vector(const WinogradInputArgs<T>& a, const T* x, T* 
 
 template <class L, int Step, class T>
 FASTCONV_NOINLINE void input_tile(const WinogradInputArgs<T>& a) {
-  constexpr int W = Vec<T>::width, A = L::A;
+  constexpr int W = Vec<T>::width, D = L::D;
   std::int64_t c = 0;
   for (; c + W <= a.channels; c += W) {
     if (a.next) {  // the processor does not follow that many streams; the first columns are this tile's too
-      FASTCONV_UNROLL for (int i = 0; i < A; ++i) FASTCONV_UNROLL for (int j = A - Step; j < A; ++j)
+      FASTCONV_UNROLL for (int i = 0; i < D; ++i) FASTCONV_UNROLL for (int j = D - Step; j < D; ++j)
           FASTCONV_PREFETCH(a.next + c + i * a.x_row + j * a.x_pixel);
     }
     input_vector<L, false>(a, a.x + c, a.v + c, W);
@@ -230,16 +274,16 @@ FASTCONV_NOINLINE void input_tile(const WinogradInputArgs<T>& a) {
 }
 
 // Part: not all rows, columns or channels.
-template <class L, int M, bool Part, class T>
+template <class L, bool Part, class T>
 FASTCONV_INLINE void output_vector(const WinogradOutputArgs<T>& a, std::int64_t c, int n) {
   using VT = Vec<T>;
-  constexpr int A = L::A;
+  constexpr int S = L::S, M = L::Y;
   const T* s = a.s + c;
   const std::int64_t plane = a.s_plane;
-  VT t[M][A];
-  FASTCONV_UNROLL for (int j = 0; j < A; ++j) {
-    VT d[A], e[M];
-    FASTCONV_UNROLL for (int i = 0; i < A; ++i) d[i] = VT::load(s + (i * A + j) * plane);
+  VT t[M][S];
+  FASTCONV_UNROLL for (int j = 0; j < S; ++j) {
+    VT d[S], e[M];
+    FASTCONV_UNROLL for (int i = 0; i < S; ++i) d[i] = VT::load(s + (i * S + j) * plane);
     L::output(d, e);
     FASTCONV_UNROLL for (int i = 0; i < M; ++i) t[i][j] = e[i];
   }
@@ -268,19 +312,19 @@ FASTCONV_INLINE void output_vector(const WinogradOutputArgs<T>& a, std::int64_t 
   }
 }
 
-template <class L, int M, class T>
+template <class L, class T>
 FASTCONV_NOINLINE void whole_output(const WinogradOutputArgs<T>& a, std::int64_t c) {
-  output_vector<L, M, false>(a, c, Vec<T>::width);
+  output_vector<L, false>(a, c, Vec<T>::width);
 }
 
-template <class L, int M, class T>
+template <class L, class T>
 FASTCONV_NOINLINE void part_output(const WinogradOutputArgs<T>& a, std::int64_t c, int n) {
-  output_vector<L, M, true>(a, c, n);
+  output_vector<L, true>(a, c, n);
 }
 
-template <class L, int M, class T>
+template <class L, class T>
 void output_tile(const WinogradOutputArgs<T>& a) {
-  constexpr int W = Vec<T>::width;
+  constexpr int W = Vec<T>::width, M = L::Y;
   const bool whole = a.rows == M && a.columns == M;
   for (std::int64_t c = 0; c < a.channels; c += W) {
     const auto n = static_cast<int>(a.channels - c < W ? a.channels - c : W);
@@ -289,9 +333,9 @@ void output_tile(const WinogradOutputArgs<T>& a) {
           FASTCONV_PREFETCH(a.next + c + i * a.y_row + j * a.y_pixel);
     }
     if (whole && n == W)
-      whole_output<L, M>(a, c);
+      whole_output<L>(a, c);
     else
-      part_output<L, M>(a, c, n);
+      part_output<L>(a, c, n);
   }
 }
 
@@ -384,6 +428,26 @@ FASTCONV_INLINE void by_size(const WinogradSize& s, Fn&& fn) {
   }
 }
 
+// Of weight gradients with stride 2, whose input's transform is the forward pass's.
+template <class T, class Fn>
+FASTCONV_INLINE bool by_gradient_size(const WinogradSize& s, Fn&& fn) {
+  if (s.stride != 2 || s.m != 3) return false;
+  if (s.taps == 2) fn(Size<3, 2, 2>{}, Line<T, 3, 2, 2>{});
+  if (s.taps == 4) fn(Size<3, 4, 2>{}, Line<T, 3, 4, 2>{});
+  return true;
+}
+
+template <class T, class Fn>
+FASTCONV_INLINE bool by_half_size(const WinogradSize& s, Fn&& fn) {
+  if (!s.up()) return false;
+  const bool late = s.half == HalfStride::two_taps_first;
+  if (s.m == 2 && late) fn(HalfLine<T, 2, true>{});
+  if (s.m == 2 && !late) fn(HalfLine<T, 2, false>{});
+  if (s.m == 4 && late) fn(HalfLine<T, 4, true>{});
+  if (s.m == 4 && !late) fn(HalfLine<T, 4, false>{});
+  return true;
+}
+
 // Whose input's gradient is made by their transpose.
 template <class T, class Fn>
 FASTCONV_INLINE void by_transposed_size(const WinogradSize& s, Fn&& fn) {
@@ -398,19 +462,23 @@ FASTCONV_INLINE void by_transposed_size(const WinogradSize& s, Fn&& fn) {
 
 template <class T>
 void winograd_input(const WinogradInputArgs<T>& a) {
+  if (by_half_size<T>(a.size, [&](auto line) { input_tile<decltype(line), line.D - 1>(a); })) return;
   by_size<T>(a.size, [&](auto size, auto line) { input_tile<decltype(line), size.M * size.S>(a); });
 }
 
 template <class T>
 void winograd_output(const WinogradOutputArgs<T>& a) {
-  by_size<T>(a.size, [&](auto size, auto line) { output_tile<decltype(line), size.M>(a); });
+  if (by_half_size<T>(a.size, [&](auto line) { output_tile<decltype(line)>(a); })) return;
+  if (by_gradient_size<T>(a.size, [&](auto, auto line) { output_tile<decltype(line)>(a); })) return;
+  by_size<T>(a.size, [&](auto, auto line) { output_tile<decltype(line)>(a); });
 }
 
 template <class T>
 void winograd_weights(const WinogradWeightsArgs<T>& a) {
   if (a.output)
     return by_transposed_size<T>(a.size, [&](auto size, auto line) { weights_run<decltype(line), size.M, true>(a); });
-  by_size<T>(a.size, [&](auto size, auto line) { weights_run<decltype(line), size.R, false>(a); });
+  const auto run = [&](auto size, auto line) { weights_run<decltype(line), size.R, false>(a); };
+  if (!by_gradient_size<T>(a.size, run)) by_size<T>(a.size, run);
 }
 
 template <class T>

@@ -13,6 +13,8 @@ struct Transforms {
   Matrix input, output, weights;  // B', A', G
 };
 
+Matrix zeros(std::size_t rows, std::size_t columns) { return Matrix(rows, std::vector<double>(columns)); }
+
 // Cook and Toom's matrices of F(m, taps) for the interpolation points, and infinity where that makes their number even.
 Transforms interpolation(int m, int taps) {
   const std::size_t alpha = static_cast<std::size_t>(m + taps - 1), n = (alpha - 1) / 2 * 2 + 1;
@@ -45,13 +47,30 @@ Transforms interpolation(int m, int taps) {
   return t;
 }
 
+// The outputs of two taps among those of one.
+Transforms half_stride(const WinogradSize& size) {
+  const Transforms outer = interpolation(size.m, 2);
+  const std::size_t o = outer.input.size(), m = static_cast<std::size_t>(size.m), alpha = o + m;
+  const std::size_t late = size.half == HalfStride::two_taps_first;
+  Transforms t{zeros(alpha, o), zeros(2 * m, alpha), zeros(alpha, 3)};
+  for (std::size_t i = 0; i < o; ++i) {
+    t.input[i] = outer.input[i];
+    t.weights[i] = {outer.weights[i][0], 0, outer.weights[i][1]};
+  }
+  for (std::size_t i = 0; i < m; ++i) {
+    std::copy(outer.output[i].begin(), outer.output[i].end(), t.output[2 * i + 1 - late].begin());
+    t.input[o + i][i + late] = t.output[2 * i + late][o + i] = t.weights[o + i][1] = 1;
+  }
+  return t;
+}
+
 // The weights' matrix has a row for each product: also where some take the same.
 Transforms transforms(const WinogradSize& size) {
   if (size.stride == 1) return interpolation(size.m, size.taps);
+  if (size.up()) return half_stride(size);
   const Transforms outer = interpolation(size.m, 2);
   const std::size_t o = outer.input.size(), m = static_cast<std::size_t>(size.m), alpha = o + m;
-  Transforms t{Matrix(alpha, std::vector<double>(alpha)), Matrix(m, std::vector<double>(alpha)),
-               Matrix(alpha, std::vector<double>(3))};
+  Transforms t{zeros(alpha, alpha), zeros(m, alpha), zeros(alpha, 3)};
   for (std::size_t i = 0; i < o; ++i) {
     for (std::size_t j = 0; j < o; ++j) t.input[i][2 * j] = outer.input[i][j];
     t.weights[i] = {outer.weights[i][0], 0, outer.weights[i][1]};
@@ -63,9 +82,25 @@ Transforms transforms(const WinogradSize& size) {
   return t;
 }
 
-constexpr WinogradSize kSizes[] = {{3, 3, 1}, {5, 3, 1}, {3, 5, 1}, {2, 3, 1}, {4, 3, 1},
-                                   {6, 3, 1}, {2, 5, 1}, {4, 5, 1}, {2, 3, 2}, {4, 3, 2},
-                                   {3, 2, 1}, {3, 4, 1}, {3, 6, 1}, {5, 2, 1}, {5, 4, 1}};
+constexpr WinogradSize kSizes[] = {{3, 3, 1},
+                                   {5, 3, 1},
+                                   {3, 5, 1},
+                                   {2, 3, 1},
+                                   {4, 3, 1},
+                                   {6, 3, 1},
+                                   {2, 5, 1},
+                                   {4, 5, 1},
+                                   {2, 3, 2},
+                                   {4, 3, 2},
+                                   {3, 2, 1},
+                                   {3, 4, 1},
+                                   {3, 6, 1},
+                                   {5, 2, 1},
+                                   {5, 4, 1},
+                                   {2, 3, 2, HalfStride::one_tap_first},
+                                   {4, 3, 2, HalfStride::one_tap_first},
+                                   {2, 3, 2, HalfStride::two_taps_first},
+                                   {4, 3, 2, HalfStride::two_taps_first}};
 
 // (left x left')[i][j]
 template <class Fn>
@@ -80,6 +115,40 @@ double both_sides(const Matrix& left, std::size_t i, std::size_t j, Fn&& x) {
 template <class T>
 constexpr double kBound = sizeof(T) == 4 ? 4e-5 : 8e-14;
 
+// Weight gradients with stride 2: products with the same weight in the forward pass are added up before the outputs'
+// transform.
+template <class T>
+void check_strided_gradient(const KernelTable<T>& table) {
+  for (const int tile : {2, 4}) {
+    const WinogradSize forward{tile, 3, 2}, size{3, tile, 2};
+    const std::int64_t alpha = forward.alpha(), planes = alpha * alpha, sums = size.weights(), n = table.width;
+    const std::int64_t elements = std::int64_t{tile} * tile;
+    Guarded<T> x(planes * n), v(planes * n), dy(elements * n), s(planes * n), all(sums * sums * n), dw(9 * n);
+    fill_random(x), fill_random(dy);
+    table.winograd_input({forward, x.data(), alpha * n, n, n, nullptr, v.data(), n});
+    table.winograd_weights({size, dy.data(), 1, n, s.data(), n});
+    for (std::int64_t i = 0; i < all.size(); ++i) all[i] = T(0);
+    for (std::int64_t plane = 0; plane < planes; ++plane) {
+      const std::int64_t sum =
+          size.weight(static_cast<int>(plane / alpha)) * sums + size.weight(static_cast<int>(plane % alpha));
+      for (std::int64_t c = 0; c < n; ++c) all[sum * n + c] += v[plane * n + c] * s[plane * n + c];
+    }
+    WinogradOutputArgs<T> o{};
+    o.size = size, o.rows = o.columns = 3;
+    o.s = all.data(), o.s_plane = o.channels = n;
+    o.y = dw.data(), o.y_row = 3 * n, o.y_pixel = n;
+    table.winograd_output(o);
+    for (std::int64_t tap = 0; tap < 9; ++tap)
+      for (std::int64_t c = 0; c < n; ++c) {
+        double expected = 0;
+        for (std::int64_t i = 0; i < elements; ++i)
+          expected += static_cast<double>(dy[i * n + c]) *
+                      static_cast<double>(x[((2 * (i / tile) + tap / 3) * alpha + 2 * (i % tile) + tap % 3) * n + c]);
+        check_close(dw[tap * n + c], expected, 10 * kBound<T>, "winograd's strided weight gradient");
+      }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -90,13 +159,13 @@ void test_winograd_input(const KernelTable<T>& table) {
     const std::int64_t alpha = a.size.alpha(), planes = alpha * alpha;
     a.channels = random_int(1, 3 * table.width + 1);
     const std::int64_t whole = (a.channels + table.width - 1) / table.width * table.width;
-    a.x_pixel = a.channels + random_int(0, 3), a.x_row = alpha * a.x_pixel + random_int(0, 9);
+    const std::int64_t inputs = a.size.inputs();
+    a.x_pixel = a.channels + random_int(0, 3), a.x_row = inputs * a.x_pixel + random_int(0, 9);
     a.v_plane = whole + random_int(0, 5);
-    Guarded<T> x((alpha - 1) * (a.x_row + a.x_pixel) + a.channels), v((planes - 1) * a.v_plane + whole);
+    Guarded<T> x((inputs - 1) * (a.x_row + a.x_pixel) + a.channels), v((planes - 1) * a.v_plane + whole);
     fill_random(x);
     for (std::int64_t i = 0; i < v.size(); ++i) v[i] = T(777);
-    a.x = x.data(), a.v = v.data(),
-    a.next = random_int(0, 1) ? x.data() + a.size.m * a.size.stride * a.x_pixel : nullptr;
+    a.x = x.data(), a.v = v.data(), a.next = random_int(0, 1) ? x.data() + a.size.step() * a.x_pixel : nullptr;
     table.winograd_input(a);
     const Matrix b = transforms(a.size).input;
     for (std::int64_t plane = 0; plane < planes; ++plane)
@@ -121,8 +190,9 @@ void test_winograd_output(const KernelTable<T>& table) {
     a.channels = random_int(1, 3 * table.width + 1);
     const std::int64_t whole = (a.channels + table.width - 1) / table.width * table.width;
     const bool all = random_int(0, 1);
-    a.rows = static_cast<int>(all ? a.size.m : random_int(1, a.size.m));
-    a.columns = static_cast<int>(all ? a.size.m : random_int(1, a.size.m));
+    const int outputs = a.size.outputs();
+    a.rows = static_cast<int>(all ? outputs : random_int(1, outputs));
+    a.columns = static_cast<int>(all ? outputs : random_int(1, outputs));
     a.s_plane = whole + random_int(0, 5);
     a.y_pixel = a.channels + random_int(0, 3), a.y_row = a.columns * a.y_pixel + random_int(0, 9);
     a.clamp = random_int(0, 1);
@@ -134,7 +204,7 @@ void test_winograd_output(const KernelTable<T>& table) {
     for (std::int64_t i = 0; i < y.size(); ++i) y[i] = add == 2 ? residual[i] : T(777);
     a.s = s.data(), a.y = y.data(), a.bias = random_int(0, 1) ? bias.data() : nullptr;
     if (add) a.residual = add == 1 ? residual.data() : y.data();
-    if (random_int(0, 1)) a.next = y.data() + a.size.m * a.y_pixel;
+    if (random_int(0, 1)) a.next = y.data() + outputs * a.y_pixel;
     table.winograd_output(a);
     const Matrix t = transforms(a.size).output;
     std::vector<bool> written(static_cast<std::size_t>(y.size()));
@@ -159,10 +229,11 @@ void test_winograd_output(const KernelTable<T>& table) {
 
 template <class T>
 void test_winograd_weights(const KernelTable<T>& table) {
-  for (int round = 0; round < 140; ++round) {
+  for (int round = 0; round < 190; ++round) {
     WinogradWeightsArgs<T> a{};
     a.size = kSizes[round % std::size(kSizes)];
-    const std::int64_t m = a.size.m, taps = a.size.taps, stride = a.size.stride, alpha = a.size.alpha();
+    const std::int64_t outputs = a.size.outputs(), inputs = a.size.inputs(), taps = a.size.taps;
+    const std::int64_t stride = a.size.stride, alpha = a.size.alpha();
     const std::int64_t planes = alpha * alpha, weights = a.size.weights();
     a.run = table.width * random_int(1, 5), a.count = random_int(1, 3);
     a.u_plane = a.count * a.run + random_int(0, 3);
@@ -188,26 +259,37 @@ void test_winograd_weights(const KernelTable<T>& table) {
 
     // The three together are a convolution.
     const std::int64_t n = table.width;
-    Guarded<T> x(planes * n), v(planes * n), y(m * m * n);
+    Guarded<T> x(inputs * inputs * n), v(planes * n), y(outputs * outputs * n);
     fill_random(x);
-    table.winograd_input({a.size, x.data(), alpha * n, n, n, nullptr, v.data(), n});
+    table.winograd_input({a.size, x.data(), inputs * n, n, n, nullptr, v.data(), n});
     for (std::int64_t plane = 0; plane < planes; ++plane)
       for (std::int64_t c = 0; c < n; ++c) v[plane * n + c] *= u[weights_of(plane) + c];
     WinogradOutputArgs<T> o{};
-    o.size = a.size, o.rows = o.columns = a.size.m;
+    o.size = a.size, o.rows = o.columns = a.size.outputs();
     o.s = v.data(), o.s_plane = o.channels = n;
-    o.y = y.data(), o.y_row = m * n, o.y_pixel = n;
+    o.y = y.data(), o.y_row = outputs * n, o.y_pixel = n;
     table.winograd_output(o);
-    for (std::int64_t i = 0; i < m; ++i)
-      for (std::int64_t j = 0; j < m; ++j)
+    // The sample that a tap of output i reads, or none.
+    const auto sample = [&](std::int64_t i, std::int64_t tap) -> std::int64_t {
+      if (!a.size.up()) return i * stride + tap;
+      const std::int64_t late = a.size.half == HalfStride::two_taps_first;
+      if (i % 2 == late) return tap == 1 ? i / 2 + late : -1;
+      return tap == 1 ? -1 : i / 2 + tap / 2;
+    };
+    for (std::int64_t i = 0; i < outputs; ++i)
+      for (std::int64_t j = 0; j < outputs; ++j)
         for (std::int64_t c = 0; c < n; ++c) {
           double s = 0;
-          for (std::int64_t tap = 0; tap < taps * taps; ++tap)
-            s += static_cast<double>(x[((i * stride + tap / taps) * alpha + j * stride + tap % taps) * n + c]) *
-                 static_cast<double>(w[tap * a.run + c]);
-          check_close(y[(i * m + j) * n + c], s, 10 * kBound<T>, "winograd");
+          for (std::int64_t tap = 0; tap < taps * taps; ++tap) {
+            const std::int64_t row = sample(i, tap / taps), column = sample(j, tap % taps);
+            if (row < 0 || column < 0) continue;
+            s += static_cast<double>(x[(row * inputs + column) * n + c]) * static_cast<double>(w[tap * a.run + c]);
+          }
+          check_close(y[(i * outputs + j) * n + c], s, 10 * kBound<T>, "winograd");
         }
   }
+  check_strided_gradient(table);
+
   // What is not a number stays so, also where there is a clamp.
   const std::int64_t n = table.width;
   Guarded<T> x(16 * n), v(16 * n), y(4 * n);

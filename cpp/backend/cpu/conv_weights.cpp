@@ -136,11 +136,13 @@ class DirectWeights {
     each_ = std::min(blocks_, kMostBlocks);
     const auto pieces = [&] { return splits_ * ceil_div(blocks_, each_) * g_.groups; };
     chunks_ = std::clamp<std::int64_t>(ceil_div(kPieces, pieces()), 1, ceil_div(pixels_, kChunk));
+    // The longer side of what is copied for a piece is cut.
     while (pieces() * chunks_ < kPieces) {
-      if (each_ > 1)
-        each_ = ceil_div(each_, 2);
-      else if (rows_ >= 2 * splits_ * kLeastRows)
+      const bool rows = rows_ >= 2 * splits_ * kLeastRows;
+      if (rows && (each_ == 1 || (copy_x_ && pack_ && rows_ > splits_ * each_ * block_)))
         splits_ *= 2;
+      else if (each_ > 1)
+        each_ = ceil_div(each_, 2);
       else
         break;
     }

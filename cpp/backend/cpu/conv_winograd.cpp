@@ -152,7 +152,6 @@ class Winograd {
     if (transposed_) return transform_parts(context, first, n, v, patch);
     const Phase& q = p_.phases[0];
     const float* x = context.data<const float>(p_.x);
-    const std::int64_t stride = size_.stride, step = s_.m * stride;
     WinogradInputArgs<float> a{};
     a.size = size_;
     a.channels = p_.in_c;
@@ -160,19 +159,19 @@ class Winograd {
     for (std::int64_t i = 0; i < n; ++i) {
       const Tile t = tile(first + i);
       const float* image = x + (p_.spread ? 0 : t.image * p_.in_h * p_.in_w * p_.in_c);
-      const std::int64_t row = t.row * stride + q.h.i0, col = t.col * stride + q.w.i0;
+      const std::int64_t row = t.row / s_.m * s_.step + q.h.i0, col = t.col / s_.m * s_.step + q.w.i0;
       a.next = nullptr;
       a.x = patch;
-      a.x_row = s_.alpha * p_.in_c;
+      a.x_row = s_.inputs * p_.in_c;
       if (p_.spread) {
         spread_map<float>(context, p_.spread, p_.in_h, p_.in_w, p_.in_c, p_.x)
-            .copy(t.image, row, s_.alpha, col, s_.alpha, 0, p_.in_c, patch, p_.in_c);
-      } else if (row >= 0 && col >= 0 && row + s_.alpha <= p_.in_h && col + s_.alpha <= p_.in_w) {
+            .copy(t.image, row, s_.inputs, col, s_.inputs, 0, p_.in_c, patch, p_.in_c);
+      } else if (row >= 0 && col >= 0 && row + s_.inputs <= p_.in_h && col + s_.inputs <= p_.in_w) {
         a.x = image + (row * p_.in_w + col) * p_.in_c;
         a.x_row = p_.in_w * p_.in_c;
-        if (i + 1 < n && col + step + s_.alpha <= p_.in_w) a.next = a.x + step * p_.in_c;
+        if (i + 1 < n && col + s_.step + s_.inputs <= p_.in_w) a.next = a.x + s_.step * p_.in_c;
       } else {
-        copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.alpha, col, s_.alpha, 1, patch);
+        copy_padded(image, p_.in_h, p_.in_w, p_.in_c, row, s_.inputs, col, s_.inputs, 1, patch);
       }
       a.x_pixel = p_.in_c;
       a.v = v + i * s_.v_tile;
@@ -363,7 +362,8 @@ class Winograd {
 
 }  // namespace
 
-Step plan_winograd(PlanContext& c, const ConvPass& pass) {
+Step plan_winograd(PlanContext& c, const ConvPass& given) {
+  const ConvPass pass = winograd::join_phases(given);
   const winograd::Algorithm* chosen = winograd::choose(c, pass);
   if (!chosen) return {};
   const auto winograd = std::make_shared<const Winograd>(pass, *chosen, c.stable(pass.w));

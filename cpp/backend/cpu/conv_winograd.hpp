@@ -18,12 +18,16 @@ struct Group {
 };
 std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int width);
 
+// The gradient of the input of a 3x3 convolution with stride 2 in one phase instead of four, whose three taps are those
+// of both phases of an axis in the order of the forward pass; any other pass as it is.
+ConvPass join_phases(const ConvPass& p);
+
 // What costs are in multiply-adds of one vector element: input and output transform of a tile and channel, transform of
 // a pair's weights. Transposed: tiles of the input, whose parts of the output are added; for gradients of inputs.
 struct Algorithm {
   WinogradSize size;
   double in, out, weights;
-  bool transposed = false;
+  bool transposed = false;  // with stride 1
 
   std::string name() const { return winograd_name(size) + (transposed ? "T" : ""); }
   // Of the kernels: F(m, taps) transposed has the matrices of F(taps, m).
@@ -31,8 +35,8 @@ struct Algorithm {
 };
 
 struct Size {
-  std::int64_t m, alpha, planes, weights;  // weights: planes of them
-  std::int64_t tiles_h, tiles_w, tiles;    // tiles: of the whole batch
+  std::int64_t m, inputs, step, planes, weights;  // outputs of a tile, weights: planes of them
+  std::int64_t tiles_h, tiles_w, tiles;           // tiles: of the whole batch
   std::int64_t together;         // tiles of a map: one, or those of an image where windows or parts cross tiles
   std::int64_t block, blocks;    // tiles of a block, and how many blocks
   std::int64_t splits;           // pieces that a block's output channels are cut into

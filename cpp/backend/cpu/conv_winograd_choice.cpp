@@ -42,6 +42,27 @@ void cut(Size& s, std::int64_t out_c, std::int64_t tile_bytes, std::int64_t grou
 
 }  // namespace
 
+ConvPass join_phases(const ConvPass& p) {
+  if (p.phases.size() != 4) return p;
+  // Inputs begin at the same sample for both: that of one tap reads the first one, or the second where it comes last.
+  const auto joined = [](const AxisPhase& even, const AxisPhase& odd, std::int64_t out) {
+    const bool late = even.taps == 2;
+    const AxisPhase &one = late ? odd : even, &two = late ? even : odd;
+    AxisPhase a;
+    if (one.taps != 1 || two.taps != 2 || even.os != 2 || even.is != 1 || one.k0 != 1 || two.k0 != 2 ||
+        two.k_step != -2 || two.tap_step != 1 || one.i0 != two.i0 + late || even.outputs + odd.outputs != out)
+      return a;
+    a.outputs = out, a.os = 2, a.o0 = late;
+    a.i0 = two.i0, a.taps = 3, a.k0 = 2, a.k_step = -1;
+    return a;
+  };
+  const Phase q{joined(p.phases[0].h, p.phases[2].h, p.out_h), joined(p.phases[0].w, p.phases[1].w, p.out_w)};
+  if (q.h.taps != 3 || q.w.taps != 3 || q.h.o0 != q.w.o0) return p;
+  ConvPass one = p;
+  one.phases = {q};
+  return one;
+}
+
 std::vector<Group> group_blocks(const std::vector<ChannelBlock>& blocks, int width) {
   std::vector<Group> groups;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -59,7 +80,8 @@ Size size_of(const ConvPass& p, const Algorithm& algorithm, bool packed_once, st
              std::int64_t tile_pixels) {
   const WinogradSize& size = algorithm.size;
   Size s{};
-  s.m = size.m, s.alpha = size.alpha(), s.planes = s.alpha * s.alpha;
+  s.m = size.outputs(), s.inputs = size.inputs(), s.step = size.step();
+  s.planes = std::int64_t{size.alpha()} * size.alpha();
   s.weights = std::int64_t{size.weights()} * size.weights();
   const bool transposed = algorithm.transposed;
   s.tiles_h = ceil_div(transposed ? p.in_h : p.out_h, s.m), s.tiles_w = ceil_div(transposed ? p.in_w : p.out_w, s.m);
@@ -96,11 +118,23 @@ Size size_of(const ConvPass& p, const Algorithm& algorithm, bool packed_once, st
 namespace {
 
 constexpr Algorithm kAlgorithms[] = {
-    {{2, 3, 1}, 60, 60, 40},          {{3, 3, 1}, 130, 100, 70},       {{4, 3, 1}, 220, 140, 100},
-    {{5, 3, 1}, 800, 330, 150},       {{6, 3, 1}, 750, 450, 200},      {{2, 5, 1}, 220, 90, 120},
-    {{3, 5, 1}, 800, 250, 200},       {{4, 5, 1}, 750, 350, 250},      {{2, 3, 2}, 300, 150, 40},
-    {{4, 3, 2}, 1000, 400, 100},      {{3, 3, 1}, 150, 300, 60, true}, {{4, 3, 1}, 250, 450, 80, true},
+    {{2, 3, 1}, 60, 60, 40},
+    {{3, 3, 1}, 130, 100, 70},
+    {{4, 3, 1}, 220, 140, 100},
+    {{5, 3, 1}, 800, 330, 150},
+    {{6, 3, 1}, 750, 450, 200},
+    {{2, 5, 1}, 220, 90, 120},
+    {{3, 5, 1}, 800, 250, 200},
+    {{4, 5, 1}, 750, 350, 250},
+    {{2, 3, 2}, 300, 150, 40},
+    {{4, 3, 2}, 1000, 400, 100},
+    {{3, 3, 1}, 150, 300, 60, true},
+    {{4, 3, 1}, 250, 450, 80, true},
     {{5, 3, 1}, 400, 700, 120, true},
+    {{2, 3, 2, HalfStride::one_tap_first}, 150, 300, 40},
+    {{4, 3, 2, HalfStride::one_tap_first}, 400, 1000, 100},
+    {{2, 3, 2, HalfStride::two_taps_first}, 150, 300, 40},
+    {{4, 3, 2, HalfStride::two_taps_first}, 400, 1000, 100},
 };
 
 bool covers(const PlanContext& c, const Algorithm& a, const ConvPass& p) {
@@ -114,8 +148,9 @@ bool covers(const PlanContext& c, const Algorithm& a, const ConvPass& p) {
     return false;
   if (p.groups != 1 || p.phases.size() != 1 || p.fill || p.n * p.in_h * p.in_w * p.in_c == 0) return false;
   const auto regular = [&](const AxisPhase& a, std::int64_t out) {
-    return a.taps == s.taps && a.tap_step == 1 && a.is == s.stride && a.os == 1 && a.o0 == 0 && a.outputs == out &&
-           out > 0;
+    const bool late = s.half == HalfStride::two_taps_first;
+    return a.taps == s.taps && a.tap_step == 1 && a.is == (s.up() ? 1 : s.stride) && a.os == (s.up() ? 2 : 1) &&
+           a.o0 == late && a.outputs == out && out > 0;
   };
   return regular(p.phases[0].h, p.out_h) && regular(p.phases[0].w, p.out_w) && p.out_c > 0;
 }
@@ -130,6 +165,7 @@ class Costs {
 
   double direct() const {
     const AxisPhase& h = p_.phases[0].h;
+    const double weights = real(h.taps * h.taps) * 4 * pairs();
     double rows = 0;  // that taps read: those outside are skipped
     for (std::int64_t i = 0; i < h.taps; ++i) {
       const std::int64_t end = std::min(h.outputs, ceil_div(std::max<std::int64_t>(0, p_.in_h - h.i0 - i), h.is));
@@ -138,8 +174,8 @@ class Costs {
     // Register tiles of too few pixels wait for their sums: 7 pixels, 4 + 3, cost AVX2 as many as 10.
     const std::int64_t tiles = ceil_div(p_.out_w, table_.tile_pixels), least = ceil_div(10, table_.tile_vectors);
     const double columns = real(std::max(p_.out_w, std::min(least, std::int64_t{table_.tile_pixels}) * tiles));
-    const double products = real(p_.n) * rows * real(h.taps) * columns * pairs();
-    const double weights = real(h.taps * h.taps) * 4 * pairs();
+    double products = real(p_.n) * rows * real(h.taps) * columns * pairs();
+    if (h.os == 2) products = real(p_.n * p_.in_h * p_.in_w) * 9 * pairs();  // in four phases
     return std::max(products / 0.95, weights / memory_) + (packed_once_ ? 0 : 2 * weights / l3_);
   }
 
@@ -190,7 +226,7 @@ const Algorithm* choose(const PlanContext& c, const ConvPass& p) {
     AxisPhase& h = sized.phases[0].h;
     sized.n = 1;
     sized.out_h = sized.out_w = h.outputs = kUsualSize;
-    sized.in_h = sized.in_w = kUsualSize * h.is;
+    sized.in_h = sized.in_w = kUsualSize * h.is / h.os;
     h.i0 = -h.taps / 2;
   }
   const Costs costs(sized, stable);
@@ -215,8 +251,9 @@ std::string winograd_name(const WinogradSize& s) {
   return "winograd F(" + std::to_string(s.m) + "," + std::to_string(s.taps) + ")" + (s.stride == 2 ? "/2" : "");
 }
 
-std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& p) {
+std::vector<std::string> winograd_candidates(const PlanContext& c, const ConvPass& pass) {
   if (c.dtype() != DType::f32 || c.options().strict) return {};
+  const ConvPass p = winograd::join_phases(pass);
   std::vector<std::string> names;
   for (const winograd::Algorithm& a : winograd::kAlgorithms)
     if (winograd::covers(c, a, p)) names.push_back(a.name());

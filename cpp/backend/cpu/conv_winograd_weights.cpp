@@ -11,6 +11,7 @@ namespace {
 constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kLine = 16;                // floats
 constexpr std::int64_t kBlock = 64;               // input and output channels of a piece
+constexpr std::int64_t kSumBytes = 600 << 10;     // of their sums
 constexpr std::int64_t kTileBytes = 600 << 10;    // of transformed tiles at once: in L2 beside their sums
 constexpr std::int64_t kMostTiles = 64;           // a plane of them is in L1
 constexpr std::int64_t kPieces = 16;              // wanted at least
@@ -20,24 +21,26 @@ constexpr std::int64_t kLeastInputs = 8;          // channels
 // F(taps, d) for tiles of d x d, and what transforms cost, in multiply-adds of one vector element: of a tile and input
 // channel, of a tile and output channel, of a pair of channels.
 struct Algorithm {
-  int d, taps;
+  int d, taps, stride;
   double in, out, weights;
 
-  WinogradSize size() const { return {taps, d, 1}; }
+  WinogradSize size() const { return {taps, d, stride}; }
+  WinogradSize forward() const { return {d, taps, stride}; }
 };
 
 constexpr Algorithm kAlgorithms[] = {
-    {2, 3, 60, 60, 60},    {3, 3, 130, 100, 90}, {4, 3, 220, 150, 120}, {5, 3, 800, 400, 200},
-    {6, 3, 750, 300, 300}, {2, 5, 220, 60, 200}, {3, 5, 800, 200, 300}, {4, 5, 750, 200, 400},
+    {2, 3, 1, 60, 60, 60},    {3, 3, 1, 130, 100, 90},   {4, 3, 1, 220, 150, 120}, {5, 3, 1, 800, 400, 200},
+    {6, 3, 1, 750, 300, 300}, {2, 5, 1, 220, 60, 200},   {3, 5, 1, 800, 200, 300}, {4, 5, 1, 750, 200, 400},
+    {2, 3, 2, 300, 150, 60},  {4, 3, 2, 1900, 760, 120},
 };
 
 // How the work is cut.
 struct Cut {
-  std::int64_t tiles_h, tiles_w, tiles;  // tiles: of the whole batch
-  std::int64_t in, in_blocks;            // channels of a block, and how many blocks
-  std::int64_t columns, out_blocks;
-  std::int64_t chunks;   // of tiles, with partial gradients of their own
-  std::int64_t at_once;  // tiles that are transformed before their products
+  std::int64_t tiles_h, tiles_w, tiles;   // tiles: of the whole batch
+  std::int64_t in, in_blocks;             // channels of a block, and how many blocks
+  std::int64_t out, columns, out_blocks;  // columns: in whole vectors
+  std::int64_t chunks;                    // of tiles, with partial gradients of their own
+  std::int64_t at_once;                   // tiles that are transformed before their products
 };
 
 Cut cut(const ConvGeometry& g, const WinogradSize& size, std::int64_t width) {
@@ -45,7 +48,10 @@ Cut cut(const ConvGeometry& g, const WinogradSize& size, std::int64_t width) {
   const std::int64_t d = size.taps, planes = std::int64_t{size.alpha()} * size.alpha();
   c.tiles_h = ceil_div(g.oh, d), c.tiles_w = ceil_div(g.ow, d), c.tiles = g.n * c.tiles_h * c.tiles_w;
   c.in_blocks = ceil_div(g.c, kBlock), c.in = ceil_div(g.c, c.in_blocks);
-  c.out_blocks = ceil_div(g.k, kBlock), c.columns = std::min(kBlock, round_up(g.k, width));
+  // Where there are few sums twice as many outputs: the input is transformed less often.
+  const std::int64_t sums = std::int64_t{size.weights()} * size.weights();
+  c.out = sums * c.in * 2 * kBlock * kFloat <= kSumBytes ? 2 * kBlock : kBlock;
+  c.out_blocks = ceil_div(g.k, c.out), c.columns = std::min(c.out, round_up(g.k, width));
   const std::int64_t wanted = ceil_div(kPieces, c.in_blocks * c.out_blocks);
   const std::int64_t most = kPartialBytes / std::max<std::int64_t>(g.kh * g.kw * g.c * g.k * kFloat, 1);
   c.chunks = std::clamp<std::int64_t>(std::min(wanted, most), 1, std::max(c.tiles / kMostTiles, std::int64_t{1}));
@@ -62,12 +68,21 @@ class WinogradWeights {
     v_plane_ = odd_lines(c_.at_once * v_tile_);
     s_plane_ = odd_lines(c_.at_once * c_.columns);
     u_plane_ = odd_lines(c_.in * c_.columns);
+    sums_ = std::int64_t{size.weights()} * size.weights();
+    shared_ = size.stride == 1 ? 1 : size.taps;
     patch_ = planes_ * std::max(v_tile_, c_.columns);
-    for (std::int64_t i = 0; i < c_.at_once; ++i) list_.push_back({i * v_tile_, i * c_.columns});
+    for (const bool rows : {false, true})
+      for (const bool columns : {false, true})
+        for (std::int64_t i = 0; i < c_.at_once; ++i)
+          for (std::int64_t r = 0; r < (rows ? shared_ : 1); ++r)
+            for (std::int64_t c = 0; c < (columns ? shared_ : 1); ++c) {
+              const std::int64_t plane = r * size.alpha() + c;
+              lists_[rows][columns].push_back({plane * v_plane_ + i * v_tile_, plane * s_plane_ + i * c_.columns});
+            }
   }
 
   std::size_t scratch_bytes() const {
-    return static_cast<std::size_t>(planes_ * (v_plane_ + s_plane_ + u_plane_) + patch_) * sizeof(float);
+    return static_cast<std::size_t>(planes_ * (v_plane_ + s_plane_) + sums_ * u_plane_ + patch_) * sizeof(float);
   }
   std::size_t workspace_bytes() const {
     return c_.chunks == 1 ? 0 : static_cast<std::size_t>(c_.chunks * elements()) * sizeof(float);
@@ -79,7 +94,7 @@ class WinogradWeights {
     parallel_for(c_.chunks * c_.in_blocks * c_.out_blocks, [&](std::int64_t piece, int thread) {
       const std::int64_t out = piece % c_.out_blocks, in = piece / c_.out_blocks % c_.in_blocks;
       const std::int64_t chunk = piece / c_.out_blocks / c_.in_blocks;
-      run_piece(chunk, in * c_.in, out * kBlock, context.data<const float>(x),
+      run_piece(chunk, in * c_.in, out * c_.out, context.data<const float>(x),
                 spread_map<float>(context, spread_, g_.oh, g_.ow, g_.k, dy), partial + chunk * elements(),
                 reinterpret_cast<float*>(context.scratch(thread)));
     });
@@ -91,8 +106,8 @@ class WinogradWeights {
 
   void run_piece(std::int64_t chunk, std::int64_t in, std::int64_t out, const float* x, const SpreadMap<float>& dy,
                  float* dw, float* scratch) const {
-    float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + planes_ * u_plane_;
-    const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(kBlock, g_.k - out);
+    float *v = scratch, *s = v + planes_ * v_plane_, *u = s + planes_ * s_plane_, *patch = u + sums_ * u_plane_;
+    const std::int64_t inputs = std::min(c_.in, g_.c - in), outputs = std::min(c_.out, g_.k - out);
     const std::int64_t begin = c_.tiles * chunk / c_.chunks, end = c_.tiles * (chunk + 1) / c_.chunks;
     for (std::int64_t first = begin; first < end; first += c_.at_once) {
       const std::int64_t n = std::min(c_.at_once, end - first);
@@ -126,15 +141,16 @@ class WinogradWeights {
   void transform_input(std::int64_t number, std::int64_t channel, std::int64_t channels, const float* x, float* v,
                        float* patch) const {
     const Tile t = tile(number);
-    const std::int64_t row = t.row - g_.top, col = t.col - g_.left, alpha = size_.alpha();
+    const std::int64_t row = t.row * size_.stride - g_.top, col = t.col * size_.stride - g_.left;
+    const std::int64_t alpha = size_.alpha(), step = std::int64_t{size_.taps} * size_.stride;
     const float* image = x + t.image * g_.h * g_.w * g_.c + channel;
     WinogradInputArgs<float> a{};
-    a.size = size_;
+    a.size = {size_.taps, size_.m, size_.stride};
     a.channels = channels;
     if (row >= 0 && col >= 0 && row + alpha <= g_.h && col + alpha <= g_.w) {
       a.x = image + (row * g_.w + col) * g_.c;
       a.x_row = g_.w * g_.c, a.x_pixel = g_.c;
-      if (col + size_.taps + alpha <= g_.w) a.next = a.x + size_.taps * g_.c;
+      if (col + step + alpha <= g_.w) a.next = a.x + step * g_.c;
     } else {
       copy_padded(image, g_.h, g_.w, g_.c, row, alpha, col, alpha, 1, patch, channels, v_tile_);
       a.x = patch;
@@ -157,20 +173,25 @@ class WinogradWeights {
 
   void multiply(std::int64_t tiles, std::int64_t inputs, const float* v, const float* s, bool add, float* u) const {
     ConvWeightsArgs<float> a{};
-    a.list = list_.data(), a.pixels = tiles;
     a.run = inputs;
     a.dw_row = c_.columns, a.add = add;
     const std::int64_t vectors = c_.columns / table_.width;
-    for (std::int64_t plane = 0; plane < planes_; ++plane) {
-      a.x = v + plane * v_plane_;
-      for (std::int64_t i = 0; i < vectors; i += a.vectors) {
-        a.vectors = table_.tile_vectors;
-        while (a.vectors > vectors - i) a.vectors /= 2;
-        a.dy = s + plane * s_plane_ + i * table_.width;
-        a.dw = u + plane * u_plane_ + i * table_.width;
-        table_.conv_weights(a);
+    const int sums = size_.weights(), alpha = size_.alpha();
+    for (int i = 0; i < sums; ++i)
+      for (int j = 0; j < sums; ++j) {  // the last ones take all that are left of a row or column
+        const std::int64_t plane = i * alpha + j, sum = i * sums + j;
+        const bool rows = shared_ > 1 && i + 1 == sums, columns = shared_ > 1 && j + 1 == sums;
+        a.list = lists_[rows][columns].data();
+        a.pixels = tiles * (rows ? shared_ : 1) * (columns ? shared_ : 1);
+        a.x = v + plane * v_plane_;
+        for (std::int64_t k = 0; k < vectors; k += a.vectors) {
+          a.vectors = table_.tile_vectors;
+          while (a.vectors > vectors - k) a.vectors /= 2;
+          a.dy = s + plane * s_plane_ + k * table_.width;
+          a.dw = u + sum * u_plane_ + k * table_.width;
+          table_.conv_weights(a);
+        }
       }
-    }
   }
 
   ConvGeometry g_;
@@ -178,13 +199,15 @@ class WinogradWeights {
   WinogradSize size_;
   const KernelTable<float>& table_;
   Cut c_;
-  std::vector<PixelPair> list_;  // where each transformed tile lies
-  std::int64_t planes_, v_tile_, v_plane_, s_plane_, u_plane_, patch_;
+  // Where each transformed tile lies in a plane, or in those of a row, a column or both that have one sum.
+  std::vector<PixelPair> lists_[2][2];
+  std::int64_t planes_, sums_, shared_;
+  std::int64_t v_tile_, v_plane_, s_plane_, u_plane_, patch_;
 };
 
 bool covers(const Algorithm& a, const ConvGeometry& g) {
-  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == 1 && g.stride_w == 1 && g.dilation_h == 1 &&
-         g.dilation_w == 1;
+  return g.groups == 1 && g.kh == a.taps && g.kw == a.taps && g.stride_h == a.stride && g.stride_w == a.stride &&
+         g.dilation_h == 1 && g.dilation_w == 1;
 }
 
 double real(std::int64_t n) { return static_cast<double>(n); }
@@ -215,14 +238,14 @@ Step plan_winograd_weights(const PlanContext& c, const ConvGeometry& g, const Wi
   for (const Algorithm& a : kAlgorithms) {
     if (!covers(a, g)) continue;
     // Named as the forward pass of the same tiles.
-    if (!wish.empty() && wish != winograd_name({a.d, a.taps, 1})) continue;
+    if (!wish.empty() && wish != winograd_name(a.forward())) continue;
     const double cost = winograd_cost(a, g, width);
     if (!wish.empty() || cost < least) best = &a, least = cost;
   }
   if (!best) return {};
   const auto winograd = std::make_shared<const WinogradWeights>(g, best->size(), spread);
   Step step;
-  step.algorithm = winograd_name({best->d, best->taps, 1});
+  step.algorithm = winograd_name(best->forward());
   step.flops = g.flops();
   step.scratch = winograd->scratch_bytes();
   step.workspace = winograd->workspace_bytes();

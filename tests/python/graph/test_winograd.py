@@ -43,11 +43,16 @@ LARGEST_ERROR = {
 }
 
 
-def convolution(shape, weight, pads=(1, 1, 1, 1), transposed=False, stride=1, **attributes):
-    """Attributes of a convolution, and its output's shape."""
+def convolution(
+    shape, weight, pads=(1, 1, 1, 1), transposed=False, stride=1, longer=0, **attributes
+):
+    """Attributes of a convolution, and its output's shape; longer: rows and columns at the end."""
     room = [pads[0] + pads[2], pads[1] + pads[3]]
     if transposed:
-        size = [n - r + k - 1 for n, r, k in zip(shape[1:3], room, weight, strict=False)]
+        size = [
+            (n - 1) * stride - r + k + longer
+            for n, r, k in zip(shape[1:3], room, weight, strict=False)
+        ]
     else:
         size = [
             (n + r - k) // stride + 1 for n, r, k in zip(shape[1:3], room, weight, strict=False)
@@ -64,12 +69,19 @@ def arrays(seed, *shapes):
     return [rng.standard_normal(s).astype("float32") for s in shapes]
 
 
-def exact(x, w, pads, transposed=False, stride=1):
+def exact(x, w, pads, transposed=False, stride=1, longer=0):
     t, left, b, r = pads
     nchw = np.float64(x).transpose(0, 3, 1, 2)
     oihw = np.float64(w).transpose(3, 2, 0, 1)
     if transposed:
-        y = ref.conv_transpose2d(nchw, oihw, None, padding=((t, b), (left, r)))
+        y = ref.conv_transpose2d(
+            nchw,
+            oihw,
+            None,
+            stride=(stride, stride),
+            padding=((t, b), (left, r)),
+            output_padding=(longer, longer),
+        )
     else:
         y = ref.conv2d(nchw, oihw, None, stride=(stride, stride), padding=((t, b), (left, r)))
     return y.transpose(0, 2, 3, 1)
@@ -95,14 +107,17 @@ def run(algorithm, x, w, pads=(1, 1, 1, 1), transposed=False, stride=1):
 def cases(draw):
     algorithm = draw(st.sampled_from([*SIZES]))
     kernel, stride = SIZES[algorithm]
-    transposed = stride == 1 and draw(st.booleans())
-    pads = draw(st.tuples(*[st.integers(0, kernel - 1)] * 4))
+    transposed = draw(st.booleans())
+    pads = list(draw(st.tuples(*[st.integers(0, kernel - 1)] * 4)))
+    if transposed and stride == 2:  # where rows of one tap come first, so do columns
+        pads[1] = draw(st.sampled_from([p for p in range(kernel) if p % 2 == pads[0] % 2]))
     room = [pads[0] + pads[2], pads[1] + pads[3]]
-    least = [max(1, r - kernel + 2) if transposed else max(1, kernel - r) for r in room]
+    least = [max(1, (r - kernel + 3) // stride) if transposed else max(1, kernel - r) for r in room]
     return {
         "algorithm": algorithm,
         "transposed": transposed,
         "pads": pads,
+        "longer": draw(st.integers(0, 1)) if transposed and stride == 2 else 0,
         "n": draw(st.integers(1, 3)),
         "size": [draw(st.integers(s, s + 20)) for s in least],
         "cin": draw(st.integers(1, 70)),
@@ -120,9 +135,10 @@ def test_any_shape(c):
     xs = (c["n"], *c["size"], c["cin"])
     k, stride = SIZES[c["algorithm"]]
     ws = (k, k, c["cout"], c["cin"]) if c["transposed"] else (k, k, c["cin"], c["cout"])
-    attrs, ys = convolution(xs, ws, c["pads"], c["transposed"], stride, algorithm=c["algorithm"])
+    how = c["pads"], c["transposed"], stride, c["longer"]
+    attrs, ys = convolution(xs, ws, *how, algorithm=c["algorithm"])
     x, w, b, r = arrays(c["seed"], xs, ws, c["cout"], ys)
-    want = exact(x, w, c["pads"], c["transposed"], stride)
+    want = exact(x, w, *how)
     scale = max(np.abs(want).max(), k * np.sqrt(c["cin"]))
     g = core.Graph()
     feeds = [x]
@@ -148,17 +164,15 @@ def test_any_shape(c):
         np.testing.assert_array_equal(plan.run(feeds, threads)[0], got)
 
 
-# Input gradients with a stride have phases, which these algorithms leave to others.
-@pytest.mark.parametrize(
-    "algorithm, transposed",
-    [(a, t) for a, (_, stride) in SIZES.items() for t in (False, True) if stride == 1 or not t],
-)
+@pytest.mark.parametrize("algorithm", SIZES)
+@pytest.mark.parametrize("transposed", [False, True])
 def test_many_blocks(algorithm, transposed):
     """Large enough that pieces transform their own input, on a map that is no multiple of tiles."""
     k, stride = SIZES[algorithm]
     shape = (k, k, 140, 60) if transposed else (k, k, 60, 140)
-    x, w = arrays(0, (2, 57 * stride, 75 * stride, 60), shape)
-    pads = (1, 0, 0, 1)
+    more = 1 if transposed else stride
+    x, w = arrays(0, (2, 57 * more, 75 * more, 60), shape)
+    pads = (1, 0, 0, 1) if stride == 1 else (0, 0, 1, 1)
     want = exact(x, w, pads, transposed, stride)
     got = run(algorithm, x, w, pads, transposed, stride)
     np.testing.assert_allclose(
@@ -166,10 +180,8 @@ def test_many_blocks(algorithm, transposed):
     )
 
 
-@pytest.mark.parametrize(
-    "algorithm, transposed",
-    [(a, t) for a, (_, stride) in SIZES.items() for t in (False, True) if stride == 1 or not t],
-)
+@pytest.mark.parametrize("algorithm", SIZES)
+@pytest.mark.parametrize("transposed", [False, True])
 def test_new_weights_every_run(algorithm, transposed):
     """More transformed weights than L2 holds, on small maps: blocks of them are made as needed."""
     k, stride = SIZES[algorithm]
@@ -236,6 +248,25 @@ def test_choice():
     assert plan_of((1, 224, 224, 3), (3, 3, 3, 64)) == ["direct"]
     # Narrow vectors hold too few columns' sums.
     assert plan_of((1, 3, 3, 256), (3, 3, 256, 4)) in (["direct"], ["overlap"])
+
+
+def test_choice_of_strided_input_gradients():
+    def chosen(shape, channels, pads=(1, 1, 1, 1), output=0, **options):
+        g = core.Graph()
+        w = (3, 3, channels, shape[3])
+        attrs, _ = convolution(shape, w, pads, True, 2, longer=output)
+        inputs = [g.input("dy", list(shape)), g.input("w", list(w))]
+        plan = core.Plan(g, g.add("conv_transpose2d", inputs, attrs), **options)
+        return algorithms(plan, *(np.zeros(s, "float32") for s in (shape, w)))
+
+    layer = (16, 28, 28, 128), 128
+    assert chosen(*layer, output=1) == ["winograd F(4,3)/2"]
+    assert chosen(*layer, (0, 0, 1, 1)) == ["winograd F(4,3)/2"]
+    assert chosen((16, 14, 14, 256), 256, output=1) == ["winograd F(2,3)/2"]
+    assert chosen(*layer, strict=True) == ["direct"]
+    # Rows of one tap come first, columns of two.
+    assert chosen(*layer, (1, 0, 1, 1)) == ["direct"]
+    assert chosen((16, 1, 28, 128), 128, (2, 1, 0, 1)) == ["direct"]
 
 
 def test_wishes_that_cannot_be():

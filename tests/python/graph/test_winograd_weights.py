@@ -8,26 +8,30 @@ from hypothesis import strategies as st
 import reference as ref
 from fastconv._runtime import core
 
-# Kernel size of each, and its largest error, of the gradient's largest value.
+# Kernel size and stride of each, and its largest error, of the gradient's largest value.
 ALGORITHMS = {
-    "winograd F(2,3)": (3, 4e-6),
-    "winograd F(3,3)": (3, 1e-5),
-    "winograd F(4,3)": (3, 1e-5),
-    "winograd F(5,3)": (3, 5e-5),
-    "winograd F(6,3)": (3, 5e-5),
-    "winograd F(2,5)": (5, 1e-5),
-    "winograd F(3,5)": (5, 5e-5),
-    "winograd F(4,5)": (5, 5e-5),
+    "winograd F(2,3)": (3, 1, 4e-6),
+    "winograd F(3,3)": (3, 1, 1e-5),
+    "winograd F(4,3)": (3, 1, 1e-5),
+    "winograd F(5,3)": (3, 1, 5e-5),
+    "winograd F(6,3)": (3, 1, 5e-5),
+    "winograd F(2,5)": (5, 1, 1e-5),
+    "winograd F(3,5)": (5, 1, 5e-5),
+    "winograd F(4,5)": (5, 1, 5e-5),
+    "winograd F(2,3)/2": (3, 2, 4e-6),
+    "winograd F(4,3)/2": (3, 2, 1e-5),
 }
 
 
-def plan_of(shape, channels, kernel, pads=(1, 1, 1, 1), dtype="float32", strict=False, **attrs):
+def plan_of(
+    shape, channels, kernel, pads=(1, 1, 1, 1), dtype="float32", strict=False, stride=1, **attrs
+):
     """The gradient's plan, and the shape of the output's gradient."""
-    size = [n + pads[i] + pads[i + 2] - kernel + 1 for i, n in enumerate(shape[1:3])]
+    size = [(n + pads[i] + pads[i + 2] - kernel) // stride + 1 for i, n in enumerate(shape[1:3])]
     dy = (shape[0], *size, channels)
     g = core.Graph()
     attributes = {
-        "strides": [1, 1],
+        "strides": [stride] * 2,
         "pads": list(pads),
         "dilations": [1, 1],
         "kernel": [kernel] * 2,
@@ -43,11 +47,13 @@ def algorithm_of(plan, *shapes, dtype="float32"):
     return step["algorithm"]
 
 
-def exact(x, dy, kernel, pads):
+def exact(x, dy, kernel, pads, stride=1):
     top, left, bottom, right = pads
     w = np.zeros((dy.shape[3], x.shape[3], kernel, kernel))
     nchw = [a.transpose(0, 3, 1, 2) for a in (dy, x)]
-    gradients = ref.conv2d_backward(*nchw, w, padding=((top, bottom), (left, right)))
+    gradients = ref.conv2d_backward(
+        *nchw, w, stride=(stride, stride), padding=((top, bottom), (left, right))
+    )
     return gradients[1].transpose(2, 3, 1, 0)
 
 
@@ -59,7 +65,7 @@ def arrays(seed, *shapes):
 @st.composite
 def cases(draw):
     algorithm = draw(st.sampled_from([*ALGORITHMS]))
-    kernel = ALGORITHMS[algorithm][0]
+    kernel, _, _ = ALGORITHMS[algorithm]
     pads = draw(st.tuples(*[st.integers(0, kernel - 1)] * 4))
     least = [max(1, kernel - pads[i] - pads[i + 2]) for i in range(2)]
     return {
@@ -78,11 +84,12 @@ def cases(draw):
 @given(cases())
 def test_any_shape(c):
     """Against float64, the same bits at any number of threads."""
-    kernel, most = ALGORITHMS[c["algorithm"]]
-    plan, shape = plan_of(c["shape"], c["channels"], kernel, c["pads"], algorithm=c["algorithm"])
+    kernel, stride, most = ALGORITHMS[c["algorithm"]]
+    attrs = {"stride": stride, "algorithm": c["algorithm"]}
+    plan, shape = plan_of(c["shape"], c["channels"], kernel, c["pads"], **attrs)
     assert algorithm_of(plan, c["shape"], shape) == c["algorithm"]
     x, dy = arrays(c["seed"], c["shape"], shape)
-    want = exact(x, dy, kernel, c["pads"])
+    want = exact(x, dy, kernel, c["pads"], stride)
     (got,) = plan.run([x, dy], 1)
     scale = max(np.abs(want).max(), np.sqrt(shape[0] * shape[1] * shape[2]))
     np.testing.assert_allclose(got, want, rtol=0, atol=2 * most * scale)
@@ -93,10 +100,10 @@ def test_any_shape(c):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_error(algorithm):
     """No more than a few times that of direct sums."""
-    kernel, most = ALGORITHMS[algorithm]
-    plan, shape = plan_of((8, 28, 28, 64), 64, kernel, algorithm=algorithm)
+    kernel, stride, most = ALGORITHMS[algorithm]
+    plan, shape = plan_of((8, 28, 28, 64), 64, kernel, stride=stride, algorithm=algorithm)
     x, dy = arrays(0, (8, 28, 28, 64), shape)
-    want = exact(x, dy, kernel, (1, 1, 1, 1))
+    want = exact(x, dy, kernel, (1, 1, 1, 1), stride)
     error = np.abs(plan.run([x, dy])[0] - want).max() / np.abs(want).max()
     assert error < most
 
@@ -113,3 +120,5 @@ def test_choice():
     assert chosen(*layer, dtype="float64") == "direct"
     assert chosen(*layer, algorithm="direct") == "direct"
     assert chosen((64, 32, 32, 3), 64) == "direct"
+    assert chosen((16, 56, 56, 128), 128, stride=2) == "winograd F(2,3)/2"
+    assert chosen((16, 14, 14, 512), 512, stride=2) == "direct"

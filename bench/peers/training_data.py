@@ -56,6 +56,18 @@ def moved(x, y, size, classes, rng):
         yield images, one_hot[y[chosen]]
 
 
+def _with_biases(weights, rng):
+    """Return a layer's weights with biases as PyTorch draws them.
+
+    Biases of zero make sums of exactly zero on black pixels, right where ReLU's gradient jumps:
+    rounding would decide of each whether it counts.
+    """
+    if len(weights) == 2 and weights[0].ndim > 1:
+        bound = 1 / np.sqrt(np.prod(weights[0].shape[:-1]))
+        weights[1] = rng.uniform(-bound, bound, weights[1].shape).astype(np.float32)
+    return weights
+
+
 def write(name, folder, seed=0):
     """Write the arrays x and y and the first weights of a network; return their paths."""
     import fastconv
@@ -73,7 +85,9 @@ def write(name, folder, seed=0):
     np.save(files["y.npy"], y)
     fastconv.utils.set_random_seed(seed)
     _, layers = training_networks.build(fastconv, name)
-    np.savez(files["weights.npz"], *[w for layer in layers for w in layer.get_weights()])
+    rng = np.random.default_rng(seed)
+    arrays = [w for layer in layers for w in _with_biases(layer.get_weights(), rng)]
+    np.savez(files["weights.npz"], *arrays)
     return {kind.split(".")[0]: path for kind, path in files.items()}
 
 

@@ -94,7 +94,9 @@ def test_auxiliary_losses_count_a_third(batch_norm):
         if isinstance(layer, layers.Dropout):
             layer.rate = 0.0
     loss = "sparse_categorical_crossentropy"
-    model.compile(optimizers.SGD(0.01), [loss] * 3, loss_weights=[1, 0.3, 0.3])
+    # Four images' statistics multiply differences: at larger steps rounding decides where the loss goes.
+    optimizer = optimizers.SGD(0.001 if batch_norm else 0.01)
+    model.compile(optimizer, [loss] * 3, loss_weights=[1, 0.3, 0.3])
     x = np.random.default_rng(0).standard_normal((4, 80, 80, 3), dtype=np.float32)
     y = np.arange(4)
     total, main, first, second = model.evaluate(x, [y, y, y], verbose=0)

@@ -94,7 +94,7 @@ def test_auxiliary_losses_count_a_third(batch_norm):
         if isinstance(layer, layers.Dropout):
             layer.rate = 0.0
     loss = "sparse_categorical_crossentropy"
-    # Four images' statistics multiply differences: at larger steps rounding decides where the loss goes.
+    # Four images' statistics multiply differences: at larger steps rounding decides of the loss.
     optimizer = optimizers.SGD(0.001 if batch_norm else 0.01)
     model.compile(optimizer, [loss] * 3, loss_weights=[1, 0.3, 0.3])
     x = np.random.default_rng(0).standard_normal((4, 80, 80, 3), dtype=np.float32)

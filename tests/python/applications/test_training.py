@@ -102,7 +102,7 @@ def test_auxiliary_losses_count_a_third(batch_norm):
     total, main, first, second = model.evaluate(x, [y, y, y], verbose=0)
     assert total == pytest.approx(main + 0.3 * first + 0.3 * second, rel=1e-5)
     losses = [model.train_on_batch(x, [y, y, y])[0] for _ in range(6)]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < (0.7 if batch_norm else 1) * losses[0]
     alone = models.Model(model.input, model.outputs[0])
     np.testing.assert_array_equal(alone.predict(x, verbose=0), model.predict(x, verbose=0)[0])
 

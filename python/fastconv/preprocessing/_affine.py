@@ -87,7 +87,7 @@ def warp(images: np.ndarray, maps: np.ndarray, order: int, fill: str, value: flo
 
 def as_float(x: np.ndarray) -> np.ndarray:
     """Return an image in a type that `warp` takes and that holds its numbers."""
-    small = x.dtype.kind in "bui" and x.dtype.itemsize <= 2
+    small = x.dtype.kind in ("b", "u", "i") and x.dtype.itemsize <= 2
     return x.astype(np.float32 if small or x.dtype == np.float16 else np.float64, copy=False)
 
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import sys
+from typing import TYPE_CHECKING, Any
 
 from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
 from fastconv._runtime import get_num_threads, set_num_threads, show_config
+
+if TYPE_CHECKING:
+    from fastconv._types import PathLike, TensorLike
 
 _SUBMODULES = (
     "activations",
@@ -76,7 +80,7 @@ def _version() -> str:
         return "0+unknown"
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = _version()
     elif name in _SUBMODULES:
@@ -89,7 +93,7 @@ def __getattr__(name: str):
     return value
 
 
-def __dir__():
+def __dir__() -> Any:
     return sorted({*globals(), *_SUBMODULES, *_NAMES, "__version__"})
 
 
@@ -98,7 +102,7 @@ class _KerasAlias:
 
     _prefix = "fastconv.keras"
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname, path: PathLike | None = None, target: TensorLike | None = None):
         if fullname != self._prefix and not fullname.startswith(self._prefix + "."):
             return None
         real = "fastconv" + fullname[len(self._prefix) :]
@@ -113,14 +117,14 @@ class _KerasAlias:
         self._specs[spec.name] = (module.__spec__, module.__loader__)
         return module
 
-    def exec_module(self, module):
+    def exec_module(self, module) -> None:
         # The import system has just written the alias into the module: put its own back.
         for name, (spec, loader) in list(self._specs.items()):
             if sys.modules.get(spec.name) is module:
                 module.__spec__, module.__loader__ = spec, loader
                 del self._specs[name]
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._specs = {}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _state = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
 
@@ -50,7 +52,7 @@ def standardize_data_format(data_format: str | None) -> str:
     return value
 
 
-def standardize_dtype(dtype) -> str:
+def standardize_dtype(dtype: Any) -> str:
     """Return the name of a float type that layers can compute in; None gives `floatx()`."""
     if dtype is None:
         return floatx()

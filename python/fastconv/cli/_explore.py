@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from ._graphs import open_session, session_dtypes
 from ._labels import read_class_names
 from ._models import image_shape, load_layer_model, read_pixels, white_level
 from ._run import add_image_arguments, image_input
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 def add_command(commands: argparse._SubParsersAction) -> None:
@@ -86,7 +90,7 @@ def open_analysis(arguments: argparse.Namespace):
         analysis = GraphAnalysis(session, names)
         info, (_, dtype) = session.get_inputs()[0], *session_dtypes(session)
 
-        def read_graph_image(image):
+        def read_graph_image(image: TensorLike):
             return image_input(info.name, Path(image), info.shape, dtype, arguments), None
 
         return analysis, read_graph_image
@@ -101,7 +105,7 @@ def open_analysis(arguments: argparse.Namespace):
     if names is None:
         names = read_class_names(path, model.output_shape[-1])
 
-    def read_image(image):
+    def read_image(image: TensorLike):
         pixels, _ = read_pixels(Path(image), shape, arguments.invert)
         picture = np.rint(pixels).astype(np.uint8)
         batch = pixels[np.newaxis] * np.float32(white / 255)

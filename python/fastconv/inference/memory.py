@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import mmap
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @functools.cache
@@ -32,14 +36,14 @@ class Mapping(mmap.mmap):
     """A whole file mapped for reading: pages may be dropped at any time and come back when read."""
 
 
-def map_file(handle: int) -> Mapping | bytes:
+def map_file(handle: int) -> Mapping[str, Any] | bytes:
     """Return the content of an open file."""
     if os.fstat(handle).st_size == 0:
         return b""  # cannot be mapped
     return Mapping(handle, 0, access=mmap.ACCESS_READ)
 
 
-def is_mapped(array: np.ndarray) -> bool:
+def is_mapped(array: NDArray[Any]) -> bool:
     """Return whether the array lies in a `Mapping`."""
     base = array
     while isinstance(base, np.ndarray | memoryview):

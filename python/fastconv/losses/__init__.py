@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from fastconv.losses.classes import (
     BinaryCrossentropy,
@@ -104,7 +105,7 @@ __all__ = [
 ]
 
 
-def serialize(loss):
+def serialize(loss: Any) -> Any:
     """Return a name, or {"class_name", "config"}."""
     from fastconv.utils.serialization import serialize_callable
 
@@ -113,14 +114,14 @@ def serialize(loss):
     return serialize_callable(loss, _FUNCTIONS)
 
 
-def deserialize(name, custom_objects=None):
+def deserialize(name: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a loss from `serialize()`."""
     from fastconv.utils.serialization import lookup
 
     return get(lookup(name, _ALL, custom_objects, "loss"))
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return a loss from None, a name, a class, an instance, a callable or a config.
 
     Raises:
@@ -137,7 +138,7 @@ def get(identifier):
     raise ValueError(f"could not interpret loss identifier: {identifier!r}")
 
 
-def as_loss(identifier) -> Loss:
+def as_loss(identifier: Any) -> Loss:
     """Return a `Loss` for whatever `compile(loss=...)` accepts."""
     loss = get(identifier)
     if isinstance(loss, Loss):

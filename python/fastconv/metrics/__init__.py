@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from fastconv import losses as _losses
 from fastconv.metrics.accuracy import (
@@ -127,14 +128,14 @@ __all__ = [
 ]
 
 
-def serialize(metric):
+def serialize(metric: Any) -> Any:
     """Return a name, or {"class_name", "config"}."""
     from fastconv.utils.serialization import serialize_callable
 
     return serialize_callable(metric, _FUNCTIONS)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a metric from `serialize()`."""
     from fastconv.utils.serialization import lookup
 
@@ -143,7 +144,7 @@ def deserialize(config, custom_objects=None):
     return found() if inspect.isclass(found) else found
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return a metric from None, a name, a class, an instance, a callable or a config.
 
     Raises:
@@ -160,7 +161,7 @@ def get(identifier):
     raise ValueError(f"could not interpret metric identifier: {identifier!r}")
 
 
-def as_metric(identifier, target_shape, output_shape, loss=None) -> Metric:
+def as_metric(identifier: Any, target_shape, output_shape, loss: Any = None) -> Metric:
     """Return a `Metric` for one entry of `compile(metrics=...)`.
 
     "accuracy" and "crossentropy" choose their kind by the shapes: one output is binary, labels

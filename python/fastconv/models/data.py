@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._graph.tree import flatten
 from fastconv.models.prefetch import read_ahead
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+
 _AHEAD = 10  # batches that sources without `max_queue_size` are read ahead
 
 
-def as_array(value, what: str) -> np.ndarray:
+def as_array(value: Any, what: str) -> NDArray[Any]:
     """Return a numeric array.
 
     Raises:
@@ -28,11 +35,11 @@ def as_array(value, what: str) -> np.ndarray:
     return array
 
 
-def _is_array_like(value) -> bool:
+def _is_array_like(value: Any) -> bool:
     return hasattr(value, "__array__") or hasattr(value, "shape")
 
 
-def to_list(value, names, what: str) -> list:
+def to_list(value: Any, names, what: str) -> list[Any]:
     """Return one entry for each of `names` from an array, a list, a tuple or a dict.
 
     `names` is None where the number of inputs is not known.
@@ -77,7 +84,7 @@ class Batch:
 
     __slots__ = ("size", "ws", "xs", "ys")
 
-    def __init__(self, xs, ys, ws):
+    def __init__(self, xs: Any, ys, ws) -> None:
         self.xs = xs
         self.ys = ys
         self.ws = ws
@@ -102,7 +109,7 @@ def unpack(item):
 class Names:
     """Names of the inputs and outputs of a model, None where unknown."""
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs: TensorLike, outputs) -> None:
         self.inputs = inputs
         self.outputs = outputs
 
@@ -124,7 +131,7 @@ def make_batch(item, names: Names) -> Batch:
     return Batch(xs, ys, ws)
 
 
-def check_lengths(xs, ys, ws) -> None:
+def check_lengths(xs: Any, ys, ws) -> None:
     """Raise ValueError where the numbers of samples differ."""
     for kind, arrays in (("x", xs), ("y", ys), ("sample_weight", ws)):
         for a in arrays:
@@ -153,7 +160,17 @@ class ArraySource:
     the next one is asked for: taking fresh memory from the system takes longer than the copy.
     """
 
-    def __init__(self, xs, ys, ws, batch_size=32, shuffle=False, seed=0, steps=None, repeat=False):
+    def __init__(
+        self,
+        xs: Any,
+        ys,
+        ws,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+        steps: int | None = None,
+        repeat: bool = False,
+    ) -> None:
         self.xs, self.ys, self.ws = xs, ys, ws
         check_lengths(xs, ys, ws)
         self.samples = len(xs[0])
@@ -166,7 +183,7 @@ class ArraySource:
         if not repeat:
             self.steps = min(self.steps, self.batches)
         self._repeats = repeat and steps is not None
-        self._gathered: list = [None] * len(xs)
+        self._gathered: list[Any] = [None] * len(xs)
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
@@ -184,11 +201,11 @@ class ArraySource:
         cuts = itertools.islice(cuts, self.steps)
         return map(self._batch, _without(cuts, skip))
 
-    def _forever(self):
+    def _forever(self) -> Iterator[Any]:
         while True:
             yield from self._once()
 
-    def _once(self):
+    def _once(self) -> Iterator[Any]:
         """Yield the places of a batch's samples: a slice or an array."""
         size, n = self.batch_size, self.samples
         order = self._rng.permutation(n) if self.shuffle else None
@@ -202,7 +219,7 @@ class ArraySource:
         ws = [None if a is None else a[cut] for a in self.ws]
         return Batch(xs, ys, ws)
 
-    def _gather(self, i: int, cut) -> np.ndarray:
+    def _gather(self, i: int, cut) -> NDArray[Any]:
         x = self.xs[i]
         if isinstance(cut, slice):
             return x[cut]
@@ -212,14 +229,22 @@ class ArraySource:
         # With the mode "raise" NumPy would gather into memory of its own first.
         return np.take(x, cut, axis=0, out=room[: len(cut)], mode="clip")
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do."""
 
 
 class IndexedSource:
     """Batches from an object with `__len__` and `__getitem__` (PyDataset, Sequence)."""
 
-    def __init__(self, dataset, names, shuffle=False, seed=0, steps=None, repeat=False):
+    def __init__(
+        self,
+        dataset,
+        names,
+        shuffle: bool = False,
+        seed: int = 0,
+        steps: int | None = None,
+        repeat: bool = False,
+    ) -> None:
         self.dataset = dataset
         self.names = names
         self.shuffle = shuffle
@@ -245,14 +270,14 @@ class IndexedSource:
         """
         return _without(self._epoch(), skip)
 
-    def _epoch(self):
+    def _epoch(self) -> Iterator[Any]:
         if hasattr(self.dataset, "on_epoch_begin"):
             self.dataset.on_epoch_begin()
         yield from read_ahead(self._batches(), self._ahead)
         if hasattr(self.dataset, "on_epoch_end"):
             self.dataset.on_epoch_end()
 
-    def _batches(self):
+    def _batches(self) -> Iterator[Any]:
         done = 0
         while done < self.steps:
             length = len(self.dataset)
@@ -263,14 +288,14 @@ class IndexedSource:
                 if done == self.steps:
                     break
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do."""
 
 
 class IterableSource:
     """Batches from a generator, or from an iterable that starts again each epoch."""
 
-    def __init__(self, iterable, names, steps=None):
+    def __init__(self, iterable, names, steps: int | None = None) -> None:
         self.iterable = iterable
         self.names = names
         self.once = hasattr(iterable, "__next__")
@@ -292,7 +317,7 @@ class IterableSource:
         """Return an iterator over the batches of one epoch, as `ArraySource.epoch`."""
         return _without(self._epoch(), skip)
 
-    def _epoch(self):
+    def _epoch(self) -> Iterator[Any]:
         iterator = self._iterator if self.once else iter(self.iterable)
         items = itertools.islice(iterator, self.steps)
         done = 0
@@ -310,21 +335,21 @@ class IterableSource:
             )
             self.exhausted = True
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do."""
 
 
 def make_source(
-    x,
-    y=None,
-    sample_weight=None,
+    x: TensorLike,
+    y: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     *,
     names: Names,
-    batch_size=None,
-    shuffle=False,
-    seed=0,
-    steps=None,
-    repeat=False,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    steps: int | None = None,
+    repeat: bool = False,
 ):
     """Return the source of batches for whatever `fit`, `evaluate` or `predict` accept.
 

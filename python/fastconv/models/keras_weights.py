@@ -9,11 +9,19 @@ import contextlib
 import io
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.utils.naming import snake_case
+
+if TYPE_CHECKING:
+    from fastconv._graph import Variable
+    from fastconv._types import PathLike, TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _INSIDE = "model.weights.h5"  # the weights in a .keras file
 _MODEL = "model_weights"  # the group of weights in a whole-model .h5 file
@@ -27,7 +35,7 @@ class _Source:
 
     label: str
     names: tuple[str, ...]  # of the models around the layer and of the layer
-    arrays: list
+    arrays: list[Any]
     parts: tuple[str, ...] = ()  # names of the arrays, where the file has them
 
 
@@ -37,10 +45,10 @@ class _Target:
 
     path: str  # in Keras's files
     names: tuple[str, ...]
-    variables: list
+    variables: list[Any]
 
 
-def load_keras_weights(model, source, skip_mismatch: bool = False) -> None:
+def load_keras_weights(model: Model, source: Any, skip_mismatch: bool = False) -> None:
     """Set the weights of a built model to those of a Keras model.
 
     Layers are matched by their names; where those differ (Keras numbers automatic names through
@@ -93,7 +101,7 @@ def load_keras_weights(model, source, skip_mismatch: bool = False) -> None:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def is_keras_file(path) -> bool:
+def is_keras_file(path: PathLike) -> bool:
     """Tell whether a file begins as a zip archive or as HDF5."""
     with open(path, "rb") as file:
         head = file.read(8)
@@ -103,17 +111,17 @@ def is_keras_file(path) -> bool:
 # Matching: each way is a list of (target, source or None) and the sources that are left.
 
 
-def _by_name(targets, sources):
+def _by_name(targets: TensorLike, sources):
     table = {s.names: s for s in sources}
     return [(t, table.get(t.names)) for t in targets]
 
 
-def _by_path(targets, sources):
+def _by_path(targets: TensorLike, sources):
     table = {s.label: s for s in sources}
     return [(t, table.get(t.path)) for t in targets]
 
 
-def _by_order(targets, sources):
+def _by_order(targets: TensorLike, sources):
     rest = iter([s for s in sources if s.arrays])
     return [(t, next(rest, None)) for t in targets]
 
@@ -150,7 +158,7 @@ def _fit(pairs, sources):
     return found, problems
 
 
-def _ordered(variables, source):
+def _ordered(variables: list[Variable], source: Any):
     """Return the variables in the order of the arrays.
 
     The old format puts what is trained first, also across the layers of an inner model.
@@ -159,13 +167,13 @@ def _ordered(variables, source):
         return variables
     other = [v for v in variables if v.trainable] + [v for v in variables if not v.trainable]
 
-    def hits(order):
+    def hits(order: Any):
         return sum(v.name == part for v, part in zip(order, source.parts, strict=True))
 
     return other if hits(other) > hits(variables) else variables
 
 
-def _assign(path, model, sources, ways, skip_mismatch) -> None:
+def _assign(path: PathLike, model: Model, sources, ways, skip_mismatch) -> None:
     results = [_fit(pairs, sources) for pairs in ways]
     # Names first; where nothing fits, places tell more about what is wrong.
     best = min(results[::-1], key=lambda result: len(result[1]))
@@ -183,18 +191,18 @@ def _assign(path, model, sources, ways, skip_mismatch) -> None:
 # The model
 
 
-def _top(model) -> list[_Target]:
+def _top(model: Model) -> list[_Target]:
     """Return the layers of the outermost model that have weights."""
     return [_Target("", (x.name,), x.weights) for x in model.layers if x.weights]
 
 
-def _targets(model) -> list[_Target]:
+def _targets(model: Model) -> list[_Target]:
     found: list[_Target] = []
     _walk(model, "", (), set(), found)
     return found
 
 
-def _walk(layer, path, names, visited, found) -> None:
+def _walk(layer: Layer, path: PathLike, names, visited, found) -> None:
     """Visit layers in Keras's order; a shared one has the place of its first visit."""
     from fastconv.models.model import Model
 
@@ -221,7 +229,7 @@ def _walk(layer, path, names, visited, found) -> None:
             _walk_container(child, f"{path}/{key}", names, visited, found)
 
 
-def _walk_container(items, path, names, visited, found) -> None:
+def _walk_container(items, path: PathLike, names, visited, found) -> None:
     from fastconv.models.model import Model
 
     counts: dict[str, int] = {}
@@ -245,7 +253,7 @@ def _walk_container(items, path, names, visited, found) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: str, weight_bytes: int):
+def _opened(path: str, weight_bytes: int) -> Iterator[Any]:
     """Open the HDF5 file, or the one inside a .keras file."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"no such file: {path}")
@@ -305,7 +313,7 @@ def _child(group, name: str, path: str):
     return group
 
 
-def _sources(group, path: str, where: str = "", names=(), depth: int = 0):
+def _sources(group, path: str, where: str = "", names=(), depth: int = 0) -> Iterator[Any]:
     """Yield the layers of a file of Keras 3: groups with a group `vars`."""
     import h5py
 
@@ -361,5 +369,5 @@ def _texts(group, name: str) -> list[str]:
     return found
 
 
-def _text(value) -> str:
+def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

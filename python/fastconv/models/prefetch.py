@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 
 class _Queue:
     """Batches on their way from the reading thread, at most `size` of them."""
 
-    def __init__(self, batches, size: int):
+    def __init__(self, batches, size: int) -> None:
         self._batches = batches
         self._size = size
         self._ready: deque = deque()
@@ -62,7 +64,7 @@ class _Queue:
         self._thread.join()
 
 
-def read_ahead(batches, size: int):
+def read_ahead(batches, size: int) -> Iterator[Any]:
     """Yield the batches of an iterator in their order, made in a thread up to `size` ahead.
 
     What making a batch raises is raised where that batch would come. The thread has ended when

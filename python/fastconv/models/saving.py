@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +17,16 @@ from fastconv._files import FORMAT, check_metadata, write_atomically
 from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
 
+if TYPE_CHECKING:
+    from fastconv._types import PathLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
+
 VERSION = 1
 _OPTIMIZER = "optimizer/"
 
 
-def tensor_names(layer, prefix="") -> dict[str, object]:
+def tensor_names(layer: Layer, prefix: str = "") -> dict[str, object]:
     """Return the variables of a layer or model by the names they have in files."""
     from fastconv.models.model import Model
 
@@ -42,7 +48,7 @@ def tensor_names(layer, prefix="") -> dict[str, object]:
     return found
 
 
-def _parts(layers, top: bool) -> list[str]:
+def _parts(layers: Any, top: bool) -> list[str]:
     """Return distinct names for the layers of one level.
 
     Names given by the user are kept, automatic ones are numbered within their model.
@@ -68,7 +74,7 @@ def _parts(layers, top: bool) -> list[str]:
     return parts
 
 
-def _is_automatic(layer, kind: str) -> bool:
+def _is_automatic(layer: Layer, kind: str) -> bool:
     from fastconv.models.model import Model
 
     if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name):
@@ -76,21 +82,21 @@ def _is_automatic(layer, kind: str) -> bool:
     return isinstance(layer, Model) and bool(re.fullmatch(r"functional(_\d+)?", layer.name))
 
 
-def _write(path, tensors, metadata, overwrite) -> None:
+def _write(path: PathLike, tensors, metadata, overwrite) -> None:
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} exists already and overwrite=False")
     write_arrays(path, {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}, metadata)
 
 
-def write_arrays(path, arrays, metadata) -> None:
+def write_arrays(path: PathLike, arrays: Any, metadata) -> None:
     """Write arrays and metadata into a safetensors file, which appears whole or not at all."""
     from safetensors.numpy import save
 
     write_atomically(path, save(arrays, metadata=metadata))
 
 
-def tensors_with_optimizer(model) -> dict[str, object]:
+def tensors_with_optimizer(model: Model) -> dict[str, object]:
     """Return weights and optimizer slots by the names they have in files."""
     names = tensor_names(model)
     tensors = dict(names)
@@ -101,7 +107,9 @@ def tensors_with_optimizer(model) -> dict[str, object]:
     return tensors
 
 
-def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
+def save_model(
+    model: Model, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
+) -> None:
     """Write a model, its weights and its training state into one file.
 
     Raises:
@@ -131,7 +139,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
     _write(filepath, tensors, metadata, overwrite)
 
 
-def save_weights(model, filepath, overwrite=True) -> None:
+def save_weights(model: Model, filepath: PathLike, overwrite: bool = True) -> None:
     """Write the weights of a model into a file."""
     if not model.built:
         raise ValueError(
@@ -142,7 +150,7 @@ def save_weights(model, filepath, overwrite=True) -> None:
     _write(filepath, tensor_names(model), metadata, overwrite)
 
 
-def read_file(filepath):
+def read_file(filepath: PathLike):
     """Return (tensors, metadata) of a checked file."""
     from safetensors import SafetensorError, safe_open
 
@@ -178,7 +186,7 @@ def read_file(filepath):
     return tensors, metadata
 
 
-def assign_weights(path, model, tensors, skip_mismatch=False) -> None:
+def assign_weights(path: PathLike, model: Model, tensors, skip_mismatch: bool = False) -> None:
     """Set the weights from tensors after all names and shapes have been checked."""
     names = tensor_names(model)
     given = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
@@ -201,7 +209,7 @@ def assign_weights(path, model, tensors, skip_mismatch=False) -> None:
         weight.assign(value)
 
 
-def load_weights(model, filepath, skip_mismatch=False) -> None:
+def load_weights(model: Model, filepath: PathLike, skip_mismatch: bool = False) -> None:
     """Set the weights of a built model from a file of `save` or `save_weights`, or of Keras."""
     if not model.built:
         raise ValueError(
@@ -218,7 +226,12 @@ def load_weights(model, filepath, skip_mismatch=False) -> None:
     assign_weights(os.fspath(filepath), model, tensors, skip_mismatch)
 
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+def load_model(
+    filepath: PathLike,
+    custom_objects: dict[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+):
     """Return the model of a file written by `Model.save`.
 
     Args:
@@ -276,13 +289,13 @@ def _all_known():
     return _known_classes()
 
 
-def _as_shape(value):
+def _as_shape(value: Any):
     if value and isinstance(value[0], list):
         return [tuple(s) for s in value]
     return tuple(value)
 
 
-def _restore_training(path, model, content, tensors) -> None:
+def _restore_training(path: PathLike, model: Model, content, tensors) -> None:
     try:
         model.compile(**content["compile"])
     except (ValueError, TypeError) as error:
@@ -294,7 +307,7 @@ def _restore_training(path, model, content, tensors) -> None:
     assign_optimizer(path, model, tensors)
 
 
-def assign_optimizer(path, model, tensors) -> None:
+def assign_optimizer(path: PathLike, model: Model, tensors) -> None:
     """Set the optimizer's slots from the tensors of a file."""
     optimizer = model.optimizer
     found = {}
@@ -312,12 +325,12 @@ def assign_optimizer(path, model, tensors) -> None:
             state.assign(value)
 
 
-def model_from_json(json_string, custom_objects=None):
+def model_from_json(json_string, custom_objects: dict[str, Any] | None = None):
     """Return a model with new weights from `Model.to_json()`."""
     return deserialize_keras_object(json.loads(json_string), custom_objects)
 
 
-def clone_model(model, input_tensors=None, clone_function=None):
+def clone_model(model: Model, input_tensors=None, clone_function=None):
     """Return a model of the same structure with new weights."""
     if input_tensors is not None or clone_function is not None:
         raise ValueError("clone_model: input_tensors and clone_function are not supported")

@@ -6,11 +6,15 @@ They take their inputs with the axes in any order, so they keep the one of the c
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastconv.onnx.export_convolution import reduce
 from fastconv.onnx.export_writer import Context, Value, channels_first, identity, operator
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 _UNARY = {
     "relu": "Relu",
@@ -106,7 +110,7 @@ def _mish(c: Context) -> None:
 def _gelu(c: Context) -> None:
     approximate = c.get("approximate", "none")
 
-    def write(x):
+    def write(x: TensorLike):
         if c.w.opset >= 20:
             return c.emit("Gelu", [x], approximate=approximate)
         half, one = c.w.number(0.5, c.dtype), c.w.number(1.0, c.dtype)
@@ -139,7 +143,7 @@ def _scale(c: Context) -> None:
         c.same()
         return
 
-    def write(x):
+    def write(x: TensorLike):
         if alpha != 1.0:
             x = c.emit("Mul", [x, c.w.number(alpha, c.dtype)])
         return x if beta == 0.0 else c.emit("Add", [x, c.w.number(beta, c.dtype)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +13,15 @@ from fastconv.onnx.functions import Function, Inliner, Reference
 from fastconv.onnx.large import split
 from fastconv.onnx.tensors import ExternalFiles, dtype_name, text, to_array
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv.models import Model
+
 OLDEST_OPSET = 7
 
 
-def load(model) -> ModelGraph:
+def load(model: Model) -> ModelGraph:
     """Return the `ModelGraph` of an ONNX model.
 
     Functions of the model are inlined, `Constant` nodes become constants, and weights that are
@@ -60,7 +66,7 @@ def load(model) -> ModelGraph:
         raise ValueError(f"{where} is damaged: a text in it is not UTF-8 ({error})") from None
 
 
-def _read(path: str) -> tuple[bytes, dict[int, np.ndarray]]:
+def _read(path: str) -> tuple[bytes, dict[int, NDArray[Any]]]:
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder, not an ONNX model")
     if not os.path.exists(path):
@@ -87,12 +93,14 @@ def _parse(data: bytes, where: str):
 
 
 class _Reader:
-    def __init__(self, proto, where: str, files: ExternalFiles, large: dict[int, np.ndarray]):
+    def __init__(
+        self, proto, where: str, files: ExternalFiles, large: dict[int, NDArray[Any]]
+    ) -> None:
         self._proto = proto
         self._large = large
         self._where = where
         self._files = files
-        self._constants: dict[str, np.ndarray] = {}
+        self._constants: dict[str, NDArray[Any]] = {}
 
     def read(self) -> ModelGraph:
         proto, graph = self._proto, self._proto.graph
@@ -179,7 +187,7 @@ class _Reader:
                     nodes.append(inner)
         return nodes
 
-    def _functions(self, opsets: dict[str, int]) -> dict[tuple, Function]:
+    def _functions(self, opsets: dict[str, int]) -> dict[tuple[Any, ...], Function]:
         found = {}
         for proto in self._proto.functions:
             label = f"the function {proto.name!r}"
@@ -214,7 +222,7 @@ class _Reader:
         node.attrs = self._attributes(proto.attribute, node.label(), inside)
         return node
 
-    def _attributes(self, protos, label: str, inside: bool = False) -> dict:
+    def _attributes(self, protos, label: str, inside: bool = False) -> dict[str, Any]:
         found = {}
         for proto in protos:
             what = f"{self._where}: the attribute {proto.name!r} of {label}"
@@ -285,7 +293,7 @@ class _Reader:
             value.flags.writeable = False
         self._add_constant(node.outputs[0], value)
 
-    def _add_constant(self, name: str, value: np.ndarray) -> None:
+    def _add_constant(self, name: str, value: NDArray[Any]) -> None:
         if not name:
             raise ValueError(f"{self._where}: a constant has no name")
         if name in self._constants:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
+
+if TYPE_CHECKING:
+    from fastconv._types import PathLike
 
 _LIMIT = 2**31 - 1  # of a protobuf message
 _FIELDS = ("producer_name", "producer_version", "domain", "doc_string")  # of the metadata
 _FEWEST_IR = 4  # initializers need not be inputs
 
 
-def save(model: ModelGraph, path) -> None:
+def save(model: ModelGraph, path: PathLike) -> None:
     """Write a graph as an ONNX file.
 
     Args:
@@ -147,7 +152,7 @@ def _node(node: Node, version: int):
     return proto
 
 
-def _typed(value, kind):
+def _typed(value: Any, kind):
     """A plain value and type as `make_attribute` takes them: it tells types by values."""
     from onnx import AttributeProto
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 
-def integer(value, name: str, least: int = 0, owner: str = "") -> int:
+def integer(value: Any, name: str, least: int = 0, owner: str = "") -> int:
     """Return a checked integer >= least.
 
     Raises:
@@ -22,7 +23,7 @@ def integer(value, name: str, least: int = 0, owner: str = "") -> int:
     return int(value)
 
 
-def number(value, name: str, low=-math.inf, high=math.inf, owner: str = "") -> float:
+def number(value: Any, name: str, low=-math.inf, high=math.inf, owner: str = "") -> float:
     """Return a checked finite number in [low, high].
 
     Raises:

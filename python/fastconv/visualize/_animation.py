@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def _palette() -> Image:
     return palette
 
 
-def _pair(name: str, value, least: int) -> tuple[int, int]:
+def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in pair)
     if len(pair) != 2 or not whole or min(pair) < least:
@@ -136,7 +136,7 @@ def _pair(name: str, value, least: int) -> tuple[int, int]:
 class _Drawing:
     """Draws the frames of one convolution."""
 
-    def __init__(self, values, kernel, output, steps, pads, rates):
+    def __init__(self, values: Any, kernel: Any, output, steps: int, pads, rates) -> None:
         from PIL import ImageFont
 
         self.kernel, self.output = kernel, output
@@ -203,7 +203,7 @@ class _Drawing:
         middle = (box[0] + _CELL / 2, box[1] + _CELL / 2)
         draw.text(middle, text, fill=_INK, font=self.big, anchor="mm")
 
-    def _weight(self, draw, i: int, j: int, weight) -> None:
+    def _weight(self, draw, i: int, j: int, weight: Any) -> None:
         x0, y0, x1, y1 = self._box(0, i, j)
         draw.rectangle((x0 + 1, y0 + 1, x1 - 1, y1 - 1), outline=_WINDOW, width=2)
         draw.text((x1 - 4, y1 - 3), f"x{weight}", fill=_WINDOW, font=self.small, anchor="rs")

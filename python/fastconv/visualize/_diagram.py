@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._figure import figure_class, saved
 from ._layout import Layout, layered_layout
@@ -13,6 +14,10 @@ from ._layout import Layout, layered_layout
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from fastconv._types import Shape
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _COLOURS = {
     "input": "#e8e8e8",
@@ -43,7 +48,7 @@ class _Box:
 
 
 def network_diagram(
-    model,
+    model: Model,
     path: str | os.PathLike | None = None,
     show_shapes: bool = True,
     show_layer_names: bool = True,
@@ -105,17 +110,17 @@ def network_diagram(
 
 
 def plot_model(
-    model,
-    to_file="model.png",
-    show_shapes=False,
-    show_dtype=False,
-    show_layer_names=False,
-    rankdir="TB",
-    expand_nested=False,
+    model: Model,
+    to_file: str = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
     dpi=200,
-    show_layer_activations=False,
-    show_trainable=False,
-    **kwargs,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+    **kwargs: Any,
 ) -> Figure:
     """`network_diagram` with the arguments of `keras.utils.plot_model`.
 
@@ -148,7 +153,7 @@ def plot_model(
     )
 
 
-def _boxes(model, shown, expand_nested: bool) -> list[_Box]:
+def _boxes(model: Model, shown, expand_nested: bool) -> list[_Box]:
     function = getattr(model, "_function", None)
     if function is None:
         raise ValueError(
@@ -164,7 +169,9 @@ def _boxes(model, shown, expand_nested: bool) -> list[_Box]:
     return boxes
 
 
-def _add_nodes(boxes: list[_Box], function, sources: list[int], shown, expand: bool) -> list[int]:
+def _add_nodes(
+    boxes: list[_Box], function: Callable[..., Any], sources: list[int], shown, expand: bool
+) -> list[int]:
     """Append a box for each call of a layer; returns the boxes that make the outputs."""
     from fastconv._graph import flatten
 
@@ -183,7 +190,7 @@ def _add_nodes(boxes: list[_Box], function, sources: list[int], shown, expand: b
     return [made_by[id(tensor)] for tensor in function.flat_outputs]
 
 
-def _box(layer, shape, shown, sources=()) -> _Box:
+def _box(layer: Layer, shape: Shape, shown, sources=()) -> _Box:
     names, shapes, parameters = shown
     function = getattr(layer, "function", None)
     lines = [f"ops.{function}" if type(layer).__name__ == "Operation" else type(layer).__name__]
@@ -197,7 +204,7 @@ def _box(layer, shape, shown, sources=()) -> _Box:
     return _Box(layer, _kind(layer), lines, list(sources))
 
 
-def _kind(layer) -> str:
+def _kind(layer: Layer) -> str:
     from fastconv.layers import core
 
     module = type(layer).__module__.rpartition(".")[2]

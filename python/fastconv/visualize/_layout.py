@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
 
 _ORDER_SWEEPS = 12
 _PLACE_SWEEPS = 24
@@ -117,7 +122,7 @@ def _crossings(rows, below) -> int:
     return total
 
 
-def _placed(rows, sizes, count: int, above, below, gap: float) -> np.ndarray:
+def _placed(rows, sizes: Any, count: int, above, below, gap: float) -> NDArray[Any]:
     x = np.zeros(len(sizes))
     for row in rows:
         x[row] = _separated([0.0] * len(row), [1.0] * len(row), row, sizes, gap)
@@ -136,7 +141,7 @@ def _placed(rows, sizes, count: int, above, below, gap: float) -> np.ndarray:
     return x
 
 
-def _straightened(x, rows, sizes, above, below, gap: float) -> np.ndarray:
+def _straightened(x: TensorLike, rows, sizes: Any, above, below, gap: float) -> NDArray[Any]:
     """The places with each chain, in which every vertex has one successor, on one line.
 
     A chain moves to the mean of what its ends are linked with, as far as its neighbours let it.
@@ -193,7 +198,7 @@ def _median(values: list[float]) -> float:
     return values[middle] if len(values) % 2 else 0.5 * (values[middle - 1] + values[middle])
 
 
-def _separated(wanted, weights, row, sizes, gap: float) -> np.ndarray:
+def _separated(wanted, weights: Any, row: Any, sizes: Any, gap: float) -> NDArray[Any]:
     """The places nearest to the wanted ones (weighted squares) that keep order and distance.
 
     Less the distances from the left, it is isotonic regression: pool adjacent violators.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-OPERATORS: dict[str, Callable] = {}
+OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
 def operator(*names: str):
@@ -13,7 +14,7 @@ def operator(*names: str):
     It takes a `Context` and returns the output tensors: one `Tensor`, or a list of them.
     """
 
-    def register(function: Callable) -> Callable:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             assert name not in OPERATORS, name
             OPERATORS[name] = function

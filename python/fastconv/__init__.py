@@ -93,7 +93,7 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> Any:
+def __dir__() -> list[str]:
     return sorted({*globals(), *_SUBMODULES, *_NAMES, "__version__"})
 
 
@@ -102,7 +102,9 @@ class _KerasAlias:
 
     _prefix = "fastconv.keras"
 
-    def find_spec(self, fullname, path: PathLike | None = None, target: TensorLike | None = None):
+    def find_spec(
+        self, fullname: str, path: PathLike | None = None, target: TensorLike | None = None
+    ) -> Any:
         if fullname != self._prefix and not fullname.startswith(self._prefix + "."):
             return None
         real = "fastconv" + fullname[len(self._prefix) :]
@@ -112,12 +114,12 @@ class _KerasAlias:
             return None
         return importlib.machinery.ModuleSpec(fullname, self)
 
-    def create_module(self, spec):
+    def create_module(self, spec: Any) -> Any:
         module = importlib.import_module("fastconv" + spec.name[len(self._prefix) :])
         self._specs[spec.name] = (module.__spec__, module.__loader__)
         return module
 
-    def exec_module(self, module) -> None:
+    def exec_module(self, module: Any) -> None:
         # The import system has just written the alias into the module: put its own back.
         for name, (spec, loader) in list(self._specs.items()):
             if sys.modules.get(spec.name) is module:

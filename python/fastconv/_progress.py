@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 
-def progress_bar(**arguments: Any):
+def progress_bar(**arguments: Any) -> Any:
     """Return a tqdm bar that an interrupt may stop at any moment, also while it is being made."""
     from tqdm import tqdm
 

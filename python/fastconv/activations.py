@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fastconv._types import Axis, TensorLike
 
 
-def linear(x: TensorLike):
+def linear(x: TensorLike) -> TensorLike:
     """The input unchanged."""
     return x
 
@@ -20,7 +20,7 @@ def relu(
     negative_slope: float = 0.0,
     max_value: float | None = None,
     threshold: float = 0.0,
-):
+) -> TensorLike:
     """max(x, 0), optionally with a slope below a threshold and an upper limit.
 
     x above `threshold` passes, limited to `max_value`; below it the result is
@@ -45,47 +45,47 @@ def relu(
     return y if max_value is None else ops.minimum(y, max_value)
 
 
-def leaky_relu(x: TensorLike, negative_slope: float = 0.2):
+def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> TensorLike:
     """x where positive, else negative_slope * x."""
     return ops.leaky_relu(x, negative_slope)
 
 
-def relu6(x: TensorLike):
+def relu6(x: TensorLike) -> TensorLike:
     """min(max(x, 0), 6)."""
     return ops.clip(x, 0.0, 6.0)
 
 
-def elu(x: TensorLike, alpha: float = 1.0):
+def elu(x: TensorLike, alpha: float = 1.0) -> TensorLike:
     """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     return ops.elu(x, alpha)
 
 
-def selu(x: TensorLike):
+def selu(x: TensorLike) -> TensorLike:
     """Scaled ELU (Klambauer et al. 2017)."""
     return ops.selu(x)
 
 
-def gelu(x: TensorLike, approximate: bool = False):
+def gelu(x: TensorLike, approximate: bool = False) -> TensorLike:
     """x * P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016)."""
     return ops.gelu(x, approximate)
 
 
-def silu(x: TensorLike):
+def silu(x: TensorLike) -> TensorLike:
     """x * sigmoid(x)."""
     return ops.silu(x)
 
 
-def sigmoid(x: TensorLike):
+def sigmoid(x: TensorLike) -> TensorLike:
     """1 / (1 + exp(-x))."""
     return ops.sigmoid(x)
 
 
-def tanh(x: TensorLike):
+def tanh(x: TensorLike) -> TensorLike:
     """Hyperbolic tangent."""
     return ops.tanh(x)
 
 
-def softmax(x: TensorLike, axis: Axis = -1):
+def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """Probabilities along the axis: exp(x) / sum(exp(x)).
 
     Raises:
@@ -96,42 +96,42 @@ def softmax(x: TensorLike, axis: Axis = -1):
     return ops.softmax(x, axis)
 
 
-def log_softmax(x: TensorLike, axis: Axis = -1):
+def log_softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """Logarithm of softmax."""
     return ops.log_softmax(x, axis)
 
 
-def softplus(x: TensorLike):
+def softplus(x: TensorLike) -> TensorLike:
     """log(1 + exp(x))."""
     return ops.softplus(x)
 
 
-def softsign(x: TensorLike):
+def softsign(x: TensorLike) -> TensorLike:
     """x / (1 + |x|)."""
     return ops.softsign(x)
 
 
-def hard_sigmoid(x: TensorLike):
+def hard_sigmoid(x: TensorLike) -> TensorLike:
     """clip(x / 6 + 1 / 2, 0, 1)."""
     return ops.hard_sigmoid(x)
 
 
-def hard_silu(x: TensorLike):
+def hard_silu(x: TensorLike) -> TensorLike:
     """x * hard_sigmoid(x) (Howard et al. 2019)."""
     return ops.hard_silu(x)
 
 
-def exponential(x: TensorLike):
+def exponential(x: TensorLike) -> TensorLike:
     """e to the power of x."""
     return ops.exp(x)
 
 
-def mish(x: TensorLike):
+def mish(x: TensorLike) -> TensorLike:
     """x * tanh(softplus(x)) (Misra 2019)."""
     return x * ops.tanh(ops.softplus(x))
 
 
-def log_sigmoid(x: TensorLike):
+def log_sigmoid(x: TensorLike) -> TensorLike:
     """log(sigmoid(x))."""
     return -ops.softplus(-x)
 

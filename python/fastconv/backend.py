@@ -36,7 +36,7 @@ def backend() -> str:
     return "fastconv"
 
 
-def get_value(x: TensorLike):
+def get_value(x: TensorLike) -> Any:
     """Return the NumPy value of a variable, or a number unchanged."""
     return x.numpy() if hasattr(x, "numpy") else x
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Constraint:
     """Base class: `__call__(w)` takes and returns a NumPy array."""
 
-    def __call__(self, w) -> TensorLike:
+    def __call__(self, w: TensorLike) -> TensorLike:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
 
     def check_shape(self, shape: Shape) -> None:
@@ -40,7 +40,7 @@ class Constraint:
         return cls(**config)
 
 
-def _axes(axis: Axis, owner):
+def _axes(axis: Axis, owner: str) -> Any:
     """Check an axis or a list of axes; which ones exist only the weight tells."""
     for a in axis if isinstance(axis, (list, tuple)) else (axis,):
         if isinstance(a, bool) or not isinstance(a, (int, np.integer)):
@@ -50,7 +50,7 @@ def _axes(axis: Axis, owner):
     return axis
 
 
-def _norm(w, axis: Axis):
+def _norm(w: TensorLike, axis: Axis) -> Any:
     axis = tuple(axis) if isinstance(axis, list) else axis
     return np.sqrt(np.sum(np.square(w), axis=axis, keepdims=True))
 
@@ -58,7 +58,7 @@ def _norm(w, axis: Axis):
 class NonNeg(Constraint):
     """Negative weights become 0."""
 
-    def __call__(self, w) -> TensorLike:
+    def __call__(self, w: TensorLike) -> TensorLike:
         return w * (w >= 0)
 
 
@@ -73,7 +73,7 @@ class MaxNorm(Constraint):
         self.max_value = max_value
         self.axis = _axes(axis, "MaxNorm")
 
-    def __call__(self, w) -> TensorLike:
+    def __call__(self, w: TensorLike) -> TensorLike:
         norm = _norm(w, self.axis)
         return w * (np.clip(norm, 0, self.max_value) / (epsilon() + norm))
 
@@ -87,7 +87,7 @@ class UnitNorm(Constraint):
     def __init__(self, axis: Axis = 0) -> None:
         self.axis = _axes(axis, "UnitNorm")
 
-    def __call__(self, w) -> TensorLike:
+    def __call__(self, w: TensorLike) -> TensorLike:
         return w / (epsilon() + _norm(w, self.axis))
 
     def get_config(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class MinMaxNorm(Constraint):
         self.rate = rate
         self.axis = _axes(axis, "MinMaxNorm")
 
-    def __call__(self, w) -> TensorLike:
+    def __call__(self, w: TensorLike) -> TensorLike:
         norm = _norm(w, self.axis)
         target = self.rate * np.clip(norm, self.min_value, self.max_value) + (1 - self.rate) * norm
         return w * (target / (epsilon() + norm))

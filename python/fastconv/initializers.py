@@ -40,7 +40,7 @@ class Initializer:
         """Make an initializer from `get_config()`."""
         return cls(**config)
 
-    def clone(self):
+    def clone(self) -> Any:
         """Return an equal initializer."""
         return type(self).from_config(self.get_config())
 
@@ -98,7 +98,7 @@ class RandomInitializer(Initializer):
             raise ValueError(f"`seed` must be an integer or None, received: seed={seed!r}")
         self.seed = int(seed)
 
-    def _rng(self):
+    def _rng(self) -> Any:
         return np.random.default_rng(self.seed)
 
     def get_config(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class RandomUniform(RandomInitializer):
         return {"minval": self.minval, "maxval": self.maxval, **super().get_config()}
 
 
-def _truncated_normal(rng, shape: Shape) -> NDArray[Any]:
+def _truncated_normal(rng: np.random.Generator, shape: Shape) -> NDArray[Any]:
     """Standard normal values drawn again where they are beyond two standard deviations."""
     values = rng.standard_normal(shape)
     while True:

@@ -82,7 +82,7 @@ class L2(Regularizer):
         return {"l2": self.l2}
 
 
-def l1_l2(l1: float = 0.01, l2: float = 0.01):
+def l1_l2(l1: float = 0.01, l2: float = 0.01) -> Any:
     """Return L1L2(l1, l2)."""
     return L1L2(l1=l1, l2=l2)
 

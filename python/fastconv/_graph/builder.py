@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _local = threading.local()
 
 
-def current_builder():
+def current_builder() -> Any:
     """Return the builder whose graph is being traced in this thread, or None."""
     return getattr(_local, "builder", None)
 
@@ -101,18 +101,18 @@ class GraphBuilder:
         self._salt += 1
         return self._salt
 
-    def op(self, op: str, *inputs: Any, **attrs: Any):
+    def op(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         """Add a node and return its output tensor, or a tuple of several."""
         ids = [None if x is None else x.id for x in inputs]
         name = "/".join(self._scopes) or op
         outputs = [Tensor(self, i) for i in self.graph.add(op, ids, attrs, name)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs) -> None:
+    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         """Called when a layer has joined the graph; builders that look at layers override it."""
         self.calls.append((layer, outputs))
 
-    def gradients(self, outputs, wrt, seeds=None):
+    def gradients(self, outputs: Any, wrt: Any, seeds: Any = None) -> Any:
         """Append the backward graph; None where there is no path.
 
         `seeds` are the gradients of the outputs, by default ones.

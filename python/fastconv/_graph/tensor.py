@@ -76,7 +76,7 @@ class Arithmetic:
         return _ops().greater_equal(self, other)
 
 
-def _ops():
+def _ops() -> Any:
     from fastconv import ops
 
     return ops
@@ -102,13 +102,13 @@ class Symbolic(Arithmetic):
     def __iter__(self) -> Iterator[Any]:
         raise TypeError(f"{self!r} cannot be iterated over; use indices or fastconv.ops")
 
-    def __array_ufunc__(self, ufunc, method, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = _OPERATORS.get(ufunc.__name__)
         if method == "__call__" and name is not None and not kwargs:
             return getattr(_ops(), name)(*inputs)
         raise TypeError(f"np.{ufunc.__name__} does not work on {self!r}; use fastconv.ops")
 
-    def __array_function__(self, func, types, args: Any, kwargs: Any) -> Any:
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if func in (np.shape, np.ndim) and len(args) == 1 and args[0] is self:
             return getattr(self, func.__name__)
         raise TypeError(f"np.{func.__name__} does not work on {self!r}; use fastconv.ops")
@@ -123,7 +123,7 @@ class Tensor(Symbolic):
 
     __slots__ = ("dtype", "g", "id", "origin", "shape")
 
-    def __init__(self, g: Any, value_id: int, origin=None) -> None:
+    def __init__(self, g: Any, value_id: int, origin: Any = None) -> None:
         self.g = g
         self.id = value_id
         self.shape = tuple(g.graph.shape(value_id))
@@ -140,7 +140,7 @@ class Tensor(Symbolic):
     def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
         raise TypeError(f"{self!r} has no values while a graph is compiled; use fastconv.ops")
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError(
             "a tensor of a graph has no truth value: layers, losses and metrics are compiled once, "
             "so Python conditions on their values are not possible"
@@ -155,7 +155,7 @@ class Node:
 
     __slots__ = ("args", "inputs", "kwargs", "layer", "outputs")
 
-    def __init__(self, layer: Layer, args: Any, kwargs: Any, outputs) -> None:
+    def __init__(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         self.layer = layer
         self.args = args
         self.kwargs = kwargs
@@ -189,7 +189,7 @@ class KerasTensor(Symbolic):
             "build a Model from it and call predict() on data"
         )
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError(f"{self!r} is symbolic and has no truth value")
 
     def __repr__(self) -> str:

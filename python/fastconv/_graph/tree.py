@@ -15,7 +15,7 @@ def flatten(structure: Any) -> list[Any]:
     return [structure]
 
 
-def map_structure(fn: Callable[..., Any], structure: Any):
+def map_structure(fn: Callable[..., Any], structure: Any) -> Any:
     """Return the same nesting with `fn` applied to every leaf."""
     if isinstance(structure, (list, tuple)):
         items = [map_structure(fn, item) for item in structure]
@@ -25,7 +25,7 @@ def map_structure(fn: Callable[..., Any], structure: Any):
     return fn(structure)
 
 
-def pack_as(structure: Any, leaves):
+def pack_as(structure: Any, leaves: Any) -> Any:
     """Return the nesting of `structure` filled with `leaves` in order."""
     iterator = iter(leaves)
     return map_structure(lambda _: next(iterator), structure)

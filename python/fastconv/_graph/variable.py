@@ -94,15 +94,15 @@ class Variable(Arithmetic):
         self.core.assign(np.ascontiguousarray(array, dtype=self.dtype))
         return self
 
-    def assign_add(self, value: Any):
+    def assign_add(self, value: Any) -> Any:
         """Add `value` to the values."""
         return self.assign(self.numpy() + np.asarray(value))
 
-    def assign_sub(self, value: Any):
+    def assign_sub(self, value: Any) -> Any:
         """Subtract `value` from the values."""
         return self.assign(self.numpy() - np.asarray(value))
 
-    def __array__(self, dtype: Any = None, copy=None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def __float__(self) -> Any:

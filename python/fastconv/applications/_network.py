@@ -43,7 +43,9 @@ class Network:
     dict of the PyTorch model, which is the name itself where none is given.
     """
 
-    def __init__(self, include_top, classes: Any, classifier_activation, width: int) -> None:
+    def __init__(
+        self, include_top: bool, classes: Any, classifier_activation: Any, width: int
+    ) -> None:
         self.include_top = include_top
         self.classes = classes
         self.classifier_activation = classifier_activation
@@ -73,7 +75,7 @@ class Network:
         groups: int = 1,
         activation: Any = None,
         use_bias: bool = True,
-    ):
+    ) -> TensorLike:
         """Convolve; `padding` zeros on every side, half the kernel where it is None."""
         kernel = int_tuple(kernel, 2, "kernel", name)
         pads = tuple(k // 2 for k in kernel) if padding is None else (padding, padding)
@@ -103,7 +105,7 @@ class Network:
         source: Any = None,
         padding: Any,
         depth_multiplier: int = 1,
-    ):
+    ) -> TensorLike:
         """Convolve each channel by itself, without bias; `padding` is Keras's."""
         self.sources[name] = source or name
         return layers.DepthwiseConv2D(
@@ -116,7 +118,7 @@ class Network:
             name=name,
         )(x)
 
-    def norm(self, x: TensorLike, *, name: str, source: Any = None):
+    def norm(self, x: TensorLike, *, name: str, source: Any = None) -> TensorLike:
         """Normalize over the batch."""
         self.sources[name] = source or name
         return layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=name)(x)
@@ -131,7 +133,7 @@ class Network:
         name: str,
         source: Any,
         padding: Any = None,
-    ):
+    ) -> TensorLike:
         """Convolve without bias, normalize, and cut negative values off."""
         x = self.conv(
             x,
@@ -146,7 +148,7 @@ class Network:
         x = self.norm(x, name=f"{name}_bn", source=f"{source}.bn")
         return layers.ReLU(name=f"{name}_relu")(x)
 
-    def local_response_norm(self, x: TensorLike, name: str):
+    def local_response_norm(self, x: TensorLike, name: str) -> TensorLike:
         """Normalize over 5 neighbouring channels with the constants of Krizhevsky et al. 2012."""
         # Their alpha of 1e-4 multiplies the sum of squares, the layer's the mean.
         return layers.LocalResponseNormalization(5, alpha=5e-4, beta=0.75, k=2.0, name=name)(x)
@@ -160,7 +162,7 @@ class Network:
         *,
         padding: Any = 0,
         ceil: bool = False,
-    ):
+    ) -> TensorLike:
         """Pool maps that are not negative, so that zeros around them never win.
 
         `ceil` counts a last window that reaches over the border, PyTorch's `ceil_mode`.
@@ -170,7 +172,7 @@ class Network:
             x = layers.ZeroPadding2D((sides, sides), name=f"{name}_pad")(x)
         return layers.MaxPooling2D(size, strides, name=name)(x)
 
-    def flatten(self, x: TensorLike, size: Any = None, name: str = "flatten"):
+    def flatten(self, x: TensorLike, size: Any = None, name: str = "flatten") -> TensorLike:
         """Return maps as one axis, and their shape for the dense layer that reads them.
 
         Maps of another size than `size` x `size` are pooled to it first.
@@ -187,8 +189,8 @@ class Network:
         name: str,
         source: Any = None,
         activation: Any = None,
-        maps=None,
-    ):
+        maps: Any = None,
+    ) -> TensorLike:
         """Apply a dense layer.
 
         `maps` (height, width, channels) are what the input was before it was flattened: PyTorch's
@@ -202,13 +204,17 @@ class Network:
             units, activation=activation, kernel_initializer=initializer, name=name
         )(x)
 
-    def classify(self, x: TensorLike, *, source: Any = None, name: str = "predictions"):
+    def classify(
+        self, x: TensorLike, *, source: Any = None, name: str = "predictions"
+    ) -> TensorLike:
         """Apply the last layer."""
         return self.dense(
             x, self.classes, activation=self.classifier_activation, name=name, source=source
         )
 
-    def average_and_classify(self, x: TensorLike, *, source: Any = None, dropout: float = 0.0):
+    def average_and_classify(
+        self, x: TensorLike, *, source: Any = None, dropout: float = 0.0
+    ) -> TensorLike:
         """Apply the top of most networks: the mean of each map, dropout, the last layer."""
         if not self.include_top:
             self.left_out.append(source or "predictions")
@@ -231,13 +237,13 @@ def application(
         channels, classes: defaults.
     """
 
-    def decorate(body):
+    def decorate(body: Callable[..., Any]) -> TensorLike:
         def build(
             include_top: bool = True,
             weights: Any = None,
-            input_tensor=None,
+            input_tensor: Any = None,
             input_shape: Any = None,
-            pooling=None,
+            pooling: str | None = None,
             classes: Any = classes,
             classifier_activation: str = "softmax",
             name: str | None = None,
@@ -289,7 +295,7 @@ def application(
     return decorate
 
 
-def _check(owner, include_top, weights: Any, pooling, width: int) -> None:
+def _check(owner: str, include_top: bool, weights: Any, pooling: str, width: int) -> None:
     if config.image_data_format() != "channels_last":
         raise ValueError(f"{owner} needs image_data_format 'channels_last', the setting is another")
     if not isinstance(include_top, bool):
@@ -306,7 +312,7 @@ def _check(owner, include_top, weights: Any, pooling, width: int) -> None:
         raise ValueError(f"{owner}: `width` must be a number > 0, received: {width!r}")
 
 
-def _check_shape(owner, shape: Shape, smallest) -> None:
+def _check_shape(owner: str, shape: Shape, smallest: int) -> None:
     fits = isinstance(shape, (tuple, list)) and len(shape) == 3
     if not fits or shape[2] is None:
         raise ValueError(
@@ -321,7 +327,7 @@ def _check_shape(owner, shape: Shape, smallest) -> None:
             )
 
 
-def _sources_of(tensor: KerasTensor):
+def _sources_of(tensor: KerasTensor) -> TensorLike:
     """Return the inputs that a symbolic tensor is computed from, one alone or a list."""
     found, seen, stack = [], set(), [tensor]
     while stack:

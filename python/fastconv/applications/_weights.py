@@ -15,6 +15,8 @@ from fastconv._files import FORMAT
 
 if TYPE_CHECKING:
     from fastconv._graph import Variable
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
     from fastconv.layers import Layer
     from fastconv.models import Model
 
@@ -29,7 +31,7 @@ _PARTS = {
 }
 
 
-def load_weights(model: Model, source: Any, network) -> None:
+def load_weights(model: Model, source: Any, network: Network) -> None:
     """Set the weights of a new model from a file.
 
     Args:
@@ -87,7 +89,7 @@ def _is_pickle(path: str) -> bool:
         return False
 
 
-def _load_safetensors(model: Model, path: str, network) -> None:
+def _load_safetensors(model: Model, path: str, network: Network) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -103,7 +105,7 @@ def _load_safetensors(model: Model, path: str, network) -> None:
         model.load_weights(path)
 
 
-def _load_pytorch(model: Model, path: str, file, network) -> None:
+def _load_pytorch(model: Model, path: str, file: Any, network: Network) -> None:
     # The published DenseNets have older names, as in "denselayer1.norm.1.weight".
     keys = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key): key
@@ -147,12 +149,12 @@ def _load_pytorch(model: Model, path: str, file, network) -> None:
         variable.assign(convert(file.get_tensor(key)))
 
 
-def _listed(names) -> str:
+def _listed(names: Any) -> str:
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def _targets(layer: Layer, source: str, network) -> Iterator[Any]:
+def _targets(layer: Layer, source: str, network: Network) -> Iterator[Any]:
     """Yield (PyTorch's key, (layer, variable, PyTorch's shape, function to ours)) of a layer."""
     for variable in layer._own_weights():
         shape, convert = _layout(layer, variable, network.flattened.get(layer.name))
@@ -161,7 +163,7 @@ def _targets(layer: Layer, source: str, network) -> Iterator[Any]:
         yield from _targets(inner, f"{source}.{inner.name}", network)
 
 
-def _layout(layer: Layer, variable: Variable, maps):
+def _layout(layer: Layer, variable: Variable, maps: Any) -> TensorLike:
     """Return the shape of a variable in PyTorch and the function from there to ours."""
     ours = variable.shape
     if variable.name != "kernel":
@@ -171,7 +173,7 @@ def _layout(layer: Layer, variable: Variable, maps):
             return ours[::-1], np.transpose
         h, w, c = maps
 
-        def from_channels_first(weight: Any):
+        def from_channels_first(weight: Any) -> TensorLike:
             weight = weight.reshape(-1, c, h, w).transpose(2, 3, 1, 0)
             return weight.reshape(ours)
 

@@ -9,10 +9,11 @@ from fastconv.applications._network import application
 
 if TYPE_CHECKING:
     from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 
 @application(227, smallest=67)
-def AlexNet(net, x: TensorLike):
+def AlexNet(net: Network, x: TensorLike) -> TensorLike:
     """AlexNet of 2012, 60,965,224 parameters.
 
     Five convolutions, three of them (2, 4 and 5) in two groups, one for each of the authors' GPUs;
@@ -24,7 +25,9 @@ def AlexNet(net, x: TensorLike):
     Neural Networks", 2012.
     """
 
-    def conv(x: TensorLike, filters: int, kernel: Any, number, groups: int = 1, **kwargs: Any):
+    def conv(
+        x: TensorLike, filters: int, kernel: Any, number: int, groups: int = 1, **kwargs: Any
+    ) -> TensorLike:
         filters = net.channels(filters, 2)
         name = f"conv{number}"
         return net.conv(x, filters, kernel, groups=groups, activation="relu", name=name, **kwargs)
@@ -43,7 +46,7 @@ def AlexNet(net, x: TensorLike):
 
 
 @application(224, smallest=63)
-def AlexNet2014(net, x: TensorLike):
+def AlexNet2014(net: Network, x: TensorLike) -> TensorLike:
     """AlexNet in one stream, 61,100,840 parameters; torchvision's `alexnet`, whose weights load.
 
     Fewer filters, no groups and no normalization across channels; maps of another size than
@@ -68,7 +71,7 @@ def AlexNet2014(net, x: TensorLike):
     return _top(net, x, 6, ("classifier.1", "classifier.4", "classifier.6"))
 
 
-def _top(net, x: TensorLike, size: Any, sources):
+def _top(net: Network, x: TensorLike, size: Any, sources: Any) -> TensorLike:
     if not net.include_top:
         net.left_out += sources
         return x

@@ -23,7 +23,9 @@ _MODES = {
 }
 
 
-def preprocess_input(x: TensorLike, data_format: str | None = None, mode: str = "caffe"):
+def preprocess_input(
+    x: TensorLike, data_format: str | None = None, mode: str = "caffe"
+) -> TensorLike:
     """Scale RGB images with values 0 to 255; returns a new array or tensor.
 
     Args:
@@ -57,10 +59,12 @@ def preprocess_input(x: TensorLike, data_format: str | None = None, mode: str = 
     return (x * scale + offset).astype(dtype)
 
 
-def preprocessing(default: str):
+def preprocessing(default: str) -> TensorLike:
     """Return a `preprocess_input` with another default mode."""
 
-    def preprocess(x: TensorLike, data_format: str | None = None, mode=default):
+    def preprocess(
+        x: TensorLike, data_format: str | None = None, mode: str = default
+    ) -> TensorLike:
         return preprocess_input(x, data_format, mode)
 
     preprocess.__name__ = preprocess.__qualname__ = "preprocess_input"

@@ -6,7 +6,7 @@ torchvision's weights load, and those of `keras.applications`. Each takes colour
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastconv import layers
 from fastconv.applications._network import application
@@ -14,6 +14,7 @@ from fastconv.applications.imagenet_utils import preprocessing
 
 if TYPE_CHECKING:
     from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("caffe")
 
@@ -25,7 +26,9 @@ _D = [(3, 3)] * 2 + [(3, 3, 3)] * 3
 _E = [(3, 3)] * 2 + [(3, 3, 3, 3)] * 3
 
 
-def _vgg(net, x: TensorLike, blocks, batch_norm: bool = False, response_norm: bool = False):
+def _vgg(
+    net: Network, x: TensorLike, blocks: Any, batch_norm: bool = False, response_norm: bool = False
+) -> TensorLike:
     """Build a VGG network.
 
     Kernels of 3 x 3 (some of 1 x 1) with 64 to 512 filters and max pooling of 2 x 2 after each
@@ -60,7 +63,7 @@ def _vgg(net, x: TensorLike, blocks, batch_norm: bool = False, response_norm: bo
 
 
 @application(224, smallest=32)
-def VGG11(net, x: TensorLike, batch_norm: bool = False):
+def VGG11(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network A with 11 layers, 132,863,336 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -76,7 +79,7 @@ def VGG11(net, x: TensorLike, batch_norm: bool = False):
 
 
 @application(224, smallest=32)
-def VGG11_LRN(net, x: TensorLike):
+def VGG11_LRN(net: Network, x: TensorLike) -> TensorLike:
     """VGG network A-LRN: `VGG11` with response normalization in block 1, 132,863,336 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -90,7 +93,7 @@ def VGG11_LRN(net, x: TensorLike):
 
 
 @application(224, smallest=32)
-def VGG13(net, x: TensorLike, batch_norm: bool = False):
+def VGG13(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network B with 13 layers, 133,047,848 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -106,7 +109,7 @@ def VGG13(net, x: TensorLike, batch_norm: bool = False):
 
 
 @application(224, smallest=32)
-def VGG16_1x1(net, x: TensorLike, batch_norm: bool = False):
+def VGG16_1x1(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network C with 16 layers, 133,638,952 parameters.
 
     Kernels of 3 x 3 and, in the last layer of three blocks, of 1 x 1; max pooling of 2 x 2 after
@@ -122,7 +125,7 @@ def VGG16_1x1(net, x: TensorLike, batch_norm: bool = False):
 
 
 @application(224, smallest=32)
-def VGG16(net, x: TensorLike, batch_norm: bool = False):
+def VGG16(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network D with 16 layers, 138,357,544 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -138,7 +141,7 @@ def VGG16(net, x: TensorLike, batch_norm: bool = False):
 
 
 @application(224, smallest=32)
-def VGG19(net, x: TensorLike, batch_norm: bool = False):
+def VGG19(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network E with 19 layers, 143,667,240 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastconv.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from fastconv._types import Logs
+    from fastconv._types import Logs, PathLike
 
 _NAME, _PREVIOUS = "training.fastconv", "training.previous.fastconv"
 
@@ -43,7 +43,7 @@ class BackupAndRestore(Callback):
 
     def __init__(
         self,
-        backup_dir,
+        backup_dir: PathLike,
         save_freq: int | str = "epoch",
         double_checkpoint: bool = False,
         delete_checkpoint: bool = True,
@@ -71,7 +71,7 @@ class BackupAndRestore(Callback):
             left.unlink()  # a write that was killed
         self.model._progress.saved = self._load()
 
-    def _load(self):
+    def _load(self) -> Any:
         from fastconv.models.resuming import load_progress
 
         error = None

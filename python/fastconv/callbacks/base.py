@@ -25,11 +25,11 @@ class Callback:
         self._model = None
 
     @property
-    def model(self):
+    def model(self) -> Any:
         """The model in training."""
         return self._model
 
-    def set_params(self, params) -> None:
+    def set_params(self, params: dict[str, Any]) -> None:
         """Receive {"epochs", "steps", "verbose"}."""
         self.params = params
 
@@ -97,7 +97,7 @@ class Callback:
         """Called at the end of `predict`."""
 
 
-def _overrides(callback, *names: Any) -> bool:
+def _overrides(callback: Any, *names: Any) -> bool:
     return any(
         name in callback.__dict__ or getattr(type(callback), name) is not getattr(Callback, name)
         for name in names
@@ -112,7 +112,7 @@ class CallbackList:
 
     def __init__(
         self,
-        callbacks=None,
+        callbacks: Any = None,
         add_history: bool = False,
         add_progbar: bool = False,
         model: Model | None = None,
@@ -163,7 +163,7 @@ class CallbackList:
             },
         }
 
-    def _who(self, *names: Any):
+    def _who(self, *names: Any) -> Any:
         return [c for c in self.callbacks if _overrides(c, *names)]
 
     def batch(self, hook: str, index: int, logs: Logs | None = None) -> None:

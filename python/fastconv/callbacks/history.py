@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastconv.callbacks.base import Callback
 
@@ -23,7 +23,7 @@ class History(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.epoch = []
 
-    def load_state_dict(self, state) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.model.history = self
 

@@ -43,7 +43,7 @@ class Monitor(Callback):
     def _reset_best(self) -> None:
         self.best = None
 
-    def _better(self, current, reference) -> bool:
+    def _better(self, current: float, reference: float) -> bool:
         if self._upward:
             return current - self.min_delta > reference
         return current + self.min_delta < reference
@@ -98,7 +98,7 @@ class ModelCheckpoint(Monitor):
         save_weights_only: bool = False,
         mode: str = "auto",
         save_freq: int | str = "epoch",
-        initial_value_threshold=None,
+        initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
@@ -198,9 +198,9 @@ class EarlyStopping(Monitor):
         patience: int = 0,
         verbose: int | str | bool = 0,
         mode: str = "auto",
-        baseline=None,
+        baseline: float | None = None,
         restore_best_weights: bool = False,
-        start_from_epoch=0,
+        start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = integer(patience, "patience", owner="EarlyStopping")
@@ -277,7 +277,7 @@ class ReduceLROnPlateau(Monitor):
         verbose: int | str | bool = 0,
         mode: str = "auto",
         min_delta: float = 1e-4,
-        cooldown=0,
+        cooldown: int = 0,
         min_lr: float = 0.0,
         **kwargs: Any,
     ) -> None:

@@ -46,7 +46,7 @@ class CSVLogger(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {"keys": self.keys, "size": self._file.tell()}
 
-    def load_state_dict(self, state) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.append or state["keys"] is not None:
             self._file.truncate(state["size"])  # lines of epochs that are trained again go
         if state["keys"] is not None:
@@ -69,7 +69,7 @@ class CSVLogger(Callback):
         self._file.flush()
 
     @staticmethod
-    def _cell(value: Any):
+    def _cell(value: Any) -> Any:
         if value is None:
             return "NA"
         array = np.asarray(value)
@@ -86,12 +86,12 @@ class LambdaCallback(Callback):
 
     def __init__(
         self,
-        on_epoch_begin=None,
-        on_epoch_end=None,
-        on_train_begin=None,
-        on_train_end=None,
-        on_train_batch_begin=None,
-        on_train_batch_end=None,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class ProgbarLogger(Callback):
         self._bar = None
         self._in_fit = False
 
-    def _open(self, total) -> None:
+    def _open(self, total: Any) -> None:
         self._bar = progress_bar(
             total=total,
             file=sys.stdout,
@@ -64,7 +64,7 @@ class ProgbarLogger(Callback):
         self._shown = now
         self._picture(now, logs() if callable(logs) else logs)
 
-    def _picture(self, now, logs: Logs, refresh: bool = True) -> None:
+    def _picture(self, now: float, logs: Logs, refresh: bool = True) -> None:
         per_step = (now - self._start) / max(self._seen, 1)
         text = f"{per_step:.0f}s/step" if per_step >= 1 else f"{per_step * 1e3:.0f}ms/step"
         if per_step < 1e-3:

@@ -13,7 +13,7 @@ from fastconv._graph import flatten
 from fastconv.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from fastconv._types import Logs
+    from fastconv._types import Logs, PathLike
 
 
 class TensorBoard(Callback):
@@ -43,14 +43,14 @@ class TensorBoard(Callback):
     def __init__(
         self,
         log_dir: str = "logs",
-        histogram_freq=0,
+        histogram_freq: int = 0,
         write_graph: bool = True,
         write_images: bool = False,
         write_steps_per_second: bool = False,
         update_freq: str = "epoch",
-        profile_batch=0,
-        embeddings_freq=0,
-        embeddings_metadata=None,
+        profile_batch: Any = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: Any = None,
     ) -> None:
         super().__init__()
         try:
@@ -77,14 +77,14 @@ class TensorBoard(Callback):
         self._writers: dict[str, Any] = {}
         self._graph_written = False
 
-    def _writer(self, name: str):
+    def _writer(self, name: str) -> Any:
         if name not in self._writers:
             from tensorboardX import SummaryWriter
 
             self._writers[name] = SummaryWriter(os.path.join(self.log_dir, name))
         return self._writers[name]
 
-    def _scalars(self, folder, start: Any, logs: Logs, step: int, end: str = "") -> None:
+    def _scalars(self, folder: PathLike, start: Any, logs: Logs, step: int, end: str = "") -> None:
         for name, value in logs.items():
             if np.ndim(value) == 0:
                 self._writer(folder).add_scalar(f"{start}{name}{end}", float(value), step)
@@ -137,7 +137,7 @@ class TensorBoard(Callback):
                     self._write_image(writer, f"{weight.path}/image", values, epoch)
 
     @staticmethod
-    def _write_image(writer, name: str, values: Any, epoch: int) -> None:
+    def _write_image(writer: Any, name: str, values: Any, epoch: int) -> None:
         """Write a weight as grey pictures from its smallest (black) to its largest value (white).
 
         Vectors become a line and matrices one picture; the filters of a convolution for the first

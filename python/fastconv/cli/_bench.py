@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(call, rounds: int | None, seconds: float) -> list[float]:
+def _measure(call: Callable[..., Any], rounds: int | None, seconds: float) -> list[float]:
     for _ in range(_WARM_UP):
         call()
     times: list[float] = []

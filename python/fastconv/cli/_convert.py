@@ -79,7 +79,7 @@ def _beside(target: Path) -> Iterator[Any]:
         yield Path(folder) / target.name
 
 
-def _from_layers(source: Path, target: Path):
+def _from_layers(source: Path, target: Path) -> Any:
     """Write a layer model; returns a function of the random feeds and what messages call it."""
     from fastconv import models
     from fastconv.onnx import export
@@ -105,7 +105,7 @@ def _from_layers(source: Path, target: Path):
     return predict, source
 
 
-def _from_graph(source: Path, target: Path):
+def _from_graph(source: Path, target: Path) -> Any:
     """Write a graph; returns a function of the random feeds and what messages call it."""
     from fastconv.inference import file
     from fastconv.session import InferenceSession
@@ -120,7 +120,7 @@ def _from_graph(source: Path, target: Path):
     return lambda feeds: session.run(None, feeds), source
 
 
-def _check(expected, source: Path, target: Path, arguments: argparse.Namespace) -> None:
+def _check(expected: Any, source: Path, target: Path, arguments: argparse.Namespace) -> None:
     from fastconv.session import InferenceSession
 
     session = InferenceSession(target)

@@ -45,7 +45,7 @@ def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_session(path: Path, threads: int | None = None):
+def open_session(path: Path, threads: int | None = None) -> Any:
     """Return the `InferenceSession` of an ONNX file or an inference graph."""
     import fastconv
 
@@ -70,7 +70,9 @@ def described(shape: Sequence[Any] | None) -> str:
     return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
 
 
-def input_shapes(session, arguments: argparse.Namespace, guess: bool = False) -> dict[str, Shape]:
+def input_shapes(
+    session: Any, arguments: argparse.Namespace, guess: bool = False
+) -> dict[str, Shape]:
     """Return the shape of each input, from the model and from --shape and --batch.
 
     Args:
@@ -175,7 +177,7 @@ def _add_batch(
         raise ValueError(f"--batch {batch}: no input has an open first axis: {shapes or 'none'}")
 
 
-def random_feeds(session, shapes: dict[str, Shape]) -> dict[str, NDArray[Any]]:
+def random_feeds(session: Any, shapes: dict[str, Shape]) -> dict[str, NDArray[Any]]:
     """Random values for the inputs: normal floats, all of a byte, any bool, zero for indices."""
     random = np.random.default_rng(0)
     feeds = {}
@@ -199,7 +201,7 @@ def random_feeds(session, shapes: dict[str, Shape]) -> dict[str, NDArray[Any]]:
 _NUMPY_NAMES = {"float": "float32", "double": "float64"}
 
 
-def session_dtypes(session) -> Iterator[tuple[str, np.dtype[Any]]]:
+def session_dtypes(session: Any) -> Iterator[tuple[str, np.dtype[Any]]]:
     """Yield the name and NumPy type of each input.
 
     Raises:

@@ -73,7 +73,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     info.set_defaults(run=_info)
 
 
-def load_layer_model(path: Path):
+def load_layer_model(path: Path) -> Any:
     """Return the layer model of a file."""
     from fastconv import models
 
@@ -168,7 +168,7 @@ def image_shape(model: Model, path: Path) -> tuple[int, int, int]:
     return shape[1:]
 
 
-def _probabilities(outputs, path: Path) -> NDArray[Any]:
+def _probabilities(outputs: Any, path: Path) -> NDArray[Any]:
     """The model's outputs, through softmax where they are logits."""
     from fastconv.utils.numeric import as_probabilities
 

@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 # Inputs
 
 
-def _feeds(session, arguments: argparse.Namespace) -> dict[str, NDArray[Any]]:
+def _feeds(session: Any, arguments: argparse.Namespace) -> dict[str, NDArray[Any]]:
     inputs = {info.name: info for info in session.get_inputs()}
     dtypes = dict(session_dtypes(session))
     feeds: dict[str, NDArray[Any]] = {}
@@ -240,7 +240,7 @@ def image_input(
     return np.ascontiguousarray(value if len(shape) == 3 else value[np.newaxis])
 
 
-def _image_axes(name: str, path: Path, shape: Shape, layout: str | None):
+def _image_axes(name: str, path: Path, shape: Shape, layout: str | None) -> Any:
     """(whether channels come first, height, width, channels); a size is None where it is open."""
     if shape is None or len(shape) not in (2, 3, 4):
         raise ValueError(

@@ -149,7 +149,7 @@ class _Diverged(Exception):
     """The loss or the weights are NaN or infinite."""
 
 
-def course_network(input_shape: tuple[int, int, int], classes: int, white: float):
+def course_network(input_shape: tuple[int, int, int], classes: int, white: float) -> Any:
     """The network of the course, on images (height, width, channels) with values 0 to white.
 
     The images' scale is part of the model, so it takes them as the data set has them.
@@ -174,7 +174,7 @@ def course_network(input_shape: tuple[int, int, int], classes: int, white: float
     )
 
 
-def _network(arguments: argparse.Namespace, input_shape: Any, classes: int, white: float):
+def _network(arguments: argparse.Namespace, input_shape: Any, classes: int, white: float) -> Any:
     """The network that the arguments ask for, with the images' scale inside."""
     if arguments.architecture is None:
         if arguments.width is not None:

@@ -77,7 +77,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[Any]:
     return array
 
 
-def _fill(stream, array: NDArray[Any]) -> None:
+def _fill(stream: Any, array: NDArray[Any]) -> None:
     view, done = memoryview(array.reshape(-1)), 0
     while done < len(view):
         count = stream.readinto(view[done:])

@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastconv._types import TensorLike
     from fastconv.models import Model
 
 _REPEATS = 5
@@ -133,7 +134,7 @@ class GraphAnalysis:
     map_layers: tuple[str, ...] = ()
     cam_layers: tuple[str, ...] = ()
 
-    def __init__(self, session, class_names: Sequence[str] | None = None) -> None:
+    def __init__(self, session: Any, class_names: Sequence[str] | None = None) -> None:
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(
@@ -188,7 +189,7 @@ def named_classes(names: Sequence[str] | None, count: int) -> list[str]:
     return [f"{name} ({i})" if name in twice else name for i, name in enumerate(names)]
 
 
-def _probabilities(scores, names: list[str]) -> dict[str, float]:
+def _probabilities(scores: TensorLike, names: list[str]) -> dict[str, float]:
     from fastconv.utils.numeric import as_probabilities
 
     try:

@@ -19,7 +19,7 @@ _POLICY = (
 )
 
 
-def build_page(analysis, read_image: Callable[..., Any], title: str):
+def build_page(analysis: Any, read_image: Callable[..., Any], title: str) -> Any:
     """Return the page as `gradio.Blocks`.
 
     Args:
@@ -33,7 +33,7 @@ def build_page(analysis, read_image: Callable[..., Any], title: str):
     """
     gr = _gradio()
 
-    def told(function: Callable[..., Any]):
+    def told(function: Callable[..., Any]) -> Any:
         """Gradio shows the messages of its own errors only."""
 
         def call(*arguments: Any) -> TensorLike:
@@ -45,7 +45,7 @@ def build_page(analysis, read_image: Callable[..., Any], title: str):
         return call
 
     @told
-    def predict(path: PathLike):
+    def predict(path: PathLike) -> Any:
         if path is None:
             return None, None
         batch, _ = read_image(path)
@@ -57,13 +57,13 @@ def build_page(analysis, read_image: Callable[..., Any], title: str):
         return analysis.prediction(batch), rows
 
     @told
-    def draw_maps(path: PathLike, layer: Layer):
+    def draw_maps(path: PathLike, layer: Layer) -> Any:
         if path is None:
             return None
         return analysis.feature_maps(read_image(path)[0], layer)
 
     @told
-    def draw_cam(path: PathLike, class_name, layer: Layer):
+    def draw_cam(path: PathLike, class_name: str, layer: Layer) -> Any:
         if path is None:
             return None
         batch, picture = read_image(path)
@@ -118,7 +118,9 @@ def build_page(analysis, read_image: Callable[..., Any], title: str):
     return page
 
 
-def launch(page, host: str = "127.0.0.1", port: int | None = None, browser: bool = True) -> str:
+def launch(
+    page: Any, host: str = "127.0.0.1", port: int | None = None, browser: bool = True
+) -> str:
     """Serve the page in threads of their own until `page.close()`, and return its address.
 
     Args:
@@ -161,7 +163,7 @@ def launch(page, host: str = "127.0.0.1", port: int | None = None, browser: bool
 class _ContentPolicy:
     """Adds the header that keeps the browser on this server."""
 
-    def __init__(self, app) -> None:
+    def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope, receive, send) -> None:
@@ -174,7 +176,7 @@ class _ContentPolicy:
         await self.app(scope, receive, sent)
 
 
-def _gradio():
+def _gradio() -> Any:
     try:
         import gradio
     except ImportError as error:

@@ -147,7 +147,7 @@ def _from_float(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _to_model(content, tensors: dict[str, NDArray[Any]]) -> ModelGraph:
+def _to_model(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelGraph:
     constants = {
         name[len(_CONSTANT) :]: value
         for name, value in tensors.items()
@@ -174,7 +174,7 @@ def _to_value(value: Any) -> ValueInfo:
     return ValueInfo(name, _text(value["dtype"]), shape)
 
 
-def _to_node(node, tensors: dict[str, NDArray[Any]]) -> Node:
+def _to_node(node: Any, tensors: dict[str, NDArray[Any]]) -> Node:
     return Node(
         _text(node["op"]),
         [_text(name) for name in _items(node["inputs"])],
@@ -186,7 +186,7 @@ def _to_node(node, tensors: dict[str, NDArray[Any]]) -> Node:
     )
 
 
-def _to_attribute(value: Any, tensors: dict[str, NDArray[Any]]):
+def _to_attribute(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
     ((kind, plain),) = value.items()
     if kind == "tensor":
         return tensors[_text(plain)]

@@ -83,7 +83,7 @@ def open_file(path: str) -> Mapping[str, Any] | bytes:
         return map_file(file.fileno())
 
 
-def read_header(data, where: str) -> tuple[dict[str, Any], dict[str, str], int]:
+def read_header(data: Any, where: str) -> tuple[dict[str, Any], dict[str, str], int]:
     """Return (entries of the tensors, metadata, where the tensors begin).
 
     Args:
@@ -109,7 +109,7 @@ def read_header(data, where: str) -> tuple[dict[str, Any], dict[str, str], int]:
     return header, metadata, 8 + length
 
 
-def arrays(data, header: dict[str, Any], start: int, where: str) -> dict[str, NDArray[Any]]:
+def arrays(data: Any, header: dict[str, Any], start: int, where: str) -> dict[str, NDArray[Any]]:
     """Return read-only arrays on the memory of a file, after checking that they cover it exactly.
 
     Args:
@@ -152,7 +152,7 @@ def arrays(data, header: dict[str, Any], start: int, where: str) -> dict[str, ND
     return found
 
 
-def _entry(entry, what: str):
+def _entry(entry: Any, what: str) -> Any:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{what} is not described by dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -166,7 +166,7 @@ def _entry(entry, what: str):
     return _STORED[code], checked_shape(shape, what), *offsets
 
 
-def _distinct(pairs):
+def _distinct(pairs: Any) -> Any:
     table = dict(pairs)
     if len(table) < len(pairs):
         raise ValueError("a name occurs twice in its header")

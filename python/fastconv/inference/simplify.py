@@ -75,7 +75,7 @@ def _copies(node: Node, constants: dict[str, NDArray[Any]], read: set[str]) -> b
     return training is not None and training.size == 1 and not training.any()
 
 
-def _merged(constants, nodes: list[Node], outputs: set[str]):
+def _merged(constants: Any, nodes: list[Node], outputs: set[str]) -> Any:
     """Return constants and nodes after equal small constants have become one."""
     seen: dict[tuple[Any, ...], str] = {}
     same: dict[str, str] = {}

@@ -93,7 +93,7 @@ class Tuner:
         self.threads = threads
 
     def plan(
-        self, make: Callable[..., Any], inputs: list[tuple[tuple[int, ...], str]], store
+        self, make: Callable[..., Any], inputs: list[tuple[tuple[int, ...], str]], store: Any
     ) -> object:
         """Return `make(algorithms, store)`, the algorithms being the fastest by problem.
 

@@ -91,7 +91,7 @@ class PReLU(_Elementwise):
         alpha_initializer: Any = "Zeros",
         alpha_regularizer: Any = None,
         alpha_constraint: Any = None,
-        shared_axes=None,
+        shared_axes: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

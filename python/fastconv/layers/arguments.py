@@ -58,7 +58,7 @@ def positive_int(value: Any, name: str, layer: str) -> int:
     return int(value)
 
 
-def padding_mode(value: Any, layer: str, allowed=("valid", "same")) -> str:
+def padding_mode(value: Any, layer: str, allowed: tuple[str, ...] = ("valid", "same")) -> str:
     """Return a checked padding name in lower case."""
     mode = value.lower() if isinstance(value, str) else value
     if mode not in allowed:
@@ -81,7 +81,9 @@ def side_pairs(value: Any, n: int, name: str, layer: str) -> tuple[tuple[int, in
     return tuple(pairs)
 
 
-def output_size(size: Any, kernel: Any, stride, dilation, padding: Any, layer: str):
+def output_size(
+    size: Any, kernel: Any, stride: int, dilation: int, padding: Any, layer: str
+) -> Any:
     """Return the output size of a window that slides along one axis; None gives None."""
     if size is None:
         return None
@@ -102,7 +104,7 @@ def same_pads(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, 
     return total // 2, total - total // 2
 
 
-def window_pads(sizes: Any, kernel: Any, strides: Any, dilations, padding: Any) -> list[int]:
+def window_pads(sizes: Any, kernel: Any, strides: Any, dilations: Any, padding: Any) -> list[int]:
     """Return [top, left, bottom, right] for the two spatial axes."""
     if padding == "valid":
         return [0, 0, 0, 0]
@@ -126,14 +128,14 @@ def from_channels_last(shape: Shape, data_format: str) -> tuple[Any, ...]:
     return (shape[0], shape[-1], *shape[1:-1])
 
 
-def enter_channels_last(x: TensorLike, data_format: str):
+def enter_channels_last(x: TensorLike, data_format: str) -> Any:
     """Transpose a graph tensor to channels last where its layer works in channels first."""
     if data_format == "channels_last":
         return x
     return x.g.transpose(x, perm=[0, *range(2, x.ndim), 1])
 
 
-def leave_channels_last(x: TensorLike, data_format: str):
+def leave_channels_last(x: TensorLike, data_format: str) -> Any:
     """Inverse of `enter_channels_last`."""
     if data_format == "channels_last":
         return x

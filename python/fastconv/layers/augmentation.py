@@ -49,7 +49,7 @@ def interval(value: Any, name: str, layer: str, low: float, high: float) -> tupl
     return max(-size, low), size
 
 
-def _plain(value: Any):
+def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -87,15 +87,15 @@ class RandomImageLayer(Layer):
         y = self.augment(x) if training else self.infer(x)
         return inputs if y is x else leave_channels_last(y, self.data_format)
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         """Return images (N, H, W, C) changed at random."""
         raise NotImplementedError(f"{type(self).__name__} does not define augment()")
 
-    def infer(self, x: TensorLike):
+    def infer(self, x: TensorLike) -> TensorLike:
         """Return what the model sees at inference."""
         return x
 
-    def uniform(self, g: Any, shape: Shape, low, high, dtype: Any = "float64"):
+    def uniform(self, g: Any, shape: Shape, low: float, high: float, dtype: Any = "float64") -> Any:
         """Return random numbers in [low, high), new ones in each step."""
         seed = g.seed(fixed=self.seed is not None)
         salt = g.next_salt() + (0 if self.seed is None else int(self.seed) % 2**40 * 65537)
@@ -110,7 +110,7 @@ class RandomImageLayer(Layer):
         return {**super().get_config(), "seed": self.seed, "data_format": self.data_format}
 
 
-def _warp(x: TensorLike, columns, **attrs: Any):
+def _warp(x: TensorLike, columns: Any, **attrs: Any) -> Any:
     """Sample images where six columns, tensors (N, 1) or numbers, map their pixels."""
     g, n = x.g, x.shape[0]
     columns = [
@@ -145,10 +145,10 @@ class RandomFlip(RandomImageLayer):
             )
         self.mode = mode
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         g, (n, height, width, _) = x.g, x.shape
 
-        def sign():
+        def sign() -> Any:
             drawn = self.uniform(g, (n, 1), 0, 1)
             below = g.compare(drawn, g.constant(0.5, "float64"), kind="lt")
             return g.where(below, g.constant(-1.0, "float64"), g.constant(1.0, "float64"))
@@ -184,7 +184,7 @@ class _RandomMap(RandomImageLayer):
         self.interpolation = interpolation
         self.fill_value = number(fill_value, "fill_value", owner=f'layer "{self.name}"')
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         return _warp(
             x,
             self.columns(x),
@@ -228,7 +228,7 @@ class RandomRotation(_RandomMap):
         )
         self.factor = interval(factor, "factor", f'layer "{self.name}"', -1, 1)
 
-    def columns(self, x: TensorLike):
+    def columns(self, x: TensorLike) -> Any:
         g, (n, height, width, _) = x.g, x.shape
         lower, upper = self.factor
         angle = self.uniform(g, (n, 1), 2 * math.pi * lower, 2 * math.pi * upper)
@@ -259,8 +259,8 @@ class RandomZoom(_RandomMap):
 
     def __init__(
         self,
-        height_factor,
-        width_factor=None,
+        height_factor: Any,
+        width_factor: Any = None,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
         seed: int | None = None,
@@ -278,7 +278,7 @@ class RandomZoom(_RandomMap):
         if width_factor is not None:
             self._width = interval(width_factor, "width_factor", where, -1, 1)
 
-    def columns(self, x: TensorLike):
+    def columns(self, x: TensorLike) -> Any:
         n, height, width, _ = x.shape
         rows = columns = self.uniform(x.g, (n, 1), 1 + self._height[0], 1 + self._height[1])
         if self._width is not None:
@@ -303,8 +303,8 @@ class RandomTranslation(_RandomMap):
 
     def __init__(
         self,
-        height_factor,
-        width_factor,
+        height_factor: Any,
+        width_factor: Any,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
         seed: int | None = None,
@@ -320,7 +320,7 @@ class RandomTranslation(_RandomMap):
         self._height = interval(height_factor, "height_factor", where, -1, 1)
         self._width = interval(width_factor, "width_factor", where, -1, 1)
 
-    def columns(self, x: TensorLike):
+    def columns(self, x: TensorLike) -> Any:
         n, height, width, _ = x.shape
         down = self.uniform(x.g, (n, 1), height * self._height[0], height * self._height[1])
         right = self.uniform(x.g, (n, 1), width * self._width[0], width * self._width[1])
@@ -354,7 +354,7 @@ class RandomCrop(RandomImageLayer):
         self.height = positive_int(height, "height", f'layer "{self.name}"')
         self.width = positive_int(width, "width", f'layer "{self.name}"')
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         n, height, width, _ = x.shape
         if height < self.height or width < self.width:
             return self.infer(x)
@@ -365,7 +365,7 @@ class RandomCrop(RandomImageLayer):
         columns = [1.0, 0.0, top, 0.0, 1.0, left]
         return _warp(x, columns, order=0, size=[self.height, self.width])
 
-    def infer(self, x: TensorLike):
+    def infer(self, x: TensorLike) -> TensorLike:
         from fastconv.preprocessing._resize import crop_window
 
         g, (_, height, width, _) = x.g, x.shape
@@ -427,7 +427,7 @@ class RandomContrast(_RandomColor):
         else:
             self.factor = (number(factor, "factor", 0, 1, where),) * 2
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         shape = (x.shape[0], 1, 1, 1)
         factor = self.uniform(x.g, shape, 1 - self.factor[0], 1 + self.factor[1], x.dtype)
         mean = ops.mean(x, axis=(1, 2), keepdims=True)
@@ -452,7 +452,7 @@ class RandomBrightness(_RandomColor):
         super().__init__(value_range, seed=seed, **kwargs)
         self.factor = interval(factor, "factor", f'layer "{self.name}"', -1, 1)
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         size = self.value_range[1] - self.value_range[0]
         lower, upper = (size * f for f in self.factor)
         return ops.clip(
@@ -495,7 +495,7 @@ class RandomErasing(_RandomColor):
                 number(value, "fill_value", owner=where)
         self.fill_value = fill_value
 
-    def _inside(self, g: Any, n: int, size: Any, axis: Axis):
+    def _inside(self, g: Any, n: int, size: Any, axis: Axis) -> Any:
         """Return where (N, ...) along an axis the rectangles lie."""
         side = ops.sqrt(self.uniform(g, (n, 1, 1, 1), *self.scale)) * float(size)
         start = self.uniform(g, (n, 1, 1, 1), 0, 1) * (float(size) - side)
@@ -505,7 +505,7 @@ class RandomErasing(_RandomColor):
         after = g.compare(at, start, kind="ge")
         return g.logical(after, g.compare(at, start + side, kind="lt"), kind="and")
 
-    def augment(self, x: TensorLike):
+    def augment(self, x: TensorLike) -> TensorLike:
         g, (n, height, width, channels) = x.g, x.shape
         mask = g.logical(self._inside(g, n, height, 1), self._inside(g, n, width, 2), kind="and")
         share = self.uniform(g, (n, 1, 1, 1), *self.factor)

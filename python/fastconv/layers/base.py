@@ -33,7 +33,7 @@ class Array(np.ndarray):
         return np.asarray(self)
 
 
-def shapes_of(structure: Any):
+def shapes_of(structure: Any) -> Any:
     """Return the structure with every tensor or array replaced by its shape."""
     return map_structure(
         lambda x: tuple(np.shape(x) if not hasattr(x, "shape") else x.shape), structure
@@ -274,13 +274,13 @@ class Layer:
             inputs = [KerasTensor(s, self.dtype) for s in input_shape]
         return self._traced_shapes((inputs,), {})
 
-    def _traced_shapes(self, args: Any, kwargs: Any):
+    def _traced_shapes(self, args: Any, kwargs: Any) -> Any:
         """Find output shapes by tracing the layer twice with different sizes for None."""
         results = []
         for batch, size in _PROBES:
             g = GraphBuilder()
 
-            def to_tensor(x: TensorLike, g: Any = g, batch=batch, size: Any = size):
+            def to_tensor(x: TensorLike, g: Any = g, batch: int = batch, size: Any = size) -> Any:
                 if not isinstance(x, KerasTensor):
                     return x
                 shape = [
@@ -304,7 +304,7 @@ class Layer:
     def _compute_dtype(self, dtype: str) -> str:
         return dtype if dtype in ("float32", "float64") else self.dtype
 
-    def _check_inputs(self, shapes) -> None:
+    def _check_inputs(self, shapes: Any) -> None:
         spec = self.input_spec
         if spec is None:
             return
@@ -315,7 +315,7 @@ class Layer:
             for index, (one, shape) in enumerate(zip(spec, shapes, strict=False)):
                 one.check(shape, self.name, index)
 
-    def _ensure_built(self, shapes) -> None:
+    def _ensure_built(self, shapes: Any) -> None:
         self._check_inputs(shapes)
         if self.built:
             return
@@ -345,7 +345,7 @@ class Layer:
             return self._trace(tensor.g, args, kwargs)
         return self._call_eager(args, kwargs)
 
-    def _first_shapes(self, args: Any, kwargs: Any):
+    def _first_shapes(self, args: Any, kwargs: Any) -> Any:
         inputs = args[0] if args else next(iter(kwargs.values()), None)
         for leaf in flatten(inputs):
             if not hasattr(leaf, "shape"):
@@ -362,7 +362,7 @@ class Layer:
             type(self)._call_arguments = accepted
         return name in accepted
 
-    def _trace(self, g: GraphBuilder, args: Any, kwargs: Any):
+    def _trace(self, g: GraphBuilder, args: Any, kwargs: Any) -> Any:
         """Add the layer to a graph and return its output tensors."""
         training = kwargs.pop("training", None) if "training" in kwargs else None
         kwargs.pop("mask", None)
@@ -385,7 +385,7 @@ class Layer:
             g.traced(self, args, kwargs, outputs)
         return outputs
 
-    def _call_symbolic(self, args: Any, kwargs: Any):
+    def _call_symbolic(self, args: Any, kwargs: Any) -> Any:
         shapes = self._first_shapes(args, kwargs)
         self._ensure_built(shapes)
         tensors = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
@@ -409,13 +409,13 @@ class Layer:
         self._nodes.append(Node(self, args, dict(kwargs), outputs))
         return outputs
 
-    def _call_eager(self, args: Any, kwargs: Any):
+    def _call_eager(self, args: Any, kwargs: Any) -> Any:
         """Run the layer on arrays; plans of recent shapes are kept."""
         training = kwargs.pop("training", None)  # None: each layer's own default
         training = None if training is None else bool(training)
         arrays: list[NDArray[Any]] = []
 
-        def to_slot(leaf: Any):
+        def to_slot(leaf: Any) -> Any:
             if leaf is None or isinstance(leaf, (bool, str)):
                 return leaf
             # NumPy would convert these: texts of digits to numbers, complex to the real part.
@@ -489,23 +489,23 @@ class Layer:
         return self._nodes[0]
 
     @property
-    def input(self):
+    def input(self) -> TensorLike:
         """Symbolic input of the first call."""
         node = self._first_node()
         return node.args[0] if node.args else next(iter(node.kwargs.values()))
 
     @property
-    def output(self):
+    def output(self) -> TensorLike:
         """Symbolic output of the first call."""
         return self._first_node().outputs
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> Any:
         """Shape of `input`."""
         return shapes_of(self.input)
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> Any:
         """Shape of `output`."""
         return shapes_of(self.output)
 
@@ -561,7 +561,7 @@ class _Slot:
         return f"@{self.index}"
 
 
-def _tensors_from_shapes(shapes, dtype: Any):
+def _tensors_from_shapes(shapes: Any, dtype: Any) -> Any:
     if is_shape(shapes) and not isinstance(shapes, list):
         return KerasTensor(shapes, dtype, auto_name("keras_tensor"))
     if isinstance(shapes, dict):

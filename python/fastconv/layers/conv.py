@@ -44,7 +44,7 @@ class BaseConv(Layer):
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
         bias_constraint: Any = None,
-        parts=None,
+        parts: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -78,7 +78,7 @@ class BaseConv(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         return channels
 
-    def _add_kernel(self, kernel: str, shape: Shape, weight_name: str | None = None):
+    def _add_kernel(self, kernel: str, shape: Shape, weight_name: str | None = None) -> Any:
         return self.add_weight(
             name=weight_name or kernel,
             shape=shape,
@@ -97,7 +97,7 @@ class BaseConv(Layer):
                 constraint=self.bias_constraint,
             )
 
-    def _enter(self, inputs: TensorLike):
+    def _enter(self, inputs: TensorLike) -> Any:
         """Return the input as NHWC, a 1-D one with a height of 1."""
         x = enter_channels_last(inputs, self.data_format)
         if self.rank == 1:
@@ -105,7 +105,7 @@ class BaseConv(Layer):
             x = x.g.reshape(x, shape=[n, 1, length, channels])
         return x
 
-    def _leave(self, x: TensorLike):
+    def _leave(self, x: TensorLike) -> Any:
         if self.rank == 1:
             n, _, length, channels = x.shape
             x = x.g.reshape(x, shape=[n, length, channels])
@@ -122,7 +122,7 @@ class BaseConv(Layer):
             pads = window_pads(x.shape[1:3], kernel, strides, dilations, self.padding)
         return {"strides": list(strides), "pads": pads, "dilations": list(dilations)}
 
-    def _graph_bias(self, g: Any):
+    def _graph_bias(self, g: Any) -> Any:
         return g.variable(self.bias) if self.use_bias else None
 
     def _output_channels(self, input_channels: int) -> int:
@@ -317,14 +317,14 @@ class _Depthwise(BaseConv):
         y = depthwise(self, x, self.kernel, self._graph_bias(x.g))
         return self.activation(self._leave(y))
 
-    def _output_channels(self, input_channels):
+    def _output_channels(self, input_channels: int) -> Any:
         return None if input_channels is None else input_channels * self.depth_multiplier
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
-def depthwise(layer: Layer, x: TensorLike, kernel: Any, bias: Any):
+def depthwise(layer: Layer, x: TensorLike, kernel: Any, bias: Any) -> Any:
     """Convolve each channel with its own filters; kernel (..., C, multiplier)."""
     g, channels = x.g, x.shape[-1]
     lead = (1,) * (2 - layer.rank) + layer.kernel_size

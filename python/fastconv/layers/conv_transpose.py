@@ -24,7 +24,7 @@ class _ConvTranspose(BaseConv):
         kernel_size: Any,
         strides: Any = 1,
         padding: Any = "valid",
-        output_padding=None,
+        output_padding: Any = None,
         data_format: str | None = None,
         dilation_rate: Any = 1,
         activation: Any = None,
@@ -72,7 +72,7 @@ class _ConvTranspose(BaseConv):
         self._add_bias(self.filters)
         self.built = True
 
-    def _output_size(self, axis: int, size: Any):
+    def _output_size(self, axis: int, size: Any) -> Any:
         if size is None:
             return None
         stride = self.strides[axis]

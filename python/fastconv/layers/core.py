@@ -35,10 +35,10 @@ class InputLayer(Layer):
         shape: Shape | None = None,
         batch_size: int | None = None,
         dtype: Any = None,
-        sparse=None,
-        ragged=None,
-        batch_shape=None,
-        input_tensor=None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Shape | None = None,
+        input_tensor: Any = None,
         optional: bool = False,
         name: str | None = None,
         **kwargs: Any,
@@ -91,9 +91,9 @@ def Input(
     shape: Shape | None = None,
     batch_size: int | None = None,
     dtype: Any = None,
-    sparse=None,
-    ragged=None,
-    batch_shape=None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Shape | None = None,
     name: str | None = None,
     tensor: TensorLike | None = None,
     optional: bool = False,
@@ -144,9 +144,9 @@ class Dense(Layer):
         activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
-        lora_rank=None,
-        lora_alpha=None,
-        quantization_config=None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -273,7 +273,7 @@ class Reshape(Layer):
         ValueError: the number of elements differs.
     """
 
-    def __init__(self, target_shape, **kwargs: Any) -> None:
+    def __init__(self, target_shape: Shape, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         shape = axis_list(target_shape, "target_shape", f'layer "{self.name}"')
         if any(d < -1 for d in shape):
@@ -288,7 +288,7 @@ class Reshape(Layer):
                 f"received: {self.target_shape}"
             )
 
-    def _resolve(self, sample):
+    def _resolve(self, sample: Any) -> Any:
         count = math.prod(sample)
         known = math.prod(d for d in self.target_shape if d != -1)
         if -1 in self.target_shape:
@@ -363,7 +363,7 @@ class Dropout(Layer):
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
 
-    def _mask_shape(self, inputs: TensorLike):
+    def _mask_shape(self, inputs: TensorLike) -> Any:
         if self.noise_shape is None:
             return None
         if len(self.noise_shape) != inputs.ndim:
@@ -414,7 +414,7 @@ class SpatialDropout2D(Dropout):
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=4)
 
-    def _mask_shape(self, inputs: TensorLike):
+    def _mask_shape(self, inputs: TensorLike) -> Any:
         n, a, _, c = inputs.shape
         return (n, 1, 1, c) if self.data_format == "channels_last" else (n, a, 1, 1)
 
@@ -458,7 +458,7 @@ class Lambda(Layer):
     def __init__(
         self,
         function: Callable[..., Any],
-        output_shape=None,
+        output_shape: Any = None,
         mask: Any = None,
         arguments: Any = None,
         **kwargs: Any,

@@ -15,9 +15,9 @@ class InputSpec:
         self,
         dtype: Any = None,
         shape: Shape | None = None,
-        ndim=None,
-        max_ndim=None,
-        min_ndim=None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
         axes: Axis | None = None,
     ) -> None:
         self.dtype = dtype

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastconv._types import Axis, TensorLike
 
 
-def _broadcast(name: str, first, second):
+def _broadcast(name: str, first: Any, second: Any) -> TensorLike:
     """Shape of two broadcast together; None is an unknown size."""
     rank = max(len(first), len(second))
     a = (1,) * (rank - len(first)) + tuple(first)
@@ -37,7 +37,7 @@ def _broadcast(name: str, first, second):
 class _Merge(Layer):
     inputs_wanted: int | None = None
 
-    def _check_shapes(self, shapes) -> None:
+    def _check_shapes(self, shapes: Any) -> None:
         if is_shape(shapes) or not isinstance(shapes, (list, tuple)) or not shapes:
             raise ValueError(f'layer "{self.name}" must be called on a list of inputs')
         if self.inputs_wanted is not None and len(shapes) != self.inputs_wanted:
@@ -55,7 +55,7 @@ class _Merge(Layer):
         self._check_shapes([t.shape for t in inputs])
         return self._finish(functools.reduce(self._combine, inputs), len(inputs))
 
-    def _finish(self, total, count: int):
+    def _finish(self, total: Any, count: int) -> TensorLike:
         return total
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -87,7 +87,7 @@ class Average(_Merge):
 
     _combine = staticmethod(ops.add)
 
-    def _finish(self, total, count: int):
+    def _finish(self, total: Any, count: int) -> TensorLike:
         return total * (1.0 / count)
 
 
@@ -165,7 +165,7 @@ class Dot(_Merge):
         self.axes = axes
         self.normalize = bool(normalize)
 
-    def _axes(self, shapes):
+    def _axes(self, shapes: Any) -> TensorLike:
         pair = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
         fits = all(-len(s) <= a < len(s) and a % len(s) for a, s in zip(pair, shapes, strict=True))
         sizes = [s[a] for a, s in zip(pair, shapes, strict=True)] if fits else [0, 1]
@@ -206,41 +206,41 @@ class Dot(_Merge):
         return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
 
 
-def add(inputs: TensorLike, **kwargs: Any):
+def add(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Add."""
     return Add(**kwargs)(inputs)
 
 
-def subtract(inputs: TensorLike, **kwargs: Any):
+def subtract(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Subtract."""
     return Subtract(**kwargs)(inputs)
 
 
-def multiply(inputs: TensorLike, **kwargs: Any):
+def multiply(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Multiply."""
     return Multiply(**kwargs)(inputs)
 
 
-def average(inputs: TensorLike, **kwargs: Any):
+def average(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Average."""
     return Average(**kwargs)(inputs)
 
 
-def maximum(inputs: TensorLike, **kwargs: Any):
+def maximum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Maximum."""
     return Maximum(**kwargs)(inputs)
 
 
-def minimum(inputs: TensorLike, **kwargs: Any):
+def minimum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Minimum."""
     return Minimum(**kwargs)(inputs)
 
 
-def concatenate(inputs: TensorLike, axis: Axis = -1, **kwargs: Any):
+def concatenate(inputs: TensorLike, axis: Axis = -1, **kwargs: Any) -> TensorLike:
     """Functional form of Concatenate."""
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
-def dot(inputs: TensorLike, axes: Axis = -1, **kwargs: Any):
+def dot(inputs: TensorLike, axes: Axis = -1, **kwargs: Any) -> TensorLike:
     """Functional form of Dot."""
     return Dot(axes=axes, **kwargs)(inputs)

@@ -73,7 +73,7 @@ class _Mixing(Layer):
             mixed["labels"] = (share * labels + (1 - share) * labels[order]).view(Array)
         return mixed
 
-    def mix(self, images: TensorLike, order: Any):
+    def mix(self, images: TensorLike, order: Any) -> tuple[TensorLike, TensorLike]:
         """Return images mixed with those of `order`, and the share (N,) of their own."""
         raise NotImplementedError(f"{type(self).__name__} does not define mix()")
 
@@ -107,7 +107,7 @@ class MixUp(_Mixing):
         if self.alpha <= 0:
             raise ValueError(f'layer "{self.name}": `alpha` must be > 0, received: alpha={alpha}')
 
-    def mix(self, images: TensorLike, order: Any):
+    def mix(self, images: TensorLike, order: Any) -> Any:
         weight = self._rng.beta(self.alpha, self.alpha, len(images))
         share = weight.reshape(-1, 1, 1, 1).astype(images.dtype)
         return share * images + (1 - share) * images[order], weight
@@ -139,7 +139,7 @@ class CutMix(_Mixing):
         super().__init__(data_format, seed, **kwargs)
         self.factor = interval(factor, "factor", f'layer "{self.name}"', 0, 1)
 
-    def mix(self, images: TensorLike, order: Any):
+    def mix(self, images: TensorLike, order: Any) -> Any:
         n = len(images)
         last = self.data_format == "channels_last"
         height, width = images.shape[1:3] if last else images.shape[2:4]

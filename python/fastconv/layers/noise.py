@@ -26,7 +26,7 @@ class _Noise(Layer):
             raise ValueError(f'layer "{self.name}": `rate` must be < 1, received: rate={rate!r}')
         return float(rate)
 
-    def uniform(self, x: TensorLike, shape: Shape):
+    def uniform(self, x: TensorLike, shape: Shape) -> Any:
         """Return random numbers in [0, 1), new ones in each step."""
         g = x.g
         seed = g.seed(fixed=self.seed is not None)
@@ -35,7 +35,7 @@ class _Noise(Layer):
             seed, shape=list(shape), low=0.0, high=1.0, dtype=x.dtype, salt=salt
         )
 
-    def normal(self, x: TensorLike, mean: float, stddev: float):
+    def normal(self, x: TensorLike, mean: float, stddev: float) -> Any:
         """Return normally distributed numbers of the shape of x (Box and Muller 1958)."""
         radius = ops.sqrt(ops.log(1.0 - self.uniform(x, x.shape)) * -2.0)
         angle = self.uniform(x, x.shape) * (2.0 * math.pi)
@@ -44,7 +44,7 @@ class _Noise(Layer):
     def call(self, inputs: TensorLike, training: bool = False) -> TensorLike:
         return self.changed(inputs) if training else inputs
 
-    def changed(self, x: TensorLike):
+    def changed(self, x: TensorLike) -> TensorLike:
         """Return x with noise."""
         raise NotImplementedError(f"{type(self).__name__} does not define changed()")
 
@@ -62,7 +62,7 @@ class GaussianNoise(_Noise):
         super().__init__(seed, **kwargs)
         self.stddev = number(stddev, "stddev", 0, owner=f'layer "{self.name}"')
 
-    def changed(self, x: TensorLike):
+    def changed(self, x: TensorLike) -> Any:
         return x + self.normal(x, 0.0, self.stddev) if self.stddev else x
 
     def get_config(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class GaussianDropout(_Noise):
                 f'layer "{self.name}": `rate` must be below 1, received: rate={rate!r}'
             )
 
-    def changed(self, x: TensorLike):
+    def changed(self, x: TensorLike) -> Any:
         stddev = math.sqrt(self.rate / (1.0 - self.rate))
         return x * self.normal(x, 1.0, stddev) if self.rate else x
 
@@ -110,7 +110,7 @@ class AlphaDropout(_Noise):
             )
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
-    def changed(self, x: TensorLike):
+    def changed(self, x: TensorLike) -> Any:
         if not self.rate:
             return x
         shape = self.noise_shape or x.shape

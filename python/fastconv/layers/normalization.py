@@ -19,7 +19,7 @@ class _Affine(Layer):
 
     def __init__(
         self,
-        center,
+        center: bool,
         scale: Any,
         beta_initializer: Any,
         gamma_initializer: Any,
@@ -41,7 +41,7 @@ class _Affine(Layer):
         self.gamma = self.beta = None
         self.input_spec = InputSpec(min_ndim=2)
 
-    def _channel_axis(self, axis: Axis):
+    def _channel_axis(self, axis: Axis) -> Any:
         """Return the only axis that `axis` names."""
         owner = f'layer "{self.name}"'
         axes = axis_list(axis, "axis", owner)
@@ -69,7 +69,7 @@ class _Affine(Layer):
                 )
                 setattr(self, name, weight)
 
-    def _affine(self, y: TensorLike, spread):
+    def _affine(self, y: TensorLike, spread: float) -> Any:
         """Return gamma * y + beta; the weights have the shape `spread` beside a sample."""
         if self.scale:
             y = y * ops.reshape(y.g.variable(self.gamma), spread)
@@ -125,7 +125,7 @@ class BatchNormalization(_Affine):
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
         renorm: bool = False,
-        renorm_clipping=None,
+        renorm_clipping: Any = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
         **kwargs: Any,

@@ -28,7 +28,7 @@ class Operation(Layer):
         self,
         function: Callable[..., Any],
         arguments: Any = (),
-        keywords=None,
+        keywords: Any = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -42,11 +42,11 @@ class Operation(Layer):
         self.keywords = dict(keywords or {})
 
     @classmethod
-    def record(cls, function: Callable[..., Any], args: Any, kwargs: Any):
+    def record(cls, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Return the symbolic result of calling `function`."""
         tensors = []
 
-        def slot(leaf: Any):
+        def slot(leaf: Any) -> Any:
             if isinstance(leaf, KerasTensor):
                 tensors.append(leaf)
                 return _Marker(len(tensors) - 1)
@@ -78,7 +78,7 @@ class _Marker:
         self.index = index
 
 
-def _encode(value: Any):
+def _encode(value: Any) -> Any:
     """Arguments as JSON can hold them; tensors, slices and ... become tagged dicts."""
     if isinstance(value, _Marker):
         return {"tensor": value.index}
@@ -95,7 +95,7 @@ def _encode(value: Any):
     return value
 
 
-def _decode(value: Any, tensors):
+def _decode(value: Any, tensors: Any) -> Any:
     if isinstance(value, list):
         return [_decode(v, tensors) for v in value]
     if not isinstance(value, dict):

@@ -28,7 +28,7 @@ class _Pooling(Layer):
 
     def __init__(
         self,
-        pool_size=2,
+        pool_size: Any = 2,
         strides: Any = None,
         padding: Any = "valid",
         data_format: str | None = None,
@@ -117,7 +117,7 @@ class AveragePooling1D(_Pooling):
 class _AdaptivePooling2D(Layer):
     mode = "max"
 
-    def __init__(self, output_size, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.output_size = int_tuple(output_size, 2, "output_size", f'layer "{self.name}"')
         self.data_format = config.standardize_data_format(data_format)

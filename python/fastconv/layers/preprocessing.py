@@ -34,7 +34,7 @@ class Normalization(Layer):
         self,
         axis: Axis = -1,
         mean: float | None = None,
-        variance=None,
+        variance: Any = None,
         invert: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -67,7 +67,7 @@ class Normalization(Layer):
             self.count = add((), "zeros", trainable=False, name="count")
         self.built = True
 
-    def adapt(self, data, batch_size: int | None = None, steps: int | None = None) -> None:
+    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Take mean and variance of an array (N, ...), or of the batches of a data set.
 
         What was seen before is forgotten. `batch_size` is accepted for Keras code; `steps` limits

@@ -18,7 +18,7 @@ from fastconv.layers.base import Layer
 from fastconv.layers.input_spec import InputSpec
 
 if TYPE_CHECKING:
-    from fastconv._types import TensorLike
+    from fastconv._types import Shape, TensorLike
 
 
 class _Sides(Layer):
@@ -35,7 +35,7 @@ class _Sides(Layer):
         self.sides = side_pairs(value, self.rank, self.argument, f'layer "{self.name}"')
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
-    def _spatial(self, x_shape, change):
+    def _spatial(self, x_shape: Shape, change: Any) -> Any:
         n, *sizes, channels = to_channels_last(x_shape, self.data_format)
         sizes = [
             None if size is None else change(size, *pair)
@@ -43,7 +43,7 @@ class _Sides(Layer):
         ]
         return from_channels_last((n, *sizes, channels), self.data_format)
 
-    def _first_axis(self):
+    def _first_axis(self) -> Any:
         return 1 if self.data_format == "channels_last" else 2
 
     def get_config(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class ZeroPadding2D(_ZeroPadding):
         super().__init__(padding, data_format, **kwargs)
 
     @property
-    def padding(self):
+    def padding(self) -> Any:
         return self.sides
 
 
@@ -85,14 +85,14 @@ class ZeroPadding1D(_ZeroPadding):
         super().__init__(padding, data_format, **kwargs)
 
     @property
-    def padding(self):
+    def padding(self) -> Any:
         return self.sides[0]
 
 
 class _Cropping(_Sides):
     argument = "cropping"
 
-    def _cut(self, size: Any, before, after):
+    def _cut(self, size: Any, before: Any, after: Any) -> Any:
         if size - before - after <= 0:
             raise ValueError(
                 f'layer "{self.name}": cropping {before} + {after} leaves nothing of size {size}'
@@ -114,12 +114,12 @@ class Cropping2D(_Cropping):
     """Feature maps without their borders: an integer, (h, w) or ((top, bottom), (left, right))."""
 
     def __init__(
-        self, cropping=((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any
+        self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(cropping, data_format, **kwargs)
 
     @property
-    def cropping(self):
+    def cropping(self) -> Any:
         return self.sides
 
 
@@ -128,11 +128,13 @@ class Cropping1D(_Cropping):
 
     rank = 1
 
-    def __init__(self, cropping=(1, 1), data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, cropping: Any = (1, 1), data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(cropping, data_format, **kwargs)
 
     @property
-    def cropping(self):
+    def cropping(self) -> Any:
         return self.sides[0]
 
 

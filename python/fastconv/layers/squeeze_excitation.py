@@ -29,7 +29,9 @@ class SEBlock(Layer):
     Source: Hu, Shen and Sun, "Squeeze-and-Excitation Networks", 2017.
     """
 
-    def __init__(self, ratio=16, divisor=8, data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, ratio: int = 16, divisor: int = 8, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         owner = f'layer "{self.name}"'
         self.ratio = positive_int(ratio, "ratio", owner)

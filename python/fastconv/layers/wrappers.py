@@ -30,7 +30,7 @@ class TimeDistributed(Layer):
         self.layer = layer
         self.input_spec = InputSpec(min_ndim=3)
 
-    def _step_shape(self, input_shape: Any):
+    def _step_shape(self, input_shape: Any) -> Any:
         self._need_shape(input_shape)
         return (input_shape[0], *input_shape[2:])
 

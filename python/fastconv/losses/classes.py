@@ -80,7 +80,7 @@ class Loss:
         """Convert targets before they are fed to a graph."""
         return y_true
 
-    def merged_weights(self, y_true: NDArray[Any], sample_weight: TensorLike):
+    def merged_weights(self, y_true: NDArray[Any], sample_weight: TensorLike) -> Any:
         """Return the sample weights with ignored samples at 0 and the others scaled up."""
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)
@@ -110,7 +110,7 @@ class Loss:
         return cls(**config)
 
 
-def _fit(weight: Any, values: Any):
+def _fit(weight: Any, values: Any) -> Any:
     """Return weights with axes added or dropped so that they broadcast to `values`."""
     rank = len(values.shape)
     shape = tuple(weight.shape)
@@ -152,7 +152,7 @@ class LossFunctionWrapper(Loss):
     def call(self, y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
         return self.fn(y_true, y_pred, **self._fn_kwargs)
 
-    def prepare(self, y_true: TensorLike):
+    def prepare(self, y_true: TensorLike) -> Any:
         return functions.signed_labels(y_true) if self._signed else y_true
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastconv import losses as _losses
 from fastconv.metrics.accuracy import (
@@ -51,6 +51,9 @@ from fastconv.metrics.regression import (
     SparseCategoricalCrossentropy,
 )
 from fastconv.utils.naming import snake_case
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape
 
 _CLASSES = (
     AUC,
@@ -161,7 +164,7 @@ def get(identifier: Any) -> Any:
     raise ValueError(f"could not interpret metric identifier: {identifier!r}")
 
 
-def as_metric(identifier: Any, target_shape, output_shape, loss: Any = None) -> Metric:
+def as_metric(identifier: Any, target_shape: Shape, output_shape: Any, loss: Any = None) -> Metric:
     """Return a `Metric` for one entry of `compile(metrics=...)`.
 
     "accuracy" and "crossentropy" choose their kind by the shapes: one output is binary, labels

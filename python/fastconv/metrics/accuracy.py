@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from fastconv._types import TensorLike
 
 
-def _labels(y_true: TensorLike, y_pred_rank):
+def _labels(y_true: TensorLike, y_pred_rank: int) -> Any:
     """Return class indices without a last axis of size 1."""
     if y_true.ndim == y_pred_rank and y_true.shape[-1] == 1:
         y_true = y_true[..., 0]
     return y_true
 
 
-def accuracy(y_true: TensorLike, y_pred: TensorLike):
+def accuracy(y_true: TensorLike, y_pred: TensorLike) -> Any:
     """Share of equal values."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
@@ -67,7 +67,7 @@ def sparse_top_k_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike, k:
     return (y_pred > chosen).sum(axis=-1) < k
 
 
-def top_k_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike, k: int = 5):
+def top_k_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike, k: int = 5) -> Any:
     """1 where fewer than k predictions are larger than that of the one-hot target's class."""
     return sparse_top_k_categorical_accuracy(np.argmax(y_true, axis=-1), y_pred, k)
 

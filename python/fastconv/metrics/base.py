@@ -13,7 +13,7 @@ from fastconv.utils.naming import auto_name, snake_case
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastconv._types import TensorLike
+    from fastconv._types import Shape, TensorLike
 
 
 class State(np.lib.mixins.NDArrayOperatorsMixin):
@@ -29,7 +29,7 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
         self._value = np.asarray(value, self._start.dtype).reshape(self._start.shape)
         return self
 
-    def assign_add(self, value: Any):
+    def assign_add(self, value: Any) -> Any:
         """Add to the value."""
         return self.assign(self._value + np.asarray(value))
 
@@ -37,18 +37,18 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
         """Go back to the initial value."""
         self._value = self._start.copy()
 
-    def numpy(self):
+    def numpy(self) -> Any:
         """Return the value."""
         return self._value
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         return self._value.shape
 
-    def __array__(self, dtype: Any = None, copy=None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._value if dtype is None else self._value.astype(dtype)
 
-    def __array_ufunc__(self, ufunc, method, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         inputs = [x._value if isinstance(x, State) else x for x in inputs]
         return getattr(ufunc, method)(*inputs, **kwargs)
 
@@ -69,7 +69,7 @@ class Metric:
 
     def add_weight(
         self,
-        shape=(),
+        shape: Shape = (),
         initializer: Any = "zeros",
         dtype: Any = None,
         name: str | None = None,

@@ -21,7 +21,7 @@ def _thresholds(value: Any, default: float = 0.5) -> NDArray[Any]:
     return values
 
 
-def _aligned(y_true: TensorLike, y_pred: TensorLike, name: str):
+def _aligned(y_true: TensorLike, y_pred: TensorLike, name: str) -> Any:
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         y_true = y_true[..., None]
@@ -78,7 +78,7 @@ class _Counts(Metric):
             self.false_negatives.numpy()[i] += float(truth.sum()) - tp
             self.true_negatives.numpy()[i] += float(falsity.sum()) - fp
 
-    def _scalar(self, values: Any):
+    def _scalar(self, values: Any) -> Any:
         return float(values[0]) if len(self.thresholds) == 1 else values
 
     def get_config(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class _Counts(Metric):
         return config
 
 
-def _ratio(a: Any, b: Any):
+def _ratio(a: Any, b: Any) -> Any:
     return np.divide(a, b, out=np.zeros_like(a, dtype=np.float64), where=b != 0)
 
 
@@ -224,7 +224,7 @@ class AUC(Metric):
         return float(np.sum((x[:-1] - x[1:]) * heights))
 
     @staticmethod
-    def _interpolated_pr(tp, fp, positives) -> float:
+    def _interpolated_pr(tp: NDArray[Any], fp: NDArray[Any], positives: NDArray[Any]) -> float:
         p = tp + fp
         dtp, dp = tp[:-1] - tp[1:], p[:-1] - p[1:]
         slope = _ratio(dtp, np.maximum(dp, 0))
@@ -266,7 +266,7 @@ class _AtThreshold(_Counts):
         self.value = float(value)
         self.num_thresholds = int(num_thresholds)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return (the rate that must be large enough, the wanted rate), one a threshold."""
         raise NotImplementedError(f"{type(self).__name__} does not define _rates()")
 
@@ -274,7 +274,7 @@ class _AtThreshold(_Counts):
         limited, wanted = self._rates()
         return float(np.max(wanted, where=limited >= self.value, initial=0.0))
 
-    def _rate(self, of, other: Any):
+    def _rate(self, of: Any, other: Any) -> Any:
         found, rest = getattr(self, of).numpy(), getattr(self, other).numpy()
         return _ratio(found, found + rest)
 
@@ -295,7 +295,7 @@ class SensitivityAtSpecificity(_AtThreshold):
 
     def __init__(
         self,
-        specificity,
+        specificity: float,
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
@@ -303,7 +303,7 @@ class SensitivityAtSpecificity(_AtThreshold):
     ) -> None:
         super().__init__(specificity, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_negatives", "false_positives"),
             self._rate("true_positives", "false_negatives"),
@@ -317,7 +317,7 @@ class SpecificityAtSensitivity(_AtThreshold):
 
     def __init__(
         self,
-        sensitivity,
+        sensitivity: float,
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
@@ -325,7 +325,7 @@ class SpecificityAtSensitivity(_AtThreshold):
     ) -> None:
         super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_positives", "false_negatives"),
             self._rate("true_negatives", "false_positives"),
@@ -339,7 +339,7 @@ class PrecisionAtRecall(_AtThreshold):
 
     def __init__(
         self,
-        recall,
+        recall: float,
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
@@ -347,7 +347,7 @@ class PrecisionAtRecall(_AtThreshold):
     ) -> None:
         super().__init__(recall, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_positives", "false_negatives"),
             self._rate("true_positives", "false_positives"),
@@ -361,7 +361,7 @@ class RecallAtPrecision(_AtThreshold):
 
     def __init__(
         self,
-        precision,
+        precision: float,
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
@@ -369,7 +369,7 @@ class RecallAtPrecision(_AtThreshold):
     ) -> None:
         super().__init__(precision, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_positives", "false_positives"),
             self._rate("true_positives", "false_negatives"),

@@ -23,7 +23,9 @@ class _Matrix(Metric):
         self.num_classes = integer(num_classes, "num_classes", 2, owner=type(self).__name__)
         self._matrix = self.add_weight((self.num_classes,) * 2, name="matrix")
 
-    def _add(self, truth, found, sample_weight: TensorLike, ignored=None) -> None:
+    def _add(
+        self, truth: NDArray[Any], found: Any, sample_weight: TensorLike, ignored: Any = None
+    ) -> None:
         if truth.shape != found.shape:
             raise ValueError(
                 f"{self.name}: classes of targets have the shape {truth.shape}, those of "
@@ -129,7 +131,7 @@ class IoU(_Matrix):
     def __init__(
         self,
         num_classes: int,
-        target_class_ids,
+        target_class_ids: Any,
         name: str | None = None,
         dtype: Any = None,
         ignore_class: int | None = None,

@@ -54,7 +54,7 @@ class CosineSimilarity(MeanMetricWrapper):
     """Mean cosine of the angle between targets and predictions."""
 
     def __init__(self, name: str = "cosine_similarity", dtype: Any = None, axis: Axis = -1) -> None:
-        def cosine(y_true: TensorLike, y_pred: TensorLike, axis: Axis = -1):
+        def cosine(y_true: TensorLike, y_pred: TensorLike, axis: Axis = -1) -> Any:
             return -losses.cosine_similarity(y_true, y_pred, axis)
 
         super().__init__(cosine, name, dtype, axis=axis)

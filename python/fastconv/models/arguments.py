@@ -27,7 +27,7 @@ def check_int(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be an integer >= 0, received: {name}={value!r}")
 
 
-def due(epoch: int, freq) -> bool:
+def due(epoch: int, freq: int) -> bool:
     if isinstance(freq, (list, tuple, set)):
         return epoch + 1 in freq
     if not isinstance(freq, (int, np.integer)) or freq < 1:
@@ -49,7 +49,7 @@ def class_weights(y: TensorLike, table: dict[str, Any]) -> NDArray[Any]:
     return weights
 
 
-def split(x: TensorLike, y: TensorLike, w, share, names):
+def split(x: TensorLike, y: TensorLike, w: TensorLike, share: float, names: Any) -> Any:
     """Cut the last part of arrays off for validation."""
     if not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
         raise ValueError(f"`validation_split` must be in (0, 1), received: {share!r}")
@@ -70,7 +70,7 @@ def split(x: TensorLike, y: TensorLike, w, share, names):
             "validation; both must be positive"
         )
 
-    def cut(arrays: Any, part):
+    def cut(arrays: Any, part: Any) -> Any:
         return [None if a is None else a[part] for a in arrays] or None
 
     first, last = slice(0, at), slice(at, n)
@@ -80,7 +80,7 @@ def split(x: TensorLike, y: TensorLike, w, share, names):
     )
 
 
-def unpack_validation(data):
+def unpack_validation(data: Any) -> Any:
     if isinstance(data, (tuple, list)) and not hasattr(data, "shape"):
         if not 1 <= len(data) <= 3:
             raise ValueError(

@@ -55,9 +55,9 @@ class Compiled:
         self,
         optimizer: Any,
         loss: Any,
-        loss_weights,
-        metrics_,
-        weighted_metrics,
+        loss_weights: Any,
+        metrics_: Any,
+        weighted_metrics: Any,
         recompute: bool = False,
     ) -> None:
         if not isinstance(recompute, (bool, np.bool_)):
@@ -99,7 +99,7 @@ class Compiled:
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
         self.partial = [LossMean() for _ in names] if len(names) > 1 else []
 
-    def match_metrics(self, targets: TensorLike, outputs) -> None:
+    def match_metrics(self, targets: TensorLike, outputs: Any) -> None:
         """Make the metric objects; "accuracy" depends on the shapes of targets and outputs."""
         slots = []
         several = len(self.names) > 1
@@ -189,7 +189,7 @@ class Compiled:
         """Return the arguments of `compile` as plain data."""
         from fastconv.utils.serialization import plain
 
-        def encode(value: Any, module):
+        def encode(value: Any, module: Any) -> Any:
             if isinstance(value, (list, tuple)):
                 return [encode(v, module) for v in value]
             if isinstance(value, dict):
@@ -206,19 +206,19 @@ class Compiled:
         }
 
 
-def _number(value: Any):
+def _number(value: Any) -> Any:
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array
 
 
-def _metric(entry):
+def _metric(entry: Any) -> Any:
     """Return the metric or function; names that depend on the outputs stay as they are."""
     if not isinstance(entry, str):
         return metrics.get(entry)
     return entry if entry.lower() in metrics.BY_SHAPE else metrics.as_metric(entry, None, None)
 
 
-def _free_name(start: str, name: str, weighted: bool, taken) -> str:
+def _free_name(start: str, name: str, weighted: bool, taken: Any) -> str:
     """Return a name for logs that no other metric has, as Keras makes it."""
     if weighted and start + name in taken:
         name = f"weighted_{name}"
@@ -228,7 +228,7 @@ def _free_name(start: str, name: str, weighted: bool, taken) -> str:
     return free
 
 
-def _map_leaves(fn: Callable[..., Any], value: Any):
+def _map_leaves(fn: Callable[..., Any], value: Any) -> Any:
     """Return the nested lists and dicts with `fn` applied; a serialized object is one entry."""
     if value is None:
         return None
@@ -250,7 +250,7 @@ def _leaves(value: Any) -> list[Any]:
     return [value]
 
 
-def _per_output(value: Any, names, what: str, spread: bool) -> list[Any]:
+def _per_output(value: Any, names: Any, what: str, spread: bool) -> list[Any]:
     """Return one entry for each output."""
     if value is None:
         return [None] * len(names)

@@ -148,7 +148,7 @@ class _Counter(GraphBuilder):
         outer.works |= inner.works
         outer.memory.update(inner.memory)
 
-    def op(self, op, *inputs: Any, **attrs: Any):
+    def op(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         outputs = super().op(op, *inputs, **attrs)
         tally = self.tallies[-1]
         tally.works |= op not in _VIEWS
@@ -161,7 +161,7 @@ class _Counter(GraphBuilder):
             self.fields[tensor.id] = reach
         return outputs
 
-    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs) -> None:
+    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         tally = self.tallies[-1]
         tensors = [t for t in flatten(outputs) if isinstance(t, Tensor)]
         if tally.works:
@@ -309,7 +309,7 @@ def _rows(
             yield from _rows(layer, g, rank, expand_nested, depth + 1)
 
 
-def _shape_list(shapes) -> list[tuple[Any, ...]]:
+def _shape_list(shapes: Any) -> list[tuple[Any, ...]]:
     if is_shape(shapes):
         return [tuple(shapes)]
     return [

@@ -39,7 +39,7 @@ def _is_array_like(value: Any) -> bool:
     return hasattr(value, "__array__") or hasattr(value, "shape")
 
 
-def to_list(value: Any, names, what: str) -> list[Any]:
+def to_list(value: Any, names: Any, what: str) -> list[Any]:
     """Return one entry for each of `names` from an array, a list, a tuple or a dict.
 
     `names` is None where the number of inputs is not known.
@@ -84,14 +84,14 @@ class Batch:
 
     __slots__ = ("size", "ws", "xs", "ys")
 
-    def __init__(self, xs: Any, ys, ws) -> None:
+    def __init__(self, xs: Any, ys: Any, ws: Any) -> None:
         self.xs = xs
         self.ys = ys
         self.ws = ws
         self.size = len(xs[0]) if xs and np.ndim(xs[0]) else 0
 
 
-def unpack(item):
+def unpack(item: Any) -> Any:
     """Return (x, y, sample_weight) of what a generator or data set gave."""
     if isinstance(item, (list, tuple)) and not isinstance(item, np.ndarray):
         if isinstance(item, tuple):
@@ -109,12 +109,12 @@ def unpack(item):
 class Names:
     """Names of the inputs and outputs of a model, None where unknown."""
 
-    def __init__(self, inputs: TensorLike, outputs) -> None:
+    def __init__(self, inputs: TensorLike, outputs: Any) -> None:
         self.inputs = inputs
         self.outputs = outputs
 
 
-def make_batch(item, names: Names) -> Batch:
+def make_batch(item: Any, names: Names) -> Batch:
     """Return a `Batch` of what a generator or data set gave, checked."""
     x, y, w = unpack(item)
     xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
@@ -131,7 +131,7 @@ def make_batch(item, names: Names) -> Batch:
     return Batch(xs, ys, ws)
 
 
-def check_lengths(xs: Any, ys, ws) -> None:
+def check_lengths(xs: Any, ys: Any, ws: Any) -> None:
     """Raise ValueError where the numbers of samples differ."""
     for kind, arrays in (("x", xs), ("y", ys), ("sample_weight", ws)):
         for a in arrays:
@@ -146,7 +146,7 @@ def check_lengths(xs: Any, ys, ws) -> None:
         raise ValueError(f"data must have the same number of samples, received {found}")
 
 
-def _without(items, count: int | None):
+def _without(items: Any, count: int | None) -> Any:
     """Return the iterator after `count` items (None: all) have been taken from it."""
     for _ in itertools.islice(items, count):
         pass
@@ -163,8 +163,8 @@ class ArraySource:
     def __init__(
         self,
         xs: Any,
-        ys,
-        ws,
+        ys: Any,
+        ws: Any,
         batch_size: int = 32,
         shuffle: bool = False,
         seed: int = 0,
@@ -192,7 +192,7 @@ class ArraySource:
         self._rng = np.random.default_rng(seed)
         self._endless = self._forever() if self._repeats else None
 
-    def epoch(self, skip: int | None = 0):
+    def epoch(self, skip: int | None = 0) -> Any:
         """Return an iterator over the batches of one epoch.
 
         `skip`: number of batches to leave out at the start (None: all of them).
@@ -213,13 +213,13 @@ class ArraySource:
             stop = min(start + size, n)
             yield slice(start, stop) if order is None else order[start:stop]
 
-    def _batch(self, cut) -> Batch:
+    def _batch(self, cut: Any) -> Batch:
         xs = [self._gather(i, cut) for i in range(len(self.xs))]
         ys = [None if a is None else a[cut] for a in self.ys]
         ws = [None if a is None else a[cut] for a in self.ws]
         return Batch(xs, ys, ws)
 
-    def _gather(self, i: int, cut) -> NDArray[Any]:
+    def _gather(self, i: int, cut: Any) -> NDArray[Any]:
         x = self.xs[i]
         if isinstance(cut, slice):
             return x[cut]
@@ -238,8 +238,8 @@ class IndexedSource:
 
     def __init__(
         self,
-        dataset,
-        names,
+        dataset: Any,
+        names: Any,
         shuffle: bool = False,
         seed: int = 0,
         steps: int | None = None,
@@ -263,7 +263,7 @@ class IndexedSource:
         self.seed = seed
         self._rng = np.random.default_rng(seed)
 
-    def epoch(self, skip: int | None = 0):
+    def epoch(self, skip: int | None = 0) -> Any:
         """Return an iterator over the batches of one epoch, as `ArraySource.epoch`.
 
         Batches that are left out are made too: the data set may draw random numbers.
@@ -295,7 +295,7 @@ class IndexedSource:
 class IterableSource:
     """Batches from a generator, or from an iterable that starts again each epoch."""
 
-    def __init__(self, iterable, names, steps: int | None = None) -> None:
+    def __init__(self, iterable: Any, names: Any, steps: int | None = None) -> None:
         self.iterable = iterable
         self.names = names
         self.once = hasattr(iterable, "__next__")
@@ -313,7 +313,7 @@ class IterableSource:
     def restart(self, seed: int) -> None:
         """Nothing to do: the order is the iterable's own."""
 
-    def epoch(self, skip: int | None = 0):
+    def epoch(self, skip: int | None = 0) -> Any:
         """Return an iterator over the batches of one epoch, as `ArraySource.epoch`."""
         return _without(self._epoch(), skip)
 
@@ -350,7 +350,7 @@ def make_source(
     seed: int = 0,
     steps: int | None = None,
     repeat: bool = False,
-):
+) -> Any:
     """Return the source of batches for whatever `fit`, `evaluate` or `predict` accept.
 
     `repeat`: start again with the first sample where `steps` asks for more than there is.

@@ -25,7 +25,7 @@ class FunctionGraph:
             tensor that is not among the inputs, or two layers have one name.
     """
 
-    def __init__(self, inputs: TensorLike, outputs) -> None:
+    def __init__(self, inputs: TensorLike, outputs: Any) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self.flat_inputs = flatten(inputs)
@@ -82,7 +82,7 @@ class FunctionGraph:
                 stack.extend((t, False) for t in reversed(node.inputs))
         return nodes, preorder
 
-    def _order_layers(self, preorder) -> list[Any]:
+    def _order_layers(self, preorder: bool) -> list[Any]:
         depth: dict[int, int] = {}  # of nodes; outputs have 0
         of_tensor: dict[int, int] = {id(t): 0 for t in self.flat_outputs}
         layer_depth: dict[int, int] = {}
@@ -100,11 +100,11 @@ class FunctionGraph:
             preorder.setdefault(id(layer), len(preorder))
         return sorted(layers.values(), key=lambda x: (-layer_depth[id(x)], preorder[id(x)]))
 
-    def run(self, values: list[Any]):
+    def run(self, values: list[Any]) -> Any:
         """Call the layers on other tensors and return the outputs in their nesting."""
         table = dict(zip((id(t) for t in self.flat_inputs), values, strict=True))
 
-        def value(leaf: Any):
+        def value(leaf: Any) -> Any:
             return table[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
         for node in self.nodes:
@@ -123,7 +123,7 @@ class FunctionGraph:
         for number, node in enumerate(self.nodes):
             where.update((id(t), [number, i]) for i, t in enumerate(flatten(node.outputs)))
 
-        def encode(value: Any):
+        def encode(value: Any) -> Any:
             if isinstance(value, KerasTensor):
                 return {"tensor": where[id(value)]}
             if isinstance(value, tuple):
@@ -152,7 +152,7 @@ class FunctionGraph:
     @classmethod
     def tensors_from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
-    ):
+    ) -> Any:
         """Make the layers, repeat the calls, and return (inputs, outputs)."""
         from fastconv.utils.serialization import deserialize_keras_object
 
@@ -163,7 +163,7 @@ class FunctionGraph:
         given = [layers[name].output for name in config["input_layers"]]
         results = []
 
-        def decode(value: Any):
+        def decode(value: Any) -> Any:
             if isinstance(value, list):
                 return [decode(v) for v in value]
             if not isinstance(value, dict):

@@ -171,7 +171,7 @@ def layer_times(model: Model, x: TensorLike, repeats: int = 5) -> list[LayerTime
     return list(found.values())
 
 
-def find_layer(model: Model, layer: Layer):
+def find_layer(model: Model, layer: Layer) -> Any:
     """Return a layer of the model, or of one inside it, by its name or as it is.
 
     Raises:
@@ -208,7 +208,7 @@ def _run(
     return feeds, outputs
 
 
-def _fed(g: GraphBuilder, feeds) -> list[NDArray[Any]]:
+def _fed(g: GraphBuilder, feeds: Any) -> list[NDArray[Any]]:
     # Layers that are random even in inference mode have a seed among the inputs.
     return [feeds[name][1] if name in feeds else step_seed(0, 0) for name in g.feeds]
 
@@ -229,7 +229,7 @@ def _outputs_of(g: GraphBuilder, model: Model, layers: Any) -> dict[str, Tensor]
     return found
 
 
-def _checked_classes(class_index, samples: int, classes: int) -> NDArray[Any]:
+def _checked_classes(class_index: int, samples: int, classes: int) -> NDArray[Any]:
     chosen = np.asarray(class_index)
     if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (samples,)):
         raise ValueError(

@@ -111,22 +111,22 @@ def is_keras_file(path: PathLike) -> bool:
 # Matching: each way is a list of (target, source or None) and the sources that are left.
 
 
-def _by_name(targets: TensorLike, sources):
+def _by_name(targets: TensorLike, sources: Any) -> Any:
     table = {s.names: s for s in sources}
     return [(t, table.get(t.names)) for t in targets]
 
 
-def _by_path(targets: TensorLike, sources):
+def _by_path(targets: TensorLike, sources: Any) -> Any:
     table = {s.label: s for s in sources}
     return [(t, table.get(t.path)) for t in targets]
 
 
-def _by_order(targets: TensorLike, sources):
+def _by_order(targets: TensorLike, sources: Any) -> Any:
     rest = iter([s for s in sources if s.arrays])
     return [(t, next(rest, None)) for t in targets]
 
 
-def _fit(pairs, sources):
+def _fit(pairs: Any, sources: Any) -> Any:
     """Return ([(variable, array)], problems) of one way of matching."""
     found, problems = [], []
     for target, source in pairs:
@@ -158,7 +158,7 @@ def _fit(pairs, sources):
     return found, problems
 
 
-def _ordered(variables: list[Variable], source: Any):
+def _ordered(variables: list[Variable], source: Any) -> Any:
     """Return the variables in the order of the arrays.
 
     The old format puts what is trained first, also across the layers of an inner model.
@@ -167,13 +167,13 @@ def _ordered(variables: list[Variable], source: Any):
         return variables
     other = [v for v in variables if v.trainable] + [v for v in variables if not v.trainable]
 
-    def hits(order: Any):
+    def hits(order: Any) -> Any:
         return sum(v.name == part for v, part in zip(order, source.parts, strict=True))
 
     return other if hits(other) > hits(variables) else variables
 
 
-def _assign(path: PathLike, model: Model, sources, ways, skip_mismatch) -> None:
+def _assign(path: PathLike, model: Model, sources: Any, ways: Any, skip_mismatch: bool) -> None:
     results = [_fit(pairs, sources) for pairs in ways]
     # Names first; where nothing fits, places tell more about what is wrong.
     best = min(results[::-1], key=lambda result: len(result[1]))
@@ -202,7 +202,7 @@ def _targets(model: Model) -> list[_Target]:
     return found
 
 
-def _walk(layer: Layer, path: PathLike, names, visited, found) -> None:
+def _walk(layer: Layer, path: PathLike, names: Any, visited: Any, found: Any) -> None:
     """Visit layers in Keras's order; a shared one has the place of its first visit."""
     from fastconv.models.model import Model
 
@@ -229,7 +229,7 @@ def _walk(layer: Layer, path: PathLike, names, visited, found) -> None:
             _walk_container(child, f"{path}/{key}", names, visited, found)
 
 
-def _walk_container(items, path: PathLike, names, visited, found) -> None:
+def _walk_container(items: Any, path: PathLike, names: Any, visited: Any, found: Any) -> None:
     from fastconv.models.model import Model
 
     counts: dict[str, int] = {}
@@ -295,7 +295,7 @@ def _member(path: str, weight_bytes: int) -> bytes:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _child(group, name: str, path: str):
+def _child(group: Any, name: str, path: str) -> Any:
     """Return an entry of a group, without following links that could lead out of the file."""
     import h5py
 
@@ -313,7 +313,9 @@ def _child(group, name: str, path: str):
     return group
 
 
-def _sources(group, path: str, where: str = "", names=(), depth: int = 0) -> Iterator[Any]:
+def _sources(
+    group: Any, path: str, where: str = "", names: Any = (), depth: int = 0
+) -> Iterator[Any]:
     """Yield the layers of a file of Keras 3: groups with a group `vars`."""
     import h5py
 
@@ -343,7 +345,7 @@ def _sources(group, path: str, where: str = "", names=(), depth: int = 0) -> Ite
             yield from _sources(child, path, f"{where}/{key}", names, depth + 1)
 
 
-def _legacy_sources(file, path: str) -> list[_Source]:
+def _legacy_sources(file: Any, path: str) -> list[_Source]:
     """Return the layers of a file in the older format, which lists them by name."""
     root = _child(file, _MODEL, path) if _MODEL in file else file
     found = []
@@ -358,7 +360,7 @@ def _legacy_sources(file, path: str) -> list[_Source]:
     return found
 
 
-def _texts(group, name: str) -> list[str]:
+def _texts(group: Any, name: str) -> list[str]:
     """Return a list of names from an attribute, which long lists have in pieces."""
     if name in group.attrs:
         return [_text(v) for v in group.attrs[name]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import KerasTensor, flatten
@@ -90,7 +91,7 @@ class Model(Trainer, Layer):
             return list(self._function.layers)
         return super()._sublayers()
 
-    def _sublayers(self):
+    def _sublayers(self) -> Any:
         return self.layers
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
@@ -126,22 +127,22 @@ class Model(Trainer, Layer):
         return list(self._require_function("outputs").flat_outputs)
 
     @property
-    def input(self):
+    def input(self) -> TensorLike:
         """Symbolic input, in its nesting."""
         return self._require_function("input").inputs
 
     @property
-    def output(self):
+    def output(self) -> TensorLike:
         """Symbolic output, in its nesting."""
         return self._require_function("output").outputs
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> Any:
         """Shape of `input`."""
         return shapes_of(self.input)
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> Any:
         """Shape of `output`."""
         return shapes_of(self.output)
 
@@ -202,7 +203,7 @@ class Model(Trainer, Layer):
             for i, (x, t) in enumerate(zip(flat, function.flat_inputs, strict=True))
         ]
 
-    def _match_one(self, index: int, x: TensorLike, wanted: KerasTensor):
+    def _match_one(self, index: int, x: TensorLike, wanted: KerasTensor) -> Any:
         from fastconv import ops
 
         rank = len(wanted.shape)
@@ -254,7 +255,7 @@ class Model(Trainer, Layer):
                 return (input_shape[0], *self.output_shape[1:])
         return super().compute_output_shape(input_shape)
 
-    def _call_symbolic(self, args: Any, kwargs: Any):
+    def _call_symbolic(self, args: Any, kwargs: Any) -> Any:
         function = self._function
         single = function is not None and not is_nested(function.outputs)
         if single and is_shape(self._first_shapes(args, kwargs)):
@@ -262,7 +263,7 @@ class Model(Trainer, Layer):
         # Tracing keeps lists and dicts of outputs as they are.
         return self._call_symbolic_traced(args, kwargs)
 
-    def _call_symbolic_traced(self, args: Any, kwargs: Any):
+    def _call_symbolic_traced(self, args: Any, kwargs: Any) -> Any:
         from fastconv._graph import Node
         from fastconv.layers.base import _tensors_from_shapes
 
@@ -304,7 +305,7 @@ class Model(Trainer, Layer):
         self,
         filepath: PathLike,
         overwrite: bool = True,
-        zipped=None,
+        zipped: bool | None = None,
         include_optimizer: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -319,7 +320,9 @@ class Model(Trainer, Layer):
 
         save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
-    def save_weights(self, filepath: PathLike, overwrite: bool = True, max_shard_size=None) -> None:
+    def save_weights(
+        self, filepath: PathLike, overwrite: bool = True, max_shard_size: Any = None
+    ) -> None:
         """Write the weights into a safetensors file."""
         from fastconv.models.saving import save_weights
 
@@ -340,12 +343,12 @@ class Model(Trainer, Layer):
 
     def summary(
         self,
-        line_length=None,
-        positions=None,
-        print_fn=None,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[..., Any] | None = None,
         expand_nested: bool = False,
         show_trainable: bool = False,
-        layer_range=None,
+        layer_range: Any = None,
         show_counts: bool = False,
         input_shape: Any = None,
     ) -> None:
@@ -392,7 +395,7 @@ class Model(Trainer, Layer):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _alone(tensors):
+def _alone(tensors: Any) -> Any:
     """Return the tensor of a list of one: as in Keras, such a model takes and gives arrays."""
     single = isinstance(tensors, (list, tuple)) and len(tensors) == 1
     return tensors[0] if single else tensors

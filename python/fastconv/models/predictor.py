@@ -28,10 +28,10 @@ class Predictor:
         verbose: int | str | bool = "auto",
         sample_weight: TensorLike | None = None,
         steps: int | None = None,
-        callbacks=None,
+        callbacks: Any = None,
         return_dict: bool = False,
         **kwargs: Any,
-    ):
+    ) -> Any:
         """Return loss and metrics on data: a number, a list as `metrics_names`, or a dict.
 
         Arguments as in `fit`.
@@ -56,7 +56,7 @@ class Predictor:
             raise ValueError("evaluate: the data gave no batches")
         return self._returned(return_dict)
 
-    def _returned(self, return_dict: bool):
+    def _returned(self, return_dict: bool) -> Any:
         results = self._compiled.results()
         if return_dict:
             return results
@@ -69,8 +69,8 @@ class Predictor:
         batch_size: int | None = None,
         verbose: int | str | bool = "auto",
         steps: int | None = None,
-        callbacks=None,
-    ):
+        callbacks: Any = None,
+    ) -> Any:
         """Return the outputs for all samples: an array, or a list or dict for several outputs.
 
         Args:
@@ -128,7 +128,7 @@ class Predictor:
         if self._function is not None:
             batch.xs = self._match_inputs(batch.xs)
 
-    def _packed(self, arrays: Any):
+    def _packed(self, arrays: Any) -> Any:
         structure = self._structures.get("output")
         return arrays[0] if structure is None else pack_as(structure, arrays)
 
@@ -158,7 +158,7 @@ class Predictor:
         sample_weight: TensorLike | None = None,
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
-    ):
+    ) -> Any:
         """Train on one batch; returns the loss, or a list or dict with the metrics.
 
         As in Keras 3, the values are those of this batch alone.
@@ -175,7 +175,7 @@ class Predictor:
         y: TensorLike | None = None,
         sample_weight: TensorLike | None = None,
         return_dict: bool = False,
-    ):
+    ) -> Any:
         """Evaluate one batch; returns as `train_on_batch`."""
         self._require_compiled("test_on_batch")
         self._sign()
@@ -183,6 +183,6 @@ class Predictor:
         self._run_batch("test", self._one_batch(x, y, sample_weight))
         return self._returned(return_dict)
 
-    def predict_on_batch(self, x: TensorLike):
+    def predict_on_batch(self, x: TensorLike) -> Any:
         """Return the outputs for one batch."""
         return self._packed(self._predict_batch(self._one_batch(x)))

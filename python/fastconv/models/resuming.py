@@ -35,7 +35,7 @@ class Progress:
         saved: contents of a file of `save_progress` to go on from, or None.
     """
 
-    def __init__(self, source: Any, callbacks, initial_epoch: int) -> None:
+    def __init__(self, source: Any, callbacks: Any, initial_epoch: int) -> None:
         self.source = source
         self.callbacks = callbacks
         self.initial_epoch = initial_epoch
@@ -60,7 +60,7 @@ class Progress:
         else:
             self._epoch_started = rng.get_state()
 
-    def restore(self, model: Model, make_validation=None) -> None:
+    def restore(self, model: Model, make_validation: Any = None) -> None:
         """Take the place and the state from `saved`.
 
         The data of earlier epochs are passed over, so that generators and data sets that draw
@@ -76,7 +76,7 @@ class Progress:
         except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(f"the backup is damaged or of another program: {error!r}") from error
 
-    def _restore(self, model: Model, make_validation) -> None:
+    def _restore(self, model: Model, make_validation: Any) -> None:
         content, _ = self.saved
         differing = [
             f"{key} was {content['data'].get(key)}, is {value}"
@@ -162,7 +162,7 @@ class Progress:
         return found
 
 
-def _stand_in(shape: Shape):
+def _stand_in(shape: Shape) -> Any:
     """Return an array of a shape that needs no memory."""
     return None if shape is None else np.broadcast_to(np.float32(0), tuple(shape))
 
@@ -185,7 +185,7 @@ def save_progress(model: Model, path: PathLike) -> None:
     saving.write_arrays(path, arrays, metadata)
 
 
-def load_progress(path: PathLike):
+def load_progress(path: PathLike) -> Any:
     """Return (content, weights and optimizer slots) of a file of `save_progress`.
 
     Raises:
@@ -201,7 +201,7 @@ def load_progress(path: PathLike):
     return content, {k: v for k, v in tensors.items() if not k.startswith(_STATE)}
 
 
-def _encode(value: Any, arrays: Any):
+def _encode(value: Any, arrays: Any) -> Any:
     """Return `value` as JSON can hold it: arrays go to `arrays`, others become tagged dicts."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -221,7 +221,7 @@ def _encode(value: Any, arrays: Any):
     )
 
 
-def _decode(value: Any, arrays: Any):
+def _decode(value: Any, arrays: Any) -> Any:
     if isinstance(value, list):
         return [_decode(item, arrays) for item in value]
     if not isinstance(value, dict):

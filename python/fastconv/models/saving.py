@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,14 +83,14 @@ def _is_automatic(layer: Layer, kind: str) -> bool:
     return isinstance(layer, Model) and bool(re.fullmatch(r"functional(_\d+)?", layer.name))
 
 
-def _write(path: PathLike, tensors, metadata, overwrite) -> None:
+def _write(path: PathLike, tensors: Any, metadata: Any, overwrite: bool) -> None:
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} exists already and overwrite=False")
     write_arrays(path, {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}, metadata)
 
 
-def write_arrays(path: PathLike, arrays: Any, metadata) -> None:
+def write_arrays(path: PathLike, arrays: Any, metadata: Any) -> None:
     """Write arrays and metadata into a safetensors file, which appears whole or not at all."""
     from safetensors.numpy import save
 
@@ -150,7 +151,7 @@ def save_weights(model: Model, filepath: PathLike, overwrite: bool = True) -> No
     _write(filepath, tensor_names(model), metadata, overwrite)
 
 
-def read_file(filepath: PathLike):
+def read_file(filepath: PathLike) -> Any:
     """Return (tensors, metadata) of a checked file."""
     from safetensors import SafetensorError, safe_open
 
@@ -186,7 +187,7 @@ def read_file(filepath: PathLike):
     return tensors, metadata
 
 
-def assign_weights(path: PathLike, model: Model, tensors, skip_mismatch: bool = False) -> None:
+def assign_weights(path: PathLike, model: Model, tensors: Any, skip_mismatch: bool = False) -> None:
     """Set the weights from tensors after all names and shapes have been checked."""
     names = tensor_names(model)
     given = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
@@ -231,7 +232,7 @@ def load_model(
     custom_objects: dict[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
-):
+) -> Any:
     """Return the model of a file written by `Model.save`.
 
     Args:
@@ -283,19 +284,19 @@ def load_model(
     return model
 
 
-def _all_known():
+def _all_known() -> Any:
     from fastconv.utils.serialization import _known_classes
 
     return _known_classes()
 
 
-def _as_shape(value: Any):
+def _as_shape(value: Any) -> Any:
     if value and isinstance(value[0], list):
         return [tuple(s) for s in value]
     return tuple(value)
 
 
-def _restore_training(path: PathLike, model: Model, content, tensors) -> None:
+def _restore_training(path: PathLike, model: Model, content: Any, tensors: Any) -> None:
     try:
         model.compile(**content["compile"])
     except (ValueError, TypeError) as error:
@@ -307,7 +308,7 @@ def _restore_training(path: PathLike, model: Model, content, tensors) -> None:
     assign_optimizer(path, model, tensors)
 
 
-def assign_optimizer(path: PathLike, model: Model, tensors) -> None:
+def assign_optimizer(path: PathLike, model: Model, tensors: Any) -> None:
     """Set the optimizer's slots from the tensors of a file."""
     optimizer = model.optimizer
     found = {}
@@ -325,12 +326,14 @@ def assign_optimizer(path: PathLike, model: Model, tensors) -> None:
             state.assign(value)
 
 
-def model_from_json(json_string, custom_objects: dict[str, Any] | None = None):
+def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """Return a model with new weights from `Model.to_json()`."""
     return deserialize_keras_object(json.loads(json_string), custom_objects)
 
 
-def clone_model(model: Model, input_tensors=None, clone_function=None):
+def clone_model(
+    model: Model, input_tensors: Any = None, clone_function: Callable[..., Any] | None = None
+) -> Any:
     """Return a model of the same structure with new weights."""
     if input_tensors is not None or clone_function is not None:
         raise ValueError("clone_model: input_tensors and clone_function are not supported")

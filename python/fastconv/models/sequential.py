@@ -33,11 +33,11 @@ class Sequential(Model):
             self.trainable = False
 
     @property
-    def layers(self):
+    def layers(self) -> Any:
         return list(self._stack)
 
     @property
-    def _function(self):
+    def _function(self) -> Any:
         if self._functional is None and self._entry is not None and self._stack:
             self._functional = FunctionGraph(self._tensors[0], self._tensors[-1])
         return self._functional

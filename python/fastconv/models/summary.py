@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import KerasTensor
@@ -44,12 +44,12 @@ def _shape_text(layer: Layer) -> str:
     return str(shapes)
 
 
-def flatten_shapes(shapes):
+def flatten_shapes(shapes: Any) -> Any:
     """Return the shapes of a list or dict of outputs."""
     return list(shapes.values()) if isinstance(shapes, dict) else list(shapes)
 
 
-def _connected(layer: Layer, nodes) -> str:
+def _connected(layer: Layer, nodes: Any) -> str:
     names = []
     for node in nodes:
         if node.layer is layer:
@@ -65,7 +65,13 @@ def _cut(text: str, width: int) -> str:
 
 
 def _rows(
-    model: Model, layers: Any, connections, nested, trainable: bool, counts, depth: int = 0
+    model: Model,
+    layers: Any,
+    connections: Any,
+    nested: Any,
+    trainable: bool,
+    counts: Any,
+    depth: int = 0,
 ) -> Iterator[Any]:
     from fastconv.models.model import Model
 
@@ -96,12 +102,12 @@ def _count_cells(row: Any) -> list[str]:
 
 def print_summary(
     model: Model,
-    line_length=None,
-    positions=None,
-    print_fn=None,
+    line_length: int | None = None,
+    positions: Any = None,
+    print_fn: Callable[..., Any] | None = None,
     expand_nested: bool = False,
     show_trainable: bool = False,
-    layer_range=None,
+    layer_range: Any = None,
     show_counts: bool = False,
     input_shape: Any = None,
 ) -> None:
@@ -155,7 +161,7 @@ def print_summary(
         print_fn(text)
 
 
-def _table(header, rows, widths, unicode) -> Iterator[Any]:
+def _table(header: Any, rows: Any, widths: Any, unicode: bool) -> Iterator[Any]:
     if unicode:
         top, below, between, bottom = "┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘"
         heavy, light = "┃", "│"
@@ -166,11 +172,11 @@ def _table(header, rows, widths, unicode) -> Iterator[Any]:
 
     right = ("Param #", *_COUNTED)
 
-    def rule(marks):
+    def rule(marks: Any) -> Any:
         left, fill, middle, right = marks
         return left + middle.join(fill * (w + 2) for w in widths) + right
 
-    def line(cells, bar):
+    def line(cells: Any, bar: Any) -> Any:
         texts = []
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
             cell = _cut(cell, width)
@@ -187,7 +193,7 @@ def _table(header, rows, widths, unicode) -> Iterator[Any]:
     yield rule(bottom)
 
 
-def _totals(model: Model):
+def _totals(model: Model) -> Any:
     optimizer = model.optimizer
     states = optimizer.variables if optimizer is not None and optimizer.built else []
     trained = model.trainable_weights
@@ -199,7 +205,7 @@ def _totals(model: Model):
     ]
 
 
-def _counted_totals(counted):
+def _counted_totals(counted: Any) -> Any:
     macs = counted.multiply_adds
     short = f" ({macs / 1e9:.2f} G)" if macs >= 1e7 else ""
     shapes = ", ".join(str(shape) for shape in counted.input_shapes)

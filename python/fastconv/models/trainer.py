@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,11 +58,11 @@ class Trainer(Predictor):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
         run_eagerly: bool = False,
-        steps_per_execution=1,
+        steps_per_execution: int = 1,
         jit_compile: str = "auto",
         auto_scale_loss: bool = True,
         recompute: bool = False,
@@ -106,12 +107,12 @@ class Trainer(Predictor):
         return self._compiled is not None
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> Any:
         """The optimizer given to `compile`."""
         return None if self._compiled is None else self._compiled.optimizer
 
     @property
-    def loss(self):
+    def loss(self) -> Any:
         """The loss given to `compile`."""
         return None if self._compiled is None else self._compiled.user["loss"]
 
@@ -131,7 +132,7 @@ class Trainer(Predictor):
         if self._compiled is not None:
             self._compiled.reset()
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> Any:
         """Return the arguments of `compile` as plain data."""
         return None if self._compiled is None else self._compiled.get_config()
 
@@ -171,7 +172,7 @@ class Trainer(Predictor):
             else [f"output_{i + 1}" for i in range(len(flatten(outputs)))]
         )
 
-    def _infer_outputs(self, shapes):
+    def _infer_outputs(self, shapes: Any) -> Any:
         """Return the nesting of a subclassed model's outputs."""
         from fastconv._graph import KerasTensor
 
@@ -183,7 +184,7 @@ class Trainer(Predictor):
             return [None] * len(traced)
         return None
 
-    def _run_on(self, g: Any, xs: Any):
+    def _run_on(self, g: Any, xs: Any) -> Any:
         """Run the model on the inputs of a step."""
         if self._function is not None:
             with g.scope(self.name):
@@ -244,7 +245,9 @@ class Trainer(Predictor):
         if self._compiled.slots is None:
             self._match_metrics(batch)
 
-    def _matched_step(self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None):
+    def _matched_step(
+        self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None
+    ) -> Any:
         """Bring a batch into the model's form; returns its plan and the weights for metrics."""
         compiled = self._compiled
         self._prepare(batch)
@@ -313,7 +316,7 @@ class Trainer(Predictor):
             variable.assign(np.asarray(variable.constraint(variable.numpy())))
 
     @property
-    def _constrained(self):
+    def _constrained(self) -> Any:
         known = self._structures.get("constrained")
         if known is None or known[0] != self._signature:
             found = [w for w in self.trainable_weights if w.constraint is not None]
@@ -330,20 +333,20 @@ class Trainer(Predictor):
         x: TensorLike | None = None,
         y: TensorLike | None = None,
         batch_size: int | None = None,
-        epochs=1,
+        epochs: int = 1,
         verbose: int | str | bool = "auto",
-        callbacks=None,
+        callbacks: Any = None,
         validation_split: float = 0.0,
-        validation_data=None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: dict[int, float] | None = None,
         sample_weight: TensorLike | None = None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-    ):
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> Any:
         """Train the model.
 
         Args:
@@ -399,7 +402,7 @@ class Trainer(Predictor):
             if size is None and is_array:
                 size = batch_size
 
-            def validate():
+            def validate() -> Any:
                 return make_source(vx, vy, vw, names=names, batch_size=size, steps=validation_steps)
 
             if not hasattr(vx, "__next__"):
@@ -495,7 +498,7 @@ class Trainer(Predictor):
         step = self._matched_step("test", batch)[0]
         step(batch.xs, batch.ys, batch.ws, self._compiled.losses, None, self._seed)
 
-    def _loop_test(self, source: Any, run) -> int:
+    def _loop_test(self, source: Any, run: Callable[..., Any]) -> int:
         """Test on all batches and return their number."""
         compiled = self._compiled
         index = -1

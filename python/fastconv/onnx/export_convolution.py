@@ -27,7 +27,7 @@ def _activated(c: Context, name: str) -> str:
     raise c.fail(f"its activation {kind!r} has no translation")
 
 
-def _padding(c: Context, kernel: Any, strides: Any, dilations) -> dict[str, Any]:
+def _padding(c: Context, kernel: Any, strides: Any, dilations: Any) -> dict[str, Any]:
     """Return the attributes that say how the input is padded.
 
     Padding "same" with a stride depends on the input's size; where that is not fixed, ONNX has to
@@ -71,7 +71,7 @@ def _conv(c: Context) -> None:
     c.set(_activated(c, name), _NCHW)
 
 
-def _cut_pads(c: Context, kernel: Any, strides: Any, dilations) -> list[int]:
+def _cut_pads(c: Context, kernel: Any, strides: Any, dilations: Any) -> list[int]:
     """Return the padding with which the convolution has just `output_size`."""
     pads = list(c.get("pads"))
     found = []

@@ -53,7 +53,7 @@ def _reshape(c: Context) -> None:
     c.set(c.emit("Reshape", [c.w.want(x), shape]))
 
 
-def _units(old: Any, new: Any):
+def _units(old: Any, new: Any) -> Any:
     """Return (removed axes, added axes) if only axes of size 1 come and go, else None."""
     removed, added, i, j = [], [], 0, 0
     while i < len(old) or j < len(new):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastconv._graph import Variable
-    from fastconv._types import Shape
+    from fastconv._types import Shape, TensorLike
     from fastconv.models import Model
 
 # Sizes of (batch, every other free axis) for the traces. The odd ones tell padding "same" from
@@ -43,11 +43,11 @@ class Node:
         """The layer and the operator, for error messages."""
         return f"layer {self.name!r}, operator {self.op!r}"
 
-    def each(self, key: str, default=None) -> list[Any]:
+    def each(self, key: str, default: Any = None) -> list[Any]:
         """Return an attribute of every trace."""
         return [attrs.get(key, default) for attrs in self.attrs]
 
-    def get(self, key: str, default=None) -> Any:
+    def get(self, key: str, default: Any = None) -> Any:
         """Return an attribute that must not depend on the free axes.
 
         Raises:
@@ -86,22 +86,22 @@ class _Recorder(GraphBuilder):
         self.given: dict[int, object] = {}  # constants and variables
         self.outside: dict[str, int] = {}  # inputs
 
-    def input(self, name: str, shape: Shape, dtype: Any):
+    def input(self, name: str, shape: Shape, dtype: Any) -> TensorLike:
         tensor = super().input(name, shape, dtype)
         self.outside[name] = tensor.id
         return tensor
 
-    def variable(self, variable: Variable):
+    def variable(self, variable: Variable) -> Any:
         tensor = super().variable(variable)
         self.given[tensor.id] = getattr(variable, "core", variable)
         return tensor
 
-    def constant(self, value: Any, dtype: Any):
+    def constant(self, value: Any, dtype: Any) -> Any:
         tensor = super().constant(value, dtype)
         self.given[tensor.id] = np.asarray(value, dtype)
         return tensor
 
-    def op(self, op, *inputs: Any, **attrs: Any):
+    def op(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         outputs = super().op(op, *inputs, **attrs)
         ids = [None if x is None else x.id for x in inputs]
         made = [outputs.id] if isinstance(outputs, Tensor) else [t.id for t in outputs]
@@ -110,7 +110,7 @@ class _Recorder(GraphBuilder):
         return outputs
 
 
-def _record(model: Model, shapes, batch: int, size: int):
+def _record(model: Model, shapes: Any, batch: int, size: int) -> Any:
     g = _Recorder()
     dtype = model._compute_dtype(model.dtype)
     xs = []
@@ -122,7 +122,7 @@ def _record(model: Model, shapes, batch: int, size: int):
     return g, xs, outputs
 
 
-def trace(model: Model, shapes, batch_size: int | None) -> Trace:
+def trace(model: Model, shapes: Any, batch_size: int | None) -> Trace:
     """Return the inference graph of a model for inputs of these shapes (axis 0 is the batch).
 
     Raises:
@@ -168,7 +168,7 @@ def trace(model: Model, shapes, batch_size: int | None) -> Trace:
     return found
 
 
-def _check_same(model: Model, runs) -> None:
+def _check_same(model: Model, runs: Any) -> None:
     first, _, outputs = runs[0]
     layout = [(n[0], n[1], n[2]) for n in first.nodes]
     for other, _, other_outputs in runs[1:]:
@@ -181,7 +181,7 @@ def _check_same(model: Model, runs) -> None:
             )
 
 
-def _fold(found: Trace, runs, used: set[int]) -> None:
+def _fold(found: Trace, runs: Any, used: set[int]) -> None:
     """Compute what depends on weights and constants only; the core does it, whatever it is."""
     recorders = [run[0] for run in runs]
     fixed: set[int] = set()

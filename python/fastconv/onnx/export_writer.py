@@ -36,7 +36,7 @@ class Value:
 
     __slots__ = ("array", "dtype", "hint", "shapes", "tensors")
 
-    def __init__(self, shapes, dtype: str, array: Any = None, hint: str = "") -> None:
+    def __init__(self, shapes: Any, dtype: str, array: Any = None, hint: str = "") -> None:
         self.shapes = [tuple(s) for s in shapes]
         self.dtype = dtype
         self.array = array  # where it is a constant
@@ -139,7 +139,7 @@ class Writer:
 
     # Nodes
 
-    def node(self, op: str, inputs: list[str], outputs: int = 1, **attrs: Any):
+    def node(self, op: str, inputs: list[str], outputs: int = 1, **attrs: Any) -> Any:
         """Add a node; returns the name of its output, or names of several."""
         from onnx import helper
 
@@ -249,17 +249,17 @@ class Context:
 OPERATORS: dict[str, Callable[[Context], None]] = {}
 
 
-def operator(*names: str):
+def operator(*names: str) -> Any:
     """Register the translation of core operators."""
 
-    def register(fn: Callable[..., Any]):
+    def register(fn: Callable[..., Any]) -> Any:
         OPERATORS.update(dict.fromkeys(names, fn))
         return fn
 
     return register
 
 
-def _tensor(array: NDArray[Any], name: str):
+def _tensor(array: NDArray[Any], name: str) -> Any:
     from onnx import numpy_helper
 
     return numpy_helper.from_array(array, name)

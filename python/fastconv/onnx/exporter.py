@@ -38,8 +38,8 @@ def export(
     *,
     opset: int = 17,
     batch_size: int | None = None,
-    input_names=None,
-    output_names=None,
+    input_names: Any = None,
+    output_names: Any = None,
     input_layout: str = "channels_last",
     output_layout: str = "channels_last",
 ) -> None:
@@ -84,13 +84,13 @@ def export(
 def to_proto(
     model: Model,
     *,
-    opset=17,
+    opset: int = 17,
     batch_size: int | None = None,
-    input_names=None,
-    output_names=None,
+    input_names: Any = None,
+    output_names: Any = None,
     input_layout: str = "channels_last",
     output_layout: str = "channels_last",
-):
+) -> Any:
     """Return what `export` writes, a checked `onnx.ModelProto`."""
     try:
         import onnx
@@ -163,7 +163,7 @@ def _input_shapes(model: Model) -> list[tuple[Any, ...]]:
     return [tuple(s) for s in shapes]
 
 
-def _batch(model: Model, shapes, batch_size: int) -> int | None:
+def _batch(model: Model, shapes: Any, batch_size: int) -> int | None:
     if batch_size is not None:
         batch_size = integer(batch_size, "batch_size", 1)
     if model._function is None:
@@ -192,7 +192,7 @@ def _numbered(kind: str, n: int) -> list[str]:
     return [kind] if n == 1 else [f"{kind}_{i}" for i in range(n)]
 
 
-def _distinct(names, taken: set[str]) -> list[str]:
+def _distinct(names: Any, taken: set[str]) -> list[str]:
     result = []
     for name in names:
         free, n = name, 1
@@ -203,7 +203,7 @@ def _distinct(names, taken: set[str]) -> list[str]:
     return result
 
 
-def _names(given, own: list[str], argument: str) -> list[str]:
+def _names(given: Any, own: list[str], argument: str) -> list[str]:
     """Return checked names."""
     if given is None:
         return own
@@ -227,7 +227,9 @@ def _check_size(model: Model, found: Trace) -> None:
         )
 
 
-def _info(writer: Writer, name: str, value: Value, order: Any, batch_size: int, prefix=None):
+def _info(
+    writer: Writer, name: str, value: Value, order: Any, batch_size: int, prefix: str | None = None
+) -> Any:
     from onnx import helper
 
     batches = writer.inputs[0][1].dims(0)
@@ -243,7 +245,9 @@ def _info(writer: Writer, name: str, value: Value, order: Any, batch_size: int, 
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _assemble(model: Model, writer: Writer, names, results, opset: int, batch_size: int):
+def _assemble(
+    model: Model, writer: Writer, names: Any, results: Any, opset: int, batch_size: int
+) -> Any:
     """Give the results the names of the outputs and return the checked model."""
     import onnx
     from onnx import helper

@@ -131,7 +131,7 @@ class Inliner:
         return rename
 
 
-def _pairs(formal: list[str], actual: list[str]):
+def _pairs(formal: list[str], actual: list[str]) -> Any:
     return zip(formal, [*actual, *[""] * (len(formal) - len(actual))], strict=True)
 
 

@@ -75,7 +75,7 @@ def _read(path: str) -> tuple[bytes, dict[int, NDArray[Any]]]:
         return split(file)
 
 
-def _parse(data: bytes, where: str):
+def _parse(data: bytes, where: str) -> Any:
     from google.protobuf.message import DecodeError
 
     import onnx
@@ -94,7 +94,7 @@ def _parse(data: bytes, where: str):
 
 class _Reader:
     def __init__(
-        self, proto, where: str, files: ExternalFiles, large: dict[int, NDArray[Any]]
+        self, proto: Any, where: str, files: ExternalFiles, large: dict[int, NDArray[Any]]
     ) -> None:
         self._proto = proto
         self._large = large
@@ -146,7 +146,7 @@ class _Reader:
                 f"{onnx.__version__} reads up to {onnx.IR_VERSION}: pip install --upgrade onnx"
             )
 
-    def _opsets(self, imports, what: str) -> dict[str, int]:
+    def _opsets(self, imports: Any, what: str) -> dict[str, int]:
         """Return the version of each domain after checking that of ONNX's own."""
         import onnx
 
@@ -172,7 +172,7 @@ class _Reader:
             )
         return found
 
-    def _nodes(self, graph, opsets: dict[str, int]) -> list[Node]:
+    def _nodes(self, graph: Any, opsets: dict[str, int]) -> list[Node]:
         functions = self._functions(opsets)
         plain = [(self._node(node, opsets), text(node.overload)) for node in graph.node]
         names = {name for node, _ in plain for name in (*node.inputs, *node.outputs)}
@@ -206,7 +206,7 @@ class _Reader:
             found[key] = Function(label, inputs, outputs, defaults, nodes)
         return found
 
-    def _node(self, proto, opsets: dict[str, int], inside: bool = False) -> Node:
+    def _node(self, proto: Any, opsets: dict[str, int], inside: bool = False) -> Node:
         node = Node(
             text(proto.op_type),
             _texts(proto.input),
@@ -222,7 +222,7 @@ class _Reader:
         node.attrs = self._attributes(proto.attribute, node.label(), inside)
         return node
 
-    def _attributes(self, protos, label: str, inside: bool = False) -> dict[str, Any]:
+    def _attributes(self, protos: Any, label: str, inside: bool = False) -> dict[str, Any]:
         found = {}
         for proto in protos:
             what = f"{self._where}: the attribute {proto.name!r} of {label}"
@@ -241,7 +241,7 @@ class _Reader:
                 found[name] = value
         return found
 
-    def _attribute(self, proto, what: str):
+    def _attribute(self, proto: Any, what: str) -> Any:
         """Return the value of an attribute, None for subgraphs and types."""
         kind = proto.type
         if kind == proto.FLOAT:
@@ -300,7 +300,7 @@ class _Reader:
             raise ValueError(f"{self._where}: the constant {name!r} is defined twice")
         self._constants[name] = value
 
-    def _value(self, proto, kind: str) -> ValueInfo:
+    def _value(self, proto: Any, kind: str) -> ValueInfo:
         what = f"{self._where}: the {kind} {proto.name!r}"
         form = proto.type.WhichOneof("value")
         if form is None and kind == "output":
@@ -321,7 +321,7 @@ class _Reader:
         return ValueInfo(text(proto.name), dtype, checked_shape(shape, what))
 
 
-def _dimension(proto):
+def _dimension(proto: Any) -> Any:
     if proto.HasField("dim_value"):
         # Some exporters write -1 for a size that is not known.
         return None if proto.dim_value == -1 else proto.dim_value
@@ -334,5 +334,5 @@ def _domain(name: str | bytes) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _texts(names) -> list[str]:
+def _texts(names: Any) -> list[str]:
     return [text(name) for name in names]

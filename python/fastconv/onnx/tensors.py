@@ -110,7 +110,7 @@ class ExternalFiles:
             )
         return memoryview(data)[offset : offset + length]
 
-    def _open(self, location: str, what: str):
+    def _open(self, location: str, what: str) -> Any:
         path = self._inside(location, what)
         if path not in self._maps:
             try:

@@ -42,11 +42,18 @@ class SGD(Optimizer):
         self.momentum = _in_range("momentum", momentum)
         self.nesterov = bool(nesterov)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
     def emit_update(
-        self, g: Any, param, grad: TensorLike, slots: Any, lr: Any, step: int, weight_decay: float
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
     ) -> None:
         ids = [param.id, grad.id, slots["momentum"].id if self.momentum else None, lr.id]
         attrs = {"momentum": self.momentum, "nesterov": self.nesterov}
@@ -79,12 +86,19 @@ class Adam(Optimizer):
         self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
         self.amsgrad = bool(amsgrad)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         names = ("momentum", "velocity")
         return (*names, "velocity_hat") if self.amsgrad else names
 
     def emit_update(
-        self, g: Any, param, grad: TensorLike, slots: Any, lr: Any, step: int, weight_decay: float
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
     ) -> None:
         ids = [param.id, grad.id, slots["momentum"].id, slots["velocity"].id]
         ids += [slots["velocity_hat"].id if self.amsgrad else None, lr.id, step.id]
@@ -142,7 +156,7 @@ class RMSprop(Optimizer):
         self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
         self.centered = bool(centered)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         names = ["velocity"]
         if self.momentum:
             names.append("momentum")
@@ -151,7 +165,14 @@ class RMSprop(Optimizer):
         return tuple(names)
 
     def emit_update(
-        self, g: Any, param, grad: TensorLike, slots: Any, lr: Any, step: int, weight_decay: float
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
     ) -> None:
         ids = [param.id, grad.id, slots["velocity"].id]
         ids.append(slots["momentum"].id if self.momentum else None)
@@ -193,14 +214,21 @@ class Adagrad(Optimizer):
             )
         self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("accumulator",)
 
-    def initial_slot(self, name: str, variable: Variable):
+    def initial_slot(self, name: str, variable: Variable) -> Any:
         return np.full(variable.shape, self.initial_accumulator_value, variable.dtype)
 
     def emit_update(
-        self, g: Any, param, grad: TensorLike, slots: Any, lr: Any, step: int, weight_decay: float
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
     ) -> None:
         ids = [param.id, grad.id, slots["accumulator"].id, lr.id]
         attrs = {"epsilon": self.epsilon, "weight_decay": weight_decay}

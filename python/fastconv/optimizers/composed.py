@@ -31,7 +31,14 @@ class _Composed(Optimizer):
             self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
 
     def emit_update(
-        self, g: Any, param, grad: TensorLike, slots: Any, lr: Any, step: int, weight_decay: float
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
     ) -> None:
         change, states = self.changes(grad, slots, step)
         plain = {"momentum": 0.0, "nesterov": False}
@@ -44,7 +51,7 @@ class _Composed(Optimizer):
             factor = g.constant(np.array(rate), param.dtype)
             g.graph.add("sgd_update", [slots[name].id, gradient.id, None, factor.id], plain, kind)
 
-    def changes(self, grad: TensorLike, slots: Any, step: int):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         """Return what is subtracted from the weight, and (target, rate) of each state."""
         raise NotImplementedError(f"{type(self).__name__} does not define changes()")
 
@@ -54,7 +61,7 @@ class _Composed(Optimizer):
         return {**super().get_config(), **own}
 
 
-def _toward(state, target: TensorLike, rate: float):
+def _toward(state: TensorLike, target: TensorLike, rate: float) -> Any:
     """The state after it has changed."""
     return state + (target - state) * rate
 
@@ -77,10 +84,10 @@ class Adadelta(_Composed):
         super().__init__(learning_rate, weight_decay, epsilon, **kwargs)
         self.rho = _in_range("rho", rho)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("accumulated_grad", "accumulated_delta_var")
 
-    def changes(self, grad: TensorLike, slots: Any, step: int):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         squares, steps = slots["accumulated_grad"], slots["accumulated_delta_var"]
         rate = 1.0 - self.rho
         mean_square = _toward(squares, ops.square(grad), rate)
@@ -111,10 +118,10 @@ class Adamax(_Composed):
         self.beta_1 = _in_range("beta_1", beta_1)
         self.beta_2 = _in_range("beta_2", beta_2)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum", "norm")
 
-    def changes(self, grad: TensorLike, slots: Any, step: int):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         rate = 1.0 - self.beta_1
         mean = _toward(slots["momentum"], grad, rate)
         largest = ops.maximum(slots["norm"] * self.beta_2, ops.abs(grad))
@@ -131,18 +138,18 @@ class Nadam(Adamax):
     w -= lr * h / (sqrt(v / (1 - beta_2**t)) + epsilon).
     """
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum", "velocity", "u_product")
 
-    def initial_slot(self, name: str, variable: Variable):
+    def initial_slot(self, name: str, variable: Variable) -> Any:
         if name == "u_product":
             return np.ones((), variable.dtype)
         return super().initial_slot(name, variable)
 
-    def _schedule(self, step: int):
+    def _schedule(self, step: int) -> Any:
         return (1.0 - 0.5 * ops.exp(step * math.log(0.96))) * self.beta_1
 
-    def changes(self, grad: TensorLike, slots: Any, step: int):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         now, following = self._schedule(step), self._schedule(step + 1.0)
         product = slots["u_product"] * now
         mean = _toward(slots["momentum"], grad, 1.0 - self.beta_1)
@@ -176,9 +183,9 @@ class Lion(_Composed):
         self.beta_1 = _in_range("beta_1", beta_1)
         self.beta_2 = _in_range("beta_2", beta_2)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum",)
 
-    def changes(self, grad: TensorLike, slots: Any, step: int):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         direction = slots["momentum"] * self.beta_1 + grad * (1.0 - self.beta_1)
         return ops.sign(direction), {"momentum": (grad, 1.0 - self.beta_2)}

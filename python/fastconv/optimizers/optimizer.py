@@ -66,9 +66,9 @@ class Optimizer:
         global_clipnorm: float | None = None,
         use_ema: bool = False,
         ema_momentum: float = 0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -148,7 +148,7 @@ class Optimizer:
     # Weight decay
 
     def exclude_from_weight_decay(
-        self, var_list: list[Variable] | None = None, var_names=None
+        self, var_list: list[Variable] | None = None, var_names: Any = None
     ) -> None:
         """Leave variables out of weight decay, given themselves or by parts of their names."""
         self._undecayed_ids.update(id(v) for v in var_list or ())
@@ -224,7 +224,14 @@ class Optimizer:
                 self.emit_update(g, g.variable(variable), grad, slots, lr, step, decay)
 
     def emit_update(
-        self, g: Any, param, grad: TensorLike, slots: Any, lr: Any, step: int, weight_decay: float
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
     ) -> None:
         """Add the update node of one weight."""
         raise NotImplementedError(f"{type(self).__name__} does not define emit_update()")

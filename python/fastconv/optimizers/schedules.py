@@ -38,7 +38,7 @@ class _Plain(LearningRateSchedule):
         return {field: getattr(self, field) for field in (*self.FIELDS, "name")}
 
 
-def _positive(name: str, value: Any):
+def _positive(name: str, value: Any) -> Any:
     if value <= 0:
         raise ValueError(f"`{name}` must be positive, received: {name}={value}")
     return value
@@ -95,7 +95,7 @@ class PiecewiseConstantDecay(_Plain):
 
     FIELDS = ("boundaries", "values")
 
-    def __init__(self, boundaries, values: Any, name: str = "PiecewiseConstant") -> None:
+    def __init__(self, boundaries: Any, values: Any, name: str = "PiecewiseConstant") -> None:
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 "`boundaries` must have one entry less than `values`, received: "
@@ -158,8 +158,8 @@ class CosineDecay(_Plain):
         decay_steps: int,
         alpha: float = 0.0,
         name: str = "CosineDecay",
-        warmup_target=None,
-        warmup_steps=0,
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
     ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive("decay_steps", decay_steps)
@@ -189,7 +189,7 @@ class CosineDecayRestarts(_Plain):
     def __init__(
         self,
         initial_learning_rate: float,
-        first_decay_steps,
+        first_decay_steps: int,
         t_mul: float = 2.0,
         m_mul: float = 1.0,
         alpha: float = 0.0,
@@ -244,8 +244,8 @@ class OneCycle(_Plain):
 
     def __init__(
         self,
-        max_learning_rate,
-        total_steps,
+        max_learning_rate: float,
+        total_steps: int,
         pct_start: float = 0.3,
         anneal_strategy: str = "cos",
         div_factor: float = 25.0,
@@ -313,7 +313,9 @@ def serialize(schedule: Callable[..., Any]) -> Any:
     return serialize_keras_object(schedule)
 
 
-def deserialize_schedule(config: dict[str, Any], custom_objects: dict[str, Any] | None = None):
+def deserialize_schedule(
+    config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+) -> Any:
     """Make a schedule from `serialize()`."""
     from fastconv.utils.serialization import deserialize_keras_object
 

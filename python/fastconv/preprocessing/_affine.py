@@ -36,7 +36,9 @@ def check_order(value: Any) -> int:
     return int(value)
 
 
-def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> NDArray[Any]:
+def matrices(
+    theta: float, tx: float, ty: float, shear: float, zx: float, zy: float, height: int, width: int
+) -> NDArray[Any]:
     """Return the maps (N, 6) from output to input pixels that `warp` takes.
 
     Args:
@@ -60,7 +62,7 @@ def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> NDArray[A
     return np.stack([yy, yx, y_shift, xy, xx, x_shift], 1)
 
 
-def flip(maps: NDArray[Any], horizontal, vertical, height: int, width: int) -> None:
+def flip(maps: NDArray[Any], horizontal: bool, vertical: bool, height: int, width: int) -> None:
     """Let maps of `matrices` flip their images afterwards where the masks (N,) say so."""
     for flags, column, size in ((horizontal, 1, width), (vertical, 0, height)):
         for row in (0, 3):
@@ -69,13 +71,13 @@ def flip(maps: NDArray[Any], horizontal, vertical, height: int, width: int) -> N
             maps[:, row + column] -= 2 * factor
 
 
-def _build(shape: Shape, dtype: Any, order: Any, fill, value: Any):
+def _build(shape: Shape, dtype: Any, order: Any, fill: str, value: Any) -> Any:
     graph = _core.Graph()
     ids = [graph.input("images", shape, dtype), graph.input("maps", (shape[0], 6), "float64")]
     (out,) = graph.add("warp", ids, {"order": order, "fill": fill, "value": value}, "warp")
     plan = _core.Plan(graph, [out])
 
-    def run_plan(feeds):
+    def run_plan(feeds: Any) -> Any:
         # Other threads than the main one work beside a model that has all processors.
         own = threading.current_thread() is not threading.main_thread()
         return plan.run(feeds, threads=1 if own else 0)
@@ -109,19 +111,19 @@ def like(y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def apply_affine_transform(
     x: TensorLike,
-    theta=0,
-    tx=0,
-    ty=0,
-    shear=0,
-    zx=1,
-    zy=1,
+    theta: float = 0,
+    tx: float = 0,
+    ty: float = 0,
+    shear: float = 0,
+    zx: float = 1,
+    zy: float = 1,
     row_axis: int = 1,
     col_axis: int = 2,
     channel_axis: int = 0,
     fill_mode: str = "nearest",
     cval: float = 0.0,
     order: Any = 1,
-):
+) -> Any:
     """Return an image rotated, shifted, sheared and zoomed about its centre.
 
     Args:
@@ -170,7 +172,7 @@ def _random(
     fill_mode: str,
     cval: float,
     order: Any,
-):
+) -> Any:
     return apply_affine_transform(
         x,
         **parameters,
@@ -185,14 +187,14 @@ def _random(
 
 def random_rotation(
     x: TensorLike,
-    rg,
+    rg: float,
     row_axis: int = 1,
     col_axis: int = 2,
     channel_axis: int = 0,
     fill_mode: str = "nearest",
     cval: float = 0.0,
-    interpolation_order=1,
-):
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image rotated by a random angle in [-rg, rg] degrees; NumPy's legacy generator
     draws it. The other arguments are those of `apply_affine_transform`.
     """
@@ -204,15 +206,15 @@ def random_rotation(
 
 def random_shift(
     x: TensorLike,
-    wrg,
-    hrg,
+    wrg: float,
+    hrg: float,
     row_axis: int = 1,
     col_axis: int = 2,
     channel_axis: int = 0,
     fill_mode: str = "nearest",
     cval: float = 0.0,
-    interpolation_order=1,
-):
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image shifted by random shares: as in Keras 3, up to `wrg` of its width up or down
     and up to `hrg` of its height to a side. The rest is as for `random_rotation`.
     """
@@ -226,14 +228,14 @@ def random_shift(
 
 def random_shear(
     x: TensorLike,
-    intensity,
+    intensity: float,
     row_axis: int = 1,
     col_axis: int = 2,
     channel_axis: int = 0,
     fill_mode: str = "nearest",
     cval: float = 0.0,
-    interpolation_order=1,
-):
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image sheared by a random angle in [-intensity, intensity] degrees; the rest is as
     for `random_rotation`.
     """
@@ -245,14 +247,14 @@ def random_shear(
 
 def random_zoom(
     x: TensorLike,
-    zoom_range,
+    zoom_range: Any,
     row_axis: int = 1,
     col_axis: int = 2,
     channel_axis: int = 0,
     fill_mode: str = "nearest",
     cval: float = 0.0,
-    interpolation_order=1,
-):
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image zoomed by two random factors in `zoom_range`, a pair; the rest is as for
     `random_rotation`.
     """

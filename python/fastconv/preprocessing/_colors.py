@@ -53,7 +53,7 @@ def shift_brightness(
     return y.astype(images.dtype, copy=False)
 
 
-def apply_channel_shift(x: TensorLike, intensity, channel_axis: int = 0):
+def apply_channel_shift(x: TensorLike, intensity: float, channel_axis: int = 0) -> Any:
     """Return an image plus `intensity`, cut off at the image's smallest and largest value.
 
     `channel_axis` is accepted for Keras code: all channels are treated alike.
@@ -61,13 +61,13 @@ def apply_channel_shift(x: TensorLike, intensity, channel_axis: int = 0):
     return shift_channels(np.asarray(x)[None], np.array([intensity]))[0]
 
 
-def random_channel_shift(x: TensorLike, intensity_range, channel_axis: int = 0):
+def random_channel_shift(x: TensorLike, intensity_range: float, channel_axis: int = 0) -> Any:
     """`apply_channel_shift` with a random intensity in [-intensity_range, intensity_range]."""
     intensity = np.random.uniform(-intensity_range, intensity_range)  # noqa: NPY002
     return apply_channel_shift(x, intensity, channel_axis)
 
 
-def apply_brightness_shift(x: TensorLike, brightness, scale: Any = True):
+def apply_brightness_shift(x: TensorLike, brightness: float, scale: Any = True) -> Any:
     """Return an image with its values multiplied by `brightness`, in steps of 1 / 255.
 
     Args:
@@ -85,7 +85,7 @@ def apply_brightness_shift(x: TensorLike, brightness, scale: Any = True):
     return shift_brightness(x[None], np.array([brightness]), scale, 3)[0]
 
 
-def random_brightness(x: TensorLike, brightness_range, scale: Any = True):
+def random_brightness(x: TensorLike, brightness_range: Any, scale: Any = True) -> Any:
     """`apply_brightness_shift` with a random factor in `brightness_range`, a pair."""
     if np.shape(brightness_range) != (2,):
         raise ValueError(f"`brightness_range` must be two numbers, received: {brightness_range!r}")

@@ -35,41 +35,41 @@ class BatchDataset(PyDataset):
             yield self[index]
         self.on_epoch_end()
 
-    def take(self, count: int):
+    def take(self, count: int) -> Any:
         """Return a data set of the first `count` batches."""
         count = integer(count, "count")
         return _Derived(self, lambda source, index: source[index], count)
 
-    def map(self, function: Callable[..., Any], num_parallel_calls=None):
+    def map(self, function: Callable[..., Any], num_parallel_calls: Any = None) -> Any:
         """Return a data set of `function(images, labels)`, called with each batch's arrays.
 
         `num_parallel_calls` is accepted for Keras code, no effect.
         """
 
-        def mapped(source: Any, index: int):
+        def mapped(source: Any, index: int) -> Any:
             batch = source[index]
             return function(*batch) if isinstance(batch, tuple) else function(batch)
 
         return _Derived(self, mapped)
 
-    def cache(self):
+    def cache(self) -> Any:
         """Return a data set that keeps its batches in memory once they have been read."""
         kept = {}
 
-        def cached(source: Any, index: int):
+        def cached(source: Any, index: int) -> Any:
             if index not in kept:
                 kept[index] = source[index]
             return kept[index]
 
         return _Derived(self, cached)
 
-    def prefetch(self, buffer_size=None):
+    def prefetch(self, buffer_size: Any = None) -> Any:
         """Return this data set: `fit` reads ahead by itself (`max_queue_size`)."""
         return self
 
 
 class _Derived(BatchDataset):
-    def __init__(self, source: Any, get, count: int | None = None) -> None:
+    def __init__(self, source: Any, get: Callable[..., Any], count: int | None = None) -> None:
         super().__init__(max_queue_size=source.max_queue_size)
         self._source, self._get, self._count = source, get, count
         self.class_names, self.file_paths = source.class_names, source.file_paths
@@ -93,7 +93,15 @@ class ImageDataset(BatchDataset):
     `file_paths` and `labels` are in the order of the first epoch without shuffling.
     """
 
-    def __init__(self, file_paths, labels, class_names, load, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        file_paths: list[str],
+        labels: Any,
+        class_names: Any,
+        load: Callable[..., Any],
+        batch_size: int,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.file_paths = file_paths
         self.labels = labels
@@ -130,10 +138,10 @@ def image_dataset_from_directory(
     directory: PathLike,
     labels: str = "inferred",
     label_mode: str = "int",
-    class_names=None,
+    class_names: Any = None,
     color_mode: str = "rgb",
     batch_size: int = 32,
-    image_size=(256, 256),
+    image_size: Any = (256, 256),
     shuffle: bool = True,
     seed: int | None = None,
     validation_split: float | None = None,
@@ -143,9 +151,9 @@ def image_dataset_from_directory(
     crop_to_aspect_ratio: bool = False,
     pad_to_aspect_ratio: bool = False,
     data_format: str | None = None,
-    format=None,
+    format: str | None = None,
     verbose: int | str | bool = True,
-):
+) -> Any:
     """Return a data set of the image files (.jpg, .jpeg, .png, .bmp, .gif) below a folder.
 
     Args:
@@ -219,12 +227,12 @@ def image_dataset_from_directory(
     elif pad_to_aspect_ratio:
         resize = _resize.resize_with_pad
 
-    def load(path: PathLike):
+    def load(path: PathLike) -> Any:
         x = np.asarray(_files.open_image(path, color_mode), np.float32)
         x = resize(x if x.ndim == 3 else x[..., None], size, method)
         return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
-    def part(name: str):
+    def part(name: str) -> Any:
         begin, end = 0, len(paths)
         if validation_split:
             at = end - int(validation_split * end)
@@ -273,7 +281,7 @@ def _check_split(validation_split: float, subset: str, shuffle: bool, seed: int)
         )
 
 
-def _index(directory: PathLike, labels, class_names, follow_links: bool):
+def _index(directory: PathLike, labels: Any, class_names: Any, follow_links: bool) -> Any:
     """Return paths, the class index of each as an array (or None), and class names."""
     inferred = isinstance(labels, str) and labels == "inferred"
     if not inferred and labels is not None and not isinstance(labels, (list, tuple, np.ndarray)):
@@ -311,7 +319,7 @@ def _index(directory: PathLike, labels, class_names, follow_links: bool):
     return paths, labels.astype(np.int32), [str(label) for label in np.unique(labels)]
 
 
-def _encode(labels, mode: str, classes: int) -> NDArray[Any]:
+def _encode(labels: Any, mode: str, classes: int) -> NDArray[Any]:
     if mode == "int":
         return labels
     if mode == "binary":

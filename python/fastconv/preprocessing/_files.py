@@ -21,7 +21,7 @@ CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
 
-def pillow():
+def pillow() -> Any:
     """Return `PIL.Image`.
 
     Raises:
@@ -43,7 +43,7 @@ def check_color_mode(value: Any) -> str:
     return value
 
 
-def open_image(path: PathLike, color_mode: str):
+def open_image(path: PathLike, color_mode: str) -> Any:
     """Return the Pillow image of a file in a color mode, read to its end."""
     image = pillow().open(path)
     if color_mode == "grayscale":
@@ -59,10 +59,10 @@ def open_image(path: PathLike, color_mode: str):
 def load_img(
     path: PathLike,
     color_mode: str = "rgb",
-    target_size=None,
+    target_size: Any = None,
     interpolation: str = "nearest",
     keep_aspect_ratio: bool = False,
-):
+) -> Any:
     """Return the Pillow image of a file.
 
     Args:
@@ -98,7 +98,7 @@ def load_img(
     return image.resize((width, height), getattr(pillow().Resampling, interpolation.upper()), box)
 
 
-def img_to_array(img, data_format: str | None = None, dtype: Any = None) -> NDArray[Any]:
+def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> NDArray[Any]:
     """Return a Pillow image as an array (H, W, C), or (C, H, W) for "channels_first".
 
     Args:
@@ -120,7 +120,7 @@ def img_to_array(img, data_format: str | None = None, dtype: Any = None) -> NDAr
 
 def array_to_img(
     x: TensorLike, data_format: str | None = None, scale: Any = True, dtype: Any = None
-):
+) -> Any:
     """Return the Pillow image of an array (H, W, C), or (C, H, W) for "channels_first".
 
     Args:
@@ -157,7 +157,7 @@ def save_img(
     path: PathLike,
     x: TensorLike,
     data_format: str | None = None,
-    file_format=None,
+    file_format: str | None = None,
     scale: Any = True,
     **kwargs: Any,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _NEUTRAL = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
 
 
-def _pair(value: Any, name: str):
+def _pair(value: Any, name: str) -> Any:
     if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != 2:
         raise ValueError(f"`{name}` must be two numbers, received: {name}={value!r}")
     return [number(v, name, owner="ImageDataGenerator") for v in value]
@@ -78,10 +79,10 @@ class ImageDataGenerator:
         samplewise_std_normalization: bool = False,
         zca_whitening: bool = False,
         zca_epsilon: float = 1e-6,
-        rotation_range=0,
+        rotation_range: float = 0,
         width_shift_range: float = 0.0,
         height_shift_range: float = 0.0,
-        brightness_range=None,
+        brightness_range: Any = None,
         shear_range: float = 0.0,
         zoom_range: float = 0.0,
         channel_shift_range: float = 0.0,
@@ -89,11 +90,11 @@ class ImageDataGenerator:
         cval: float = 0.0,
         horizontal_flip: bool = False,
         vertical_flip: bool = False,
-        rescale=None,
-        preprocessing_function=None,
+        rescale: float | None = None,
+        preprocessing_function: Callable[..., Any] | None = None,
         data_format: str | None = None,
         validation_split: float = 0.0,
-        interpolation_order=1,
+        interpolation_order: int = 1,
         dtype: Any = None,
     ) -> None:
         self.featurewise_center = featurewise_center
@@ -204,7 +205,7 @@ class ImageDataGenerator:
     def flow_from_directory(
         self,
         directory: PathLike,
-        target_size=(256, 256),
+        target_size: Any = (256, 256),
         color_mode: str = "rgb",
         classes: Any = None,
         class_mode: str = "categorical",
@@ -261,7 +262,7 @@ class ImageDataGenerator:
 
     # Random transformations
 
-    def get_random_transform(self, img_shape, seed: int | None = None) -> dict[str, Any]:
+    def get_random_transform(self, img_shape: Any, seed: int | None = None) -> dict[str, Any]:
         """Return random parameters for an image of a shape; NumPy's legacy generator draws them.
 
         They are "theta" (degrees), "tx" and "ty" (pixels to the left and up), "shear" (degrees),
@@ -271,7 +272,7 @@ class ImageDataGenerator:
         drawn = self._draw(img_shape, 1, legacy_random(seed))
         return {k: v.item() if isinstance(v, np.ndarray) else v for k, v in drawn.items()}
 
-    def _draw(self, shape: Shape, n: int, random) -> dict[str, Any]:
+    def _draw(self, shape: Shape, n: int, random: Any) -> dict[str, Any]:
         """Draw the parameters of n images of a shape, one image after the other.
 
         They are arrays (n,); what is not asked for is the number of `_NEUTRAL`, or None.
@@ -302,7 +303,7 @@ class ImageDataGenerator:
             drawn[f"flip_{name}"] = chosen & bool(getattr(self, f"{name}_flip"))
         return {name: drawn.get(name, _NEUTRAL.get(name)) for name in ranges}
 
-    def apply_transform(self, x: TensorLike, transform_parameters) -> NDArray[Any]:
+    def apply_transform(self, x: TensorLike, transform_parameters: dict[str, Any]) -> NDArray[Any]:
         """Return an image transformed by parameters as of `get_random_transform`; what is missing
         changes nothing.
 
@@ -354,7 +355,7 @@ class ImageDataGenerator:
         """Return an image transformed by random parameters."""
         return self.apply_transform(x, self.get_random_transform(np.shape(x), seed))
 
-    def _random_batch(self, images: NDArray[Any], random) -> NDArray[Any]:
+    def _random_batch(self, images: NDArray[Any], random: Any) -> NDArray[Any]:
         """Return a batch as a model gets it: transformed at random and normalized."""
         images = self._transform(images, self._draw(images.shape[1:], len(images), random))
         if self.preprocessing_function is not None:
@@ -401,7 +402,9 @@ class ImageDataGenerator:
             )
         return value is not None
 
-    def fit(self, x: TensorLike, augment: bool = False, rounds=1, seed: int | None = None) -> None:
+    def fit(
+        self, x: TensorLike, augment: bool = False, rounds: int = 1, seed: int | None = None
+    ) -> None:
         """Find the statistics that `featurewise_...` and `zca_whitening` need.
 
         Args:
@@ -437,11 +440,11 @@ class ImageDataGenerator:
             self.zca_whitening_matrix = (u * s_inverse).dot(u.T)
 
 
-def _symmetric(limit):
+def _symmetric(limit: Any) -> Any:
     return (-limit, limit) if limit else None
 
 
-def _shift(limit):
+def _shift(limit: Any) -> Any:
     """Return the range of shifts: (low, high), an array to choose from, or None."""
     choices = np.asarray(limit)
     if choices.ndim == 0 and (not limit or choices.dtype.kind == "f" or limit < 0):
@@ -449,7 +452,7 @@ def _shift(limit):
     return choices
 
 
-def _numbers(ranges: list[Any], n: int, random) -> NDArray[Any]:
+def _numbers(ranges: list[Any], n: int, random: Any) -> NDArray[Any]:
     """Draw numbers (n, len(ranges)), row by row: from (low, high), or one of an array with a random
     sign.
     """
@@ -457,7 +460,7 @@ def _numbers(ranges: list[Any], n: int, random) -> NDArray[Any]:
         low, high = np.transpose(ranges)
         return random.uniform(low, high, (n, len(ranges)))
 
-    def draw(r):
+    def draw(r: Any) -> Any:
         if isinstance(r, np.ndarray):
             # The sign is what choice([-1, 1]) draws, in a third of its time.
             return random.choice(r) * (2 * random.randint(2) - 1)

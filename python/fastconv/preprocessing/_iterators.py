@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 
 
-def legacy_random(seed: int | None = None):
+def legacy_random(seed: int | None = None) -> Any:
     """Return NumPy's legacy random functions: the process-wide ones, or new ones with a seed.
 
     Keras's generator draws from them; so equal seeds give equal images.
@@ -65,7 +65,7 @@ class Iterator(PyDataset):
     def __len__(self) -> int:
         return -(-self.n // self.batch_size)
 
-    def __getitem__(self, idx) -> Any:
+    def __getitem__(self, idx: int) -> Any:
         if not 0 <= idx < len(self):
             raise IndexError(f"batch {idx} of {len(self)} was asked for")
         with self.lock:
@@ -99,7 +99,7 @@ class Iterator(PyDataset):
                 self.index_array[begin : begin + self.batch_size]
             )
 
-    def _get_batches_of_transformed_samples(self, index_array):
+    def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         raise NotImplementedError(
             f"{type(self).__name__} must define _get_batches_of_transformed_samples(indices)"
         )
@@ -109,7 +109,7 @@ class _ImageIterator(Iterator):
     """What iterators of arrays and of files have in common."""
 
     def __init__(
-        self, n: int, generator, data_format: str, dtype: Any, save, **kwargs: Any
+        self, n: int, generator: Any, data_format: str, dtype: Any, save: Any, **kwargs: Any
     ) -> None:
         super().__init__(n, **kwargs)
         self.image_data_generator = generator
@@ -127,7 +127,7 @@ class _ImageIterator(Iterator):
             _files.array_to_img(image, self.data_format, scale=True).save(path)
 
 
-def _check_subset(subset: str, generator):
+def _check_subset(subset: str, generator: Any) -> Any:
     """Return the share of samples at the start that is for validation."""
     if subset not in (None, "training", "validation"):
         raise ValueError(f"`subset` must be 'training' or 'validation', received: {subset!r}")
@@ -154,7 +154,7 @@ class NumpyArrayIterator(_ImageIterator):
         self,
         x: TensorLike,
         y: TensorLike,
-        image_data_generator,
+        image_data_generator: Any,
         batch_size: int = 32,
         shuffle: bool = False,
         sample_weight: TensorLike | None = None,
@@ -210,7 +210,7 @@ class NumpyArrayIterator(_ImageIterator):
         warn_channels("flow()", x.shape, self.data_format)
         self.x, self.x_misc, self.y, self.sample_weight = x, misc, y, weights
 
-    def _get_batches_of_transformed_samples(self, index_array):
+    def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         images = self.x[index_array].astype(self.dtype, copy=False)
         images = self.image_data_generator._random_batch(images, self.random)
         self._save(images, index_array, 10_000)
@@ -236,8 +236,8 @@ class DirectoryIterator(_ImageIterator):
     def __init__(
         self,
         directory: PathLike,
-        image_data_generator,
-        target_size=(256, 256),
+        image_data_generator: Any,
+        target_size: Any = (256, 256),
         color_mode: str = "rgb",
         classes: Any = None,
         class_mode: str = "categorical",
@@ -301,17 +301,17 @@ class DirectoryIterator(_ImageIterator):
         self.image_shape = self.target_size + channels if last else channels + self.target_size
 
     @property
-    def labels(self):
+    def labels(self) -> Any:
         """The class index of each file."""
         return self.classes
 
-    def _load(self, path: PathLike):
+    def _load(self, path: PathLike) -> Any:
         image = _files.load_img(
             path, self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio
         )
         return _files.img_to_array(image, self.data_format, self.dtype)
 
-    def _get_batches_of_transformed_samples(self, index_array):
+    def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         images = np.empty((len(index_array), *self.image_shape), self.dtype)
         for i, index in enumerate(index_array):
             images[i] = self._load(self.filepaths[index])
@@ -331,7 +331,7 @@ def _folders(directory: str) -> list[str]:
     return sorted(e.name for e in os.scandir(directory) if e.is_dir())
 
 
-def image_files(directory: str, folder: str, formats, follow_links: bool) -> Iterator[Any]:
+def image_files(directory: str, folder: str, formats: Any, follow_links: bool) -> Iterator[Any]:
     """Yield the image files below a folder, relative to `directory`, in alphabetic order."""
     walk = os.walk(os.path.join(directory, folder), followlinks=follow_links)
     for root, _, names in sorted(walk, key=lambda entry: entry[0]):

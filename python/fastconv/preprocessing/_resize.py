@@ -44,7 +44,7 @@ def check_size(value: Any, name: str) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _cubic(x: TensorLike, b: Any, c):
+def _cubic(x: TensorLike, b: Any, c: Any) -> Any:
     """Mitchell and Netravali's family of cubic filters (1988)."""
     x = np.abs(x)
     near = ((12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b) / 6
@@ -52,7 +52,7 @@ def _cubic(x: TensorLike, b: Any, c):
     return np.where(x < 1, near, np.where(x < 2, far / 6, 0))
 
 
-def _lanczos(x: TensorLike, radius):
+def _lanczos(x: TensorLike, radius: int) -> Any:
     return np.where(np.abs(x) < radius, np.sinc(x) * np.sinc(x / radius), 0)
 
 
@@ -68,7 +68,7 @@ _KERNELS = {
 
 
 @functools.lru_cache(maxsize=256)
-def _taps(size: int, target: int, method: str):
+def _taps(size: int, target: int, method: str) -> Any:
     """Return input indices and weights (target, taps) of each output position."""
     scale = size / target
     i = np.arange(target)

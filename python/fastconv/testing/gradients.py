@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ def check_gradients(
     y: TensorLike | None = None,
     *,
     layers: Any = None,
-    samples=10,
+    samples: int = 10,
     step: float = 1e-5,
     tolerance: float = 1e-5,
     training: bool = True,
@@ -231,7 +231,7 @@ class _Recorder(GraphBuilder):
         super().__init__(training)
         self.recorded: list[tuple[Any, ...]] = []
 
-    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs) -> None:
+    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         if getattr(layer, "_function", None) is None and flatten((args, kwargs)):
             self.recorded.append((layer, args, kwargs, outputs, self.training))
 
@@ -245,7 +245,7 @@ def _feeds(g: GraphBuilder, given: list[NDArray[Any]]) -> list[NDArray[Any]]:
     return given + [np.zeros(1, np.int64)] * (len(g.feeds) - len(given))
 
 
-def _run(model: Model, xs: Any, training: bool):
+def _run(model: Model, xs: Any, training: bool) -> Any:
     """Return the recorded calls, the values of their tensors by id, and the outputs.
 
     An output that is the softmax or sigmoid of logits comes as (activation, logits), another as
@@ -270,7 +270,7 @@ class _Function:
     Subclasses set `name` and `kind` and call `_finish`.
     """
 
-    def _finish(self, g: Any, total, inputs: TensorLike, values: Any, weights: Any) -> None:
+    def _finish(self, g: Any, total: Any, inputs: TensorLike, values: Any, weights: Any) -> None:
         """`inputs` are (name, feed, tensor); `values` are fed for the inputs that are no seeds."""
         self.arrays = values
         self.places = {id(t): g.feeds.index(feed) for _, feed, t in inputs}
@@ -290,7 +290,7 @@ class _Function:
     def _evaluate(self) -> float:
         return float(self.value.run(_feeds(self.builder, self.arrays))[0])
 
-    def compare(self, samples, step: int, tolerance, random) -> list[GradientRow]:
+    def compare(self, samples: int, step: int, tolerance: float, random: Any) -> list[GradientRow]:
         """Return a row for each weight and input."""
         at = self._evaluate()
         rows = []
@@ -300,7 +300,13 @@ class _Function:
             row = GradientRow(self.name, self.kind, name, min(samples, start.size))
             moved = start.copy()
 
-            def value(index: int, number, moved=moved, weight: Any = weight, place=place):
+            def value(
+                index: int,
+                number: int,
+                moved: Any = moved,
+                weight: Any = weight,
+                place: Any = place,
+            ) -> Any:
                 before, moved[index] = moved[index], number
                 if weight is not None:
                     weight.assign(moved)
@@ -322,7 +328,15 @@ class _Function:
         return rows
 
     def _entry(
-        self, row: Any, index: int, value: Any, at, here, gradient, step: int, tolerance
+        self,
+        row: Any,
+        index: int,
+        value: Any,
+        at: Any,
+        here: Any,
+        gradient: Any,
+        step: int,
+        tolerance: float,
     ) -> None:
         """Compare one entry; of several steps the one that agrees best counts."""
         best = None
@@ -356,7 +370,7 @@ class _Function:
 class _LayerFunction(_Function):
     """A random weighted sum of the outputs of one call of a layer."""
 
-    def __init__(self, call, values: Any, training: bool, random) -> None:
+    def __init__(self, call: Callable[..., Any], values: Any, training: bool, random: Any) -> None:
         from fastconv import ops
 
         layer, args, kwargs, _, mode = call
@@ -365,7 +379,7 @@ class _LayerFunction(_Function):
         g = GraphBuilder(training=mode)
         given, inputs, by_id = [], [], {}
 
-        def to_input(leaf: Any):
+        def to_input(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
                 return leaf
             if leaf.id not in by_id:
@@ -404,7 +418,7 @@ class _LossFunction(_Function):
 
     name = "loss"
 
-    def __init__(self, model: Model, outputs, y: TensorLike) -> None:
+    def __init__(self, model: Model, outputs: Any, y: TensorLike) -> None:
         from fastconv import ops
 
         compiled = model._compiled

@@ -23,7 +23,9 @@ def integer(value: Any, name: str, least: int = 0, owner: str = "") -> int:
     return int(value)
 
 
-def number(value: Any, name: str, low=-math.inf, high=math.inf, owner: str = "") -> float:
+def number(
+    value: Any, name: str, low: float = -math.inf, high: float = math.inf, owner: str = ""
+) -> float:
     """Return a checked finite number in [low, high].
 
     Raises:

@@ -48,7 +48,7 @@ def normalize(x: TensorLike, axis: Axis = -1, order: Any = 2) -> NDArray[Any]:
     return array / np.expand_dims(norm, axis)
 
 
-def as_probabilities(outputs) -> tuple[NDArray[Any], str | None]:
+def as_probabilities(outputs: Any) -> tuple[NDArray[Any], str | None]:
     """Return a classifier's outputs (N, classes) as probabilities in float64.
 
     Rows that are not probabilities yet go through softmax, a single output through sigmoid; the

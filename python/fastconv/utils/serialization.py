@@ -32,10 +32,10 @@ def custom_object_scope(custom_objects: dict[str, Any]) -> Iterator[Any]:
 CustomObjectScope = custom_object_scope
 
 
-def register_keras_serializable(package: str = "Custom", name: str | None = None):
+def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Any:
     """Class or function decorator that makes it known to saving and loading."""
 
-    def decorate(obj: Any):
+    def decorate(obj: Any) -> Any:
         registered = f"{package}>{name or obj.__name__}"
         if isinstance(obj, type) and not hasattr(obj, "get_config"):
             raise ValueError(f"cannot register {obj.__name__}: it has no get_config()")
@@ -51,7 +51,7 @@ def get_registered_name(obj: Any) -> str:
     return _registered_names.get(obj, getattr(obj, "__name__", str(obj)))
 
 
-def find_custom(name: str, custom_objects: dict[str, Any] | None = None):
+def find_custom(name: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """Return the custom object of that name or None."""
     for table in (custom_objects or {}, _custom_objects):
         if name in table:
@@ -59,7 +59,7 @@ def find_custom(name: str, custom_objects: dict[str, Any] | None = None):
     return None
 
 
-def plain(value: Any):
+def plain(value: Any) -> Any:
     """Return `value` as something JSON can hold."""
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
@@ -78,7 +78,7 @@ def plain(value: Any):
     raise TypeError(f"cannot serialize {value!r}")
 
 
-def serialize_keras_object(obj: Any):
+def serialize_keras_object(obj: Any) -> Any:
     """Return {"class_name", "config"} of an object that has `get_config`."""
     if obj is None:
         return None
@@ -91,7 +91,7 @@ def deserialize_keras_object(
     config: dict[str, Any],
     custom_objects: dict[str, Any] | None = None,
     known: dict[str, Any] | None = None,
-):
+) -> Any:
     """Make an object from {"class_name", "config"}; `known` maps class names to classes.
 
     Raises:
@@ -136,7 +136,7 @@ def _known_classes() -> dict[str, Any]:
     return known
 
 
-def serialize_callable(fn: Callable[..., Any], known: dict[str, Any]):
+def serialize_callable(fn: Callable[..., Any], known: dict[str, Any]) -> Any:
     """Return the name under which `fn` can be found again."""
     if hasattr(fn, "get_config"):
         return serialize_keras_object(fn)
@@ -146,7 +146,9 @@ def serialize_callable(fn: Callable[..., Any], known: dict[str, Any]):
     return get_registered_name(fn)
 
 
-def lookup(identifier: Any, known: dict[str, Any], custom_objects: dict[str, Any], kind: str):
+def lookup(
+    identifier: Any, known: dict[str, Any], custom_objects: dict[str, Any], kind: str
+) -> Any:
     """Return a function or class by its name or serialized config, with a clear error."""
     if isinstance(identifier, dict):
         return deserialize_keras_object(identifier, custom_objects)

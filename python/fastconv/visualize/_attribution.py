@@ -236,7 +236,7 @@ def _chosen_class(model: Model, batch: NDArray[Any], class_index: int | None) ->
     return int(scores.argmax())
 
 
-def _last_maps(model: Model, batch: NDArray[Any]):
+def _last_maps(model: Model, batch: NDArray[Any]) -> Any:
     """The last convolution, or the last of the layers behind it that keep its output's shape."""
     from fastconv.layers.conv import BaseConv
     from fastconv.models import layer_shapes

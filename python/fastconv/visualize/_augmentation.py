@@ -59,7 +59,7 @@ def augmented(
 
 
 def augmentation_preview(
-    generator_or_layer,
+    generator_or_layer: Any,
     image: TensorLike,
     count: int = 8,
     seed: int | None = None,

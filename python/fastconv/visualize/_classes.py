@@ -66,7 +66,7 @@ def confusion_counts(
     return counts
 
 
-def _indices(labels, name: str) -> NDArray[Any]:
+def _indices(labels: Any, name: str) -> NDArray[Any]:
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] > 1:
         return array.argmax(axis=1)

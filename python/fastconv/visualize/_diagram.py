@@ -117,7 +117,7 @@ def plot_model(
     show_layer_names: bool = False,
     rankdir: str = "TB",
     expand_nested: bool = False,
-    dpi=200,
+    dpi: float = 200,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
     **kwargs: Any,
@@ -153,7 +153,7 @@ def plot_model(
     )
 
 
-def _boxes(model: Model, shown, expand_nested: bool) -> list[_Box]:
+def _boxes(model: Model, shown: Any, expand_nested: bool) -> list[_Box]:
     function = getattr(model, "_function", None)
     if function is None:
         raise ValueError(
@@ -170,7 +170,7 @@ def _boxes(model: Model, shown, expand_nested: bool) -> list[_Box]:
 
 
 def _add_nodes(
-    boxes: list[_Box], function: Callable[..., Any], sources: list[int], shown, expand: bool
+    boxes: list[_Box], function: Callable[..., Any], sources: list[int], shown: Any, expand: bool
 ) -> list[int]:
     """Append a box for each call of a layer; returns the boxes that make the outputs."""
     from fastconv._graph import flatten
@@ -190,7 +190,7 @@ def _add_nodes(
     return [made_by[id(tensor)] for tensor in function.flat_outputs]
 
 
-def _box(layer: Layer, shape: Shape, shown, sources=()) -> _Box:
+def _box(layer: Layer, shape: Shape, shown: Any, sources: Any = ()) -> _Box:
     names, shapes, parameters = shown
     function = getattr(layer, "function", None)
     lines = [f"ops.{function}" if type(layer).__name__ == "Operation" else type(layer).__name__]
@@ -233,23 +233,25 @@ def _text_width(text: str) -> float:
     return text_to_path.get_text_width_height_descent(text, bold, ismath=False)[0] / 72
 
 
-def _route(layout: Layout, number: int, edge, step: float) -> list[tuple[float, float]]:
+def _route(layout: Layout, number: int, edge: Any, step: float) -> list[tuple[float, float]]:
     tail, head = edge
     start = layout.rank[tail]
     bends = [(x, (start + 1 + i) * step) for i, x in enumerate(layout.bends[number])]
     return [(layout.x[tail], start * step), *bends, (layout.x[head], layout.rank[head] * step)]
 
 
-def _draw_edge(axes: Axes, line, tail: _Box, head: _Box, height: float, horizontal: bool) -> None:
+def _draw_edge(
+    axes: Axes, line: Any, tail: _Box, head: _Box, height: float, horizontal: bool
+) -> None:
     """A curve that leaves and enters boxes and bends along the ranks' direction."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    def along(point, distance):
+    def along(point: Any, distance: float) -> Any:
         x, y = point
         return (x + distance, y) if horizontal else (x, y + distance)
 
-    def thickness(box):
+    def thickness(box: Any) -> Any:
         return (box.width if horizontal else height) / 2
 
     start, end = along(line[0], thickness(tail)), along(line[-1], -thickness(head))
@@ -276,7 +278,7 @@ def _draw_edge(axes: Axes, line, tail: _Box, head: _Box, height: float, horizont
     )
 
 
-def _draw_box(axes: Axes, box: _Box, place, height: float) -> None:
+def _draw_box(axes: Axes, box: _Box, place: Any, height: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     x, y = place

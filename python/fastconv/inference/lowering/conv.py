@@ -189,7 +189,7 @@ def output_size(c: Context, spatial: tuple[int, ...], wd: Window) -> list[int]:
 
 
 def conv_transpose3d(
-    c, x: Tensor, w: Tensor, bias: Any, wd: Window, groups: int, size: Any
+    c: Any, x: Tensor, w: Tensor, bias: Any, wd: Window, groups: int, size: Any
 ) -> Tensor:
     """The sum over the kernel's first axis of 2-D transposes, each spread out along the depth."""
     n, depth = x.shape[0], x.shape[2]

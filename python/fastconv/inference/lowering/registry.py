@@ -8,7 +8,7 @@ from typing import Any
 OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
-def operator(*names: str):
+def operator(*names: str) -> Any:
     """Register a function as the lowering of ONNX operators of the default domain.
 
     It takes a `Context` and returns the output tensors: one `Tensor`, or a list of them.

@@ -89,7 +89,9 @@ def cubic(distance: NDArray[Any], a: float) -> NDArray[Any]:
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
 
 
-def table(axis: Axis, x: NDArray[Any], mode: str, a: float, antialias: bool, exclude_outside: bool):
+def table(
+    axis: Axis, x: NDArray[Any], mode: str, a: float, antialias: bool, exclude_outside: bool
+) -> Any:
     """Indices and weights, each (out, taps)."""
     support = 1 if mode == "linear" else 2
     shrink = min(axis.scale, 1.0) if antialias else 1.0
@@ -172,7 +174,9 @@ def axes_from_sizes(c: Context, x: Tensor, sizes: list[int], which: list[int]) -
     return {a: Axis(x.shape[a], n, s) for a, n, s in zip(which, sizes, scales, strict=True)}
 
 
-def resized(c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, rounding: str):
+def resized(
+    c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, rounding: str
+) -> Any:
     if mode not in ("nearest", "linear", "cubic"):
         c.fail(f"mode is {mode!r}, expected nearest, linear or cubic")
     checked_shape(c, [axes[a].out if a in axes else n for a, n in enumerate(x.shape)])

@@ -56,7 +56,7 @@ class Tensor:
 
     __slots__ = ("_ids", "dtype", "graph", "key", "name", "order", "shape", "value")
 
-    def __init__(self, graph, shape: Shape, dtype: str, name: str = "") -> None:
+    def __init__(self, graph: Any, shape: Shape, dtype: str, name: str = "") -> None:
         if len(shape) > MAX_RANK:
             raise ValueError(f"shape {shape} has {len(shape)} axes, expected at most {MAX_RANK}")
         self.graph = graph

@@ -11,11 +11,51 @@ import importlib.machinery
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
 from fastconv._runtime import get_num_threads, set_num_threads, show_config
 
 if TYPE_CHECKING:
-    from fastconv._types import PathLike, TensorLike
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from fastconv import activations as activations
+    from fastconv import applications as applications
+    from fastconv import backend as backend
+    from fastconv import callbacks as callbacks
+    from fastconv import config as config
+    from fastconv import constraints as constraints
+    from fastconv import datasets as datasets
+    from fastconv import explorer as explorer
+    from fastconv import filters as filters
+    from fastconv import functional as functional
+    from fastconv import inference as inference
+    from fastconv import initializers as initializers
+    from fastconv import layers as layers
+    from fastconv import losses as losses
+    from fastconv import metrics as metrics
+    from fastconv import models as models
+    from fastconv import onnx as onnx
+    from fastconv import ops as ops
+    from fastconv import optimizers as optimizers
+    from fastconv import preprocessing as preprocessing
+    from fastconv import regularizers as regularizers
+    from fastconv import saving as saving
+    from fastconv import testing as testing
+    from fastconv import utils as utils
+    from fastconv import visualize as visualize
+    from fastconv._graph import KerasTensor as KerasTensor
+    from fastconv._graph import Variable as Variable
+    from fastconv.layers import Input as Input
+    from fastconv.layers import Layer as Layer
+    from fastconv.models import Model as Model
+    from fastconv.models import Sequential as Sequential
+    from fastconv.session import (
+        InferenceSession as InferenceSession,
+    )
+    from fastconv.session import (
+        SessionOptions as SessionOptions,
+    )
+
+    __version__: str
 
 _SUBMODULES = (
     "activations",
@@ -103,8 +143,11 @@ class _KerasAlias:
     _prefix = "fastconv.keras"
 
     def find_spec(
-        self, fullname: str, path: PathLike | None = None, target: TensorLike | None = None
-    ) -> Any:
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._prefix and not fullname.startswith(self._prefix + "."):
             return None
         real = "fastconv" + fullname[len(self._prefix) :]
@@ -114,12 +157,12 @@ class _KerasAlias:
             return None
         return importlib.machinery.ModuleSpec(fullname, self)
 
-    def create_module(self, spec: Any) -> Any:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         module = importlib.import_module("fastconv" + spec.name[len(self._prefix) :])
         self._specs[spec.name] = (module.__spec__, module.__loader__)
         return module
 
-    def exec_module(self, module: Any) -> None:
+    def exec_module(self, module: ModuleType) -> None:
         # The import system has just written the alias into the module: put its own back.
         for name, (spec, loader) in list(self._specs.items()):
             if sys.modules.get(spec.name) is module:

@@ -9,16 +9,38 @@ import numpy as np
 from fastconv._graph.tree import pack_as
 from fastconv.callbacks.base import CallbackList
 from fastconv.models.arguments import verbosity
-from fastconv.models.data import Batch, as_array, check_lengths, make_source, to_list
+from fastconv.models.data import Batch, Names, as_array, check_lengths, make_source, to_list
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastconv._types import TensorLike
+    from fastconv.layers.base import Layer
+    from fastconv.models.compiled import Compiled
+    from fastconv.models.function import FunctionGraph
+
+    _Base = Layer  # what it is a part of is a layer too
+else:
+    _Base = object
 
 
-class Predictor:
+class Predictor(_Base):
     """The part of `Model` that runs without changing weights, and single training steps."""
+
+    if TYPE_CHECKING:  # of the other parts
+        _compiled: Compiled | None
+        _structures: dict[str, Any]
+
+        @property
+        def _function(self) -> FunctionGraph | None: ...
+        def _require_compiled(self, what: str) -> Compiled: ...
+        def _sign(self) -> None: ...
+        def _names(self) -> Names: ...
+        def _step(self, mode: str, batch: Batch) -> Any: ...
+        def _run_batch(self, mode: str, batch: Batch) -> Any: ...
+        def _loop_test(self, source: Any, run: Any) -> Any: ...
+        def _match_inputs(self, inputs: Any) -> Any: ...
+        def reset_metrics(self) -> None: ...
 
     def evaluate(
         self,

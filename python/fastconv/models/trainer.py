@@ -38,6 +38,13 @@ _OVERRIDES = ("train_step", "test_step", "predict_step", "compute_loss", "comput
 class Trainer(Predictor):
     """The part of `Model` that knows data, losses and optimizers."""
 
+    if TYPE_CHECKING:  # of `Model`
+
+        @property
+        def input_names(self) -> list[str]: ...
+        @property
+        def output_names(self) -> list[str]: ...
+
     def _init_trainer(self) -> None:
         self._compiled: Compiled | None = None
         self._plans: OrderedDict[str, Any] = OrderedDict()
@@ -162,7 +169,7 @@ class Trainer(Predictor):
         if compiled is not None and compiled.losses is None:
             compiled.match_losses(self._all_output_names(batch))
 
-    def _all_output_names(self, batch: int) -> list[str]:
+    def _all_output_names(self, batch: Batch) -> list[str]:
         if self._function is not None:
             return self.output_names
         outputs = self._infer_outputs([x.shape for x in batch.xs])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. Some ten
 # microseconds are enough to bridge the gap between the steps of a plan. The runtime reads this when
@@ -39,7 +39,10 @@ def _load() -> ModuleType:
     return _core
 
 
-core = _load()
+if TYPE_CHECKING:
+    from fastconv import _core as core
+else:
+    core = _load()
 
 
 def set_num_threads(n: int) -> None:

@@ -105,7 +105,7 @@ class Variable(Arithmetic):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
-    def __float__(self) -> Any:
+    def __float__(self) -> float:
         return float(self.numpy())
 
     def __repr__(self) -> str:

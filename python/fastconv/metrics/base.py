@@ -52,7 +52,7 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
         inputs = [x._value if isinstance(x, State) else x for x in inputs]
         return getattr(ufunc, method)(*inputs, **kwargs)
 
-    def __float__(self) -> Any:
+    def __float__(self) -> float:
         return float(self._value)
 
     def __repr__(self) -> str:

@@ -44,7 +44,7 @@ class Network:
     """
 
     def __init__(
-        self, include_top: bool, classes: Any, classifier_activation: Any, width: int
+        self, include_top: bool, classes: Any, classifier_activation: Any, width: float
     ) -> None:
         self.include_top = include_top
         self.classes = classes
@@ -237,7 +237,7 @@ def application(
         channels, classes: defaults.
     """
 
-    def decorate(body: Callable[..., Any]) -> TensorLike:
+    def decorate(body: Callable[..., Any]) -> Callable[..., Model]:
         def build(
             include_top: bool = True,
             weights: Any = None,
@@ -250,7 +250,7 @@ def application(
             *,
             width: float = 1.0,
             **options: Any,
-        ) -> None:
+        ) -> Model:
             owner = body.__name__
             _check(owner, include_top, weights, pooling, width)
             unknown = options.keys() - inspect.signature(body).parameters.keys()
@@ -285,17 +285,17 @@ def application(
         own = list(inspect.signature(body).parameters.values())[2:]
         common = list(inspect.signature(build).parameters.values())[:-1]
         functools.update_wrapper(build, body)
-        build.__signature__ = inspect.Signature(
+        build.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # functions take any attribute
             common + [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         )
-        build.__doc__ = body.__doc__.rstrip() + "\n" + _ARGUMENTS
-        del build.__wrapped__, build.__annotations__
+        build.__doc__ = (body.__doc__ or "").rstrip() + "\n" + _ARGUMENTS
+        del build.__wrapped__, build.__annotations__  # type: ignore[attr-defined] # set by update_wrapper
         return build
 
     return decorate
 
 
-def _check(owner: str, include_top: bool, weights: Any, pooling: str, width: int) -> None:
+def _check(owner: str, include_top: bool, weights: Any, pooling: str | None, width: float) -> None:
     if config.image_data_format() != "channels_last":
         raise ValueError(f"{owner} needs image_data_format 'channels_last', the setting is another")
     if not isinstance(include_top, bool):
@@ -327,7 +327,7 @@ def _check_shape(owner: str, shape: Shape, smallest: int) -> None:
             )
 
 
-def _sources_of(tensor: KerasTensor) -> TensorLike:
+def _sources_of(tensor: KerasTensor) -> Any:
     """Return the inputs that a symbolic tensor is computed from, one alone or a list."""
     found, seen, stack = [], set(), [tensor]
     while stack:

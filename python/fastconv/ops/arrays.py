@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from fastconv._types import Axis, Shape, TensorLike
 
 
-def _op(fn: Callable[..., Any]) -> TensorLike:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _op(fn: _Function) -> _Function:
     """Let `fn` see either graph tensors or NumPy arrays, whatever it is called with."""
 
     @functools.wraps(fn)
@@ -36,7 +39,7 @@ def _op(fn: Callable[..., Any]) -> TensorLike:
             )
         return fn(*args, **kwargs)
 
-    return wrapper
+    return cast(_Function, wrapper)
 
 
 def _is_graph(*values: Any) -> bool:

@@ -83,7 +83,7 @@ class Variable(Arithmetic):
         """Return a copy of the values."""
         return self.core.numpy()
 
-    def assign(self, value: Any) -> None:
+    def assign(self, value: Any) -> Any:
         """Replace the values; `value` must have this variable's shape."""
         array = np.asarray(value.numpy() if isinstance(value, Variable) else value)
         if array.shape != self.shape:

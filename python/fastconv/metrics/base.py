@@ -24,7 +24,7 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
         self._start = np.array(value)
         self._value = self._start.copy()
 
-    def assign(self, value: Any) -> None:
+    def assign(self, value: Any) -> Any:
         """Replace the value."""
         self._value = np.asarray(value, self._start.dtype).reshape(self._start.shape)
         return self

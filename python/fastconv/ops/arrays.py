@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import typing
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def _op(fn: _Function) -> _Function:
             )
         return fn(*args, **kwargs)
 
-    return cast(_Function, wrapper)
+    return typing.cast(_Function, wrapper)
 
 
 def _is_graph(*values: Any) -> bool:

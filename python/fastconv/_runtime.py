@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 else:
     core = _load()
 
+__all__ = ["check_num_threads", "core", "get_num_threads", "set_num_threads", "show_config"]
+
 
 def set_num_threads(n: int) -> None:
     """Set how many threads every later call of this process uses.

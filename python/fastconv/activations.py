@@ -175,7 +175,7 @@ def serialize(activation: Any) -> Any:
     return serialize_callable(activation, _ALL)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Return the activation of that name."""
     from fastconv.utils.serialization import lookup
 

@@ -132,7 +132,7 @@ def serialize(constraint: Any) -> Any:
     return serialize_keras_object(constraint)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a constraint from `serialize()`."""
     return get(lookup(config, _ALL, custom_objects, "constraint"))
 

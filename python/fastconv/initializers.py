@@ -354,7 +354,7 @@ def serialize(initializer: Any) -> Any:
     return serialize_keras_object(initializer)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make an initializer from `serialize()`."""
     return get(lookup(config, _ALL, custom_objects, "initializer"))
 

@@ -96,7 +96,7 @@ def serialize(regularizer: Any) -> Any:
     return serialize_keras_object(regularizer)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a regularizer from `serialize()`."""
     return get(lookup(config, _ALL, custom_objects, "regularizer"))
 

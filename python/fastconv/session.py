@@ -97,7 +97,7 @@ class InferenceSession:
 
     def __init__(
         self,
-        path_or_bytes: str | os.PathLike | bytes | ModelGraph,
+        path_or_bytes: str | os.PathLike[str] | bytes | ModelGraph,
         sess_options: Any = None,
         providers: Sequence[Any] | None = None,
         provider_options: Sequence[Any] | None = None,
@@ -326,7 +326,7 @@ class Profile(list):
         return "\n".join(lines)
 
 
-def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
+def _read(source: str | os.PathLike[str] | bytes | ModelGraph) -> ModelGraph:
     from fastconv.inference import file
     from fastconv.inference.structure import checked
 
@@ -338,7 +338,7 @@ def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
                 )
         return checked(source, f"model '{source.name}'")
 
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, os.PathLike[str])):
         with open(source, "rb") as opened:
             head = opened.read(9)
     elif isinstance(source, (bytes, bytearray, memoryview)):

@@ -23,7 +23,7 @@ _WARM_UP = 2
 _FEWEST = 3
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "bench",
         help="measure how fast a model runs",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-4  # of an output's largest value
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "convert",
         help="convert a model from or to ONNX",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastconv._types import TensorLike
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "explore",
         help="look into a model on a local web page",

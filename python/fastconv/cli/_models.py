@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastconv.models import Model
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     predict = commands.add_parser(
         "predict",
         help="classify image files",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ROWS = 10  # of classifier outputs that are shown
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "run",
         help="run an ONNX model or inference graph",

@@ -36,7 +36,7 @@ class Mapping(mmap.mmap):
     """A whole file mapped for reading: pages may be dropped at any time and come back when read."""
 
 
-def map_file(handle: int) -> Mapping[str, Any] | bytes:
+def map_file(handle: int) -> Mapping | bytes:
     """Return the content of an open file."""
     if os.fstat(handle).st_size == 0:
         return b""  # cannot be mapped

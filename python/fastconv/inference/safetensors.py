@@ -77,7 +77,7 @@ def _pieces(header: bytes, arrays: Any) -> Iterator[Any]:
         yield flat.astype(flat.dtype.newbyteorder("<"), copy=False).view(np.uint8).data
 
 
-def open_file(path: str) -> Mapping[str, Any] | bytes:
+def open_file(path: str) -> Mapping | bytes:
     """Return the content of a file, mapped into memory."""
     with open(path, "rb") as file:
         return map_file(file.fileno())

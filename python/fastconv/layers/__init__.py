@@ -221,7 +221,7 @@ def serialize(layer: Layer) -> Any:
     return serialize_keras_object(layer)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a layer from `serialize()`."""
     from fastconv.utils.serialization import deserialize_keras_object
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastconv._types import Axis, Shape
+    from fastconv._types import Shape
 
 
 class InputSpec:
@@ -18,7 +18,7 @@ class InputSpec:
         ndim: int | None = None,
         max_ndim: int | None = None,
         min_ndim: int | None = None,
-        axes: Axis | None = None,
+        axes: dict[int, int | None] | None = None,
     ) -> None:
         self.dtype = dtype
         self.shape = shape

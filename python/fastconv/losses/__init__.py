@@ -146,7 +146,7 @@ def serialize(loss: Any) -> Any:
     return serialize_callable(loss, _FUNCTIONS)
 
 
-def deserialize(name: str, custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(name: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a loss from `serialize()`."""
     from fastconv.utils.serialization import lookup
 

@@ -176,7 +176,7 @@ def serialize(metric: Any) -> Any:
     return serialize_callable(metric, _FUNCTIONS)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a metric from `serialize()`."""
     from fastconv.utils.serialization import lookup
 

@@ -9,7 +9,7 @@ which the value does not exist yet.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -249,10 +249,13 @@ class Context:
 OPERATORS: dict[str, Callable[[Context], None]] = {}
 
 
-def operator(*names: str) -> Any:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def operator(*names: str) -> Callable[[_Function], _Function]:
     """Register the translation of core operators."""
 
-    def register(fn: Callable[..., Any]) -> Any:
+    def register(fn: _Function) -> _Function:
         OPERATORS.update(dict.fromkeys(names, fn))
         return fn
 

@@ -76,7 +76,7 @@ class ExternalFiles:
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
-        self._maps: dict[str, Mapping[str, Any] | bytes] = {}
+        self._maps: dict[str, Mapping | bytes] = {}
 
     def read(self, tensor: TensorLike, count: int, what: str) -> memoryview:
         """Return the bytes of a tensor.

@@ -51,7 +51,7 @@ def _lift(g: Any, value: Any, dtype: Any) -> Tensor:
     return value if isinstance(value, Tensor) else g.constant(value, dtype)
 
 
-def _axes(axis: Axis, ndim: int) -> list[int]:
+def _axes(axis: Axis | None, ndim: int) -> list[int]:
     if axis is None:
         return list(range(ndim))
     return [int(a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]

@@ -39,7 +39,7 @@ def serialize(optimizer: Any) -> Any:
     return serialize_keras_object(optimizer)
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make an optimizer from `serialize()`."""
     from fastconv.utils.serialization import lookup
 

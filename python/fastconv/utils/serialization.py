@@ -130,7 +130,7 @@ def _known_classes() -> dict[str, Any]:
 
     known = {}
     for module in (initializers, regularizers, constraints, optimizers, losses, metrics, layers):
-        known.update({k: v for k, v in vars(module).items() if isinstance(v, type)})
+        known.update({k: v for k, v in vars(module).items() if hasattr(v, "from_config")})
     known.update(optimizers.schedules.CLASSES)
     known.update(Sequential=models.Sequential, Model=models.Model, Functional=models.Model)
     return known
@@ -147,7 +147,7 @@ def serialize_callable(fn: Callable[..., Any], known: dict[str, Any]) -> Any:
 
 
 def lookup(
-    identifier: Any, known: dict[str, Any], custom_objects: dict[str, Any], kind: str
+    identifier: Any, known: dict[str, Any], custom_objects: dict[str, Any] | None, kind: str
 ) -> Any:
     """Return a function or class by its name or serialized config, with a clear error."""
     if isinstance(identifier, dict):

@@ -28,7 +28,7 @@ _MAX_FRAMES = 1000
 
 
 def convolution_animation(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     input_size: int | tuple[int, int] = 5,
     kernel_size: int | tuple[int, int] = 3,
     stride: int | tuple[int, int] = 1,

@@ -79,7 +79,7 @@ def saliency(
     samples: int = 1,
     noise: float = 0.15,
     seed: int | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image beside its `saliency_map`, bright where the class's score depends on it most.
 
@@ -158,7 +158,7 @@ def grad_cam(
     image: TensorLike,
     class_index: int | None = None,
     layer: Layer | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image, its `grad_cam_map`, and the map laid over the image.
 

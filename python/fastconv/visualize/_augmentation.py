@@ -63,7 +63,7 @@ def augmentation_preview(
     image: TensorLike,
     count: int = 8,
     seed: int | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image and random variants of it, the variants on one scale of brightness.
 

@@ -86,7 +86,7 @@ def confusion_matrix(
     y_pred: TensorLike,
     class_names: Sequence[str] | None = None,
     normalize: bool = False,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws how many samples of each class were given each class.
 
@@ -180,7 +180,7 @@ def misclassified(
     class_names: Sequence[str] | None = None,
     count: int = 16,
     batch_size: int = 32,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws wrongly classified images with true class, predicted class and its probability.
 

@@ -49,7 +49,7 @@ class _Box:
 
 def network_diagram(
     model: Model,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     show_shapes: bool = True,
     show_layer_names: bool = True,
     show_parameters: bool = True,

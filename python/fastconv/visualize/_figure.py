@@ -35,7 +35,7 @@ def figure_class() -> type[Figure]:
     return Figure
 
 
-def saved(figure: Figure, path: str | os.PathLike | None, dpi: float = _DPI) -> Figure:
+def saved(figure: Figure, path: str | os.PathLike[str] | None, dpi: float = _DPI) -> Figure:
     """Write the figure where there is a path, whole or not at all, and return it."""
     if path is not None:
         from fastconv._files import write_atomically

@@ -34,7 +34,7 @@ def filters(
     layer: Layer | None = None,
     max_filters: int = 64,
     max_channels: int = 8,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws the filters of a convolution as a grid.
 
@@ -133,7 +133,7 @@ def feature_maps(
     image: TensorLike,
     layers: Iterable[Any] | None = None,
     max_maps: int = 16,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws what each layer makes of an image, layer by layer, dark where a map is low.
 

@@ -122,7 +122,7 @@ def _version() -> str:
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        value = _version()
+        value: Any = _version()
     elif name in _SUBMODULES:
         value = importlib.import_module(f"fastconv.{name}")
     elif name in _NAMES:
@@ -155,7 +155,7 @@ class _KerasAlias:
 
         if real != "fastconv" and importlib.util.find_spec(real) is None:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self)
+        return importlib.machinery.ModuleSpec(fullname, self)  # type: ignore[arg-type] # has what a loader needs
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         module = importlib.import_module("fastconv" + spec.name[len(self._prefix) :])
@@ -170,7 +170,7 @@ class _KerasAlias:
                 del self._specs[name]
 
     def __init__(self) -> None:
-        self._specs = {}
+        self._specs: dict[str, tuple[Any, Any]] = {}
 
 
 keras = sys.modules[__name__]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-_state = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+_state: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+}
 
 
 def floatx() -> str:
     """Return the default float type of new layers: "float32" (default) or "float64"."""
-    return _state["floatx"]
+    return str(_state["floatx"])
 
 
 def set_floatx(value: str) -> None:
@@ -21,7 +25,7 @@ def set_floatx(value: str) -> None:
 
 def epsilon() -> float:
     """Return the small constant that keeps logarithms and divisions finite (1e-7)."""
-    return _state["epsilon"]
+    return float(_state["epsilon"])
 
 
 def set_epsilon(value: float) -> None:
@@ -31,7 +35,7 @@ def set_epsilon(value: float) -> None:
 
 def image_data_format() -> str:
     """Return the default layout of images: "channels_last" or "channels_first"."""
-    return _state["image_data_format"]
+    return str(_state["image_data_format"])
 
 
 def set_image_data_format(data_format: str) -> None:

@@ -295,7 +295,7 @@ def check_symbols(inputs: list[ValueInfo], feeds: dict[str, NDArray[Any]]) -> No
                 )
 
 
-class Profile(list):
+class Profile(list[dict[str, Any]]):
     """A dict a step: op, name, algorithm, shape, seconds, gflops (GFLOP/s), pieces; prints a table.
 
     `pieces` are the parts that the threads share: more threads than pieces do not help a step.
@@ -338,7 +338,7 @@ def _read(source: str | os.PathLike[str] | bytes | ModelGraph) -> ModelGraph:
                 )
         return checked(source, f"model '{source.name}'")
 
-    if isinstance(source, (str, os.PathLike[str])):
+    if isinstance(source, (str, os.PathLike)):
         with open(source, "rb") as opened:
             head = opened.read(9)
     elif isinstance(source, (bytes, bytearray, memoryview)):

@@ -13,7 +13,7 @@ from fastconv.utils.naming import auto_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastconv._types import PathLike, Shape
+    from fastconv._types import Shape
 
 
 class Variable(Arithmetic):
@@ -40,7 +40,7 @@ class Variable(Arithmetic):
         name: str | None = None,
         regularizer: Any = None,
         constraint: Any = None,
-        path: PathLike | None = None,
+        path: str | None = None,
     ) -> None:
         if callable(initializer):
             if shape is None:

@@ -47,7 +47,7 @@ def load_weights(model: Model, source: Any, network: Network) -> None:
     """
     from fastconv.models.keras_weights import is_keras_file
 
-    if not isinstance(source, (str, os.PathLike[str])):
+    if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
             f"`weights` must be None or the path of a file, received: {type(source).__name__}"
         )

@@ -129,7 +129,7 @@ def choice(value: Any, options: Shape | tuple[str, ...], fn: str, name: str) -> 
         return value
     if not isinstance(value, str):
         raise TypeError(f"{fn}: {name} must be a string, got {describe(value)}")
-    raise ValueError(f"{fn}: {name} must be one of {', '.join(options)}, got {value!r}")
+    raise ValueError(f"{fn}: {name} must be one of {', '.join(map(str, options))}, got {value!r}")
 
 
 def check_float(dtype: np.dtype[Any], fn: str, name: str) -> None:

@@ -178,7 +178,8 @@ def _conv_backward(
         arg.integers(dilation, rank, fn, "dilation", 1),
         arg.integer(groups, fn, "groups", 1),
     )
-    return tuple(run(_build_conv_backward, args, [input, weight, grad_output]))
+    dx, dw, db = run(_build_conv_backward, args, [input, weight, grad_output])
+    return dx, dw, db
 
 
 def check_arrays(fn: str, rank: int, x: ArrayKind, w: ArrayKind, b: ArrayKind | None) -> None:

@@ -80,7 +80,8 @@ def conv_transpose2d_backward(
         (weight.shape, weight.dtype),
         *_transpose_attributes(fn, stride, padding, output_padding, groups, dilation),
     )
-    return tuple(run(_build_transpose_backward, args, [input, weight, grad_output]))
+    dx, dw, db = run(_build_transpose_backward, args, [input, weight, grad_output])
+    return dx, dw, db
 
 
 def _transpose_attributes(

@@ -59,7 +59,8 @@ def linear_backward(
         (input.shape, input.dtype),
         (weight.shape, weight.dtype),
     )
-    return tuple(run(_build_linear_backward, args, [input, weight, grad_output]))
+    dx, dw, db = run(_build_linear_backward, args, [input, weight, grad_output])
+    return dx, dw, db
 
 
 def _check_linear(fn: str, x: ArrayKind, w: ArrayKind, b: ArrayKind | None) -> None:

@@ -193,10 +193,10 @@ def _check(
 
 
 def _smoothing(fn: str, value: Any) -> float:
-    value = arg.number(value, fn, "label_smoothing")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{fn}: label_smoothing must be between 0 and 1, got {value}")
-    return value
+    smoothing = arg.number(value, fn, "label_smoothing")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"{fn}: label_smoothing must be between 0 and 1, got {smoothing}")
+    return smoothing
 
 
 def _ignored(fn: str, ignore_index: Any) -> int:

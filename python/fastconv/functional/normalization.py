@@ -63,7 +63,7 @@ def batch_norm(
         if a is not None and not a.flags.writeable:
             raise ValueError(f"{fn}: {name} is updated in place but is read-only")
     out = run(_build_training, args, [a for a in arrays[:3] if a is not None])
-    if mean is not None and x.size:
+    if mean is not None and var is not None and x.size:
         count = x.size // x.shape[1]
         with np.errstate(all="ignore"):
             mean *= 1 - momentum
@@ -97,7 +97,8 @@ def batch_norm_backward(
     grad = (grad_output.shape, grad_output.dtype)
     args = (fn, kinds, training, arg.number(eps, fn, "eps"), grad)
     feeds = [a for a in (arrays[:3] if training else arrays) if a is not None]
-    return tuple(run(_build_norm_backward, args, [*feeds, grad_output]))
+    dx, dw, db = run(_build_norm_backward, args, [*feeds, grad_output])
+    return dx, dw, db
 
 
 def local_response_norm(
@@ -208,7 +209,7 @@ def _channels_second(net: Network, value: int, shape: Shape) -> int:
     return value if len(shape) == 3 else net.add("reshape", [value], shape=list(shape))
 
 
-def _inputs(net: Network, kinds: tuple[Any, ...]) -> list[int | None]:
+def _inputs(net: Network, kinds: tuple[Any, ...]) -> list[Any]:
     return [
         None if kind is None else net.input(name, *kind)
         for name, kind in zip(_NAMES, kinds, strict=False)

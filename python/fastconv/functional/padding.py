@@ -171,7 +171,7 @@ def _build_pad(
         )
     pairs = [(0, 0)] * len(shape)
     for i in range(len(pads) // 2):
-        pairs[-1 - i] = pads[2 * i : 2 * i + 2]
+        pairs[-1 - i] = pads[2 * i], pads[2 * i + 1]
     out = tuple(s + a + b for s, (a, b) in zip(shape, pairs, strict=True))
     for size, result, pair in zip(shape, out, pairs, strict=True):
         _check_axis(fn, shape, size, result, pair, mode)

@@ -207,7 +207,7 @@ def _window(
     # Checking costs more than pooling a small image: what was good before is good again.
     usual = type(kernel_size) is type(padding) is type(dilation) is int and ceil_mode is False
     usual = usual and (stride is None or type(stride) is int)
-    key = (kernel_size, stride, padding, dilation) if usual else None
+    key = (kernel_size, stride, padding, dilation)
     if usual and (known := _windows.get(key)):
         return known
     kernel = arg.integers(kernel_size, 2, fn, "kernel_size", 1)
@@ -244,7 +244,8 @@ def _output_size(value: Any, fn: str) -> tuple[int | None, int | None]:
     if isinstance(value, (tuple, list)) and len(value) == 2:
         a, b = (None if v is None else arg.integer(v, fn, "output_size", 1) for v in value)
         return a, b
-    return arg.integers(value, 2, fn, "output_size", 1)
+    a, b = arg.integers(value, 2, fn, "output_size", 1)
+    return a, b
 
 
 def _with_indices(out: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -75,7 +75,7 @@ def load(source: Any) -> ModelGraph:
     """
     if isinstance(source, bytes | bytearray | memoryview):
         where, data = "the model file", bytes(source)
-    elif isinstance(source, str | os.PathLike[str]):
+    elif isinstance(source, str | os.PathLike):
         where = os.fsdecode(os.fspath(source))
         if not os.path.exists(where):
             raise FileNotFoundError(f"no such model file: {where}")

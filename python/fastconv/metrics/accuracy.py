@@ -27,7 +27,7 @@ def accuracy(y_true: TensorLike, y_pred: TensorLike) -> Any:
     return (y_true == y_pred).mean(axis=-1) if y_true.ndim > 1 else (y_true == y_pred)
 
 
-def binary_accuracy(y_true: TensorLike, y_pred: TensorLike, threshold: float = 0.5) -> bool:
+def binary_accuracy(y_true: TensorLike, y_pred: TensorLike, threshold: float = 0.5) -> TensorLike:
     """Share of predictions on the right side of the threshold."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
@@ -42,12 +42,12 @@ def binary_accuracy(y_true: TensorLike, y_pred: TensorLike, threshold: float = 0
     return (y_pred > threshold) == y_true
 
 
-def categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> bool:
+def categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """1 where the largest prediction is at the one-hot target's class, else 0."""
     return np.argmax(y_true, axis=-1) == np.argmax(y_pred, axis=-1)
 
 
-def sparse_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> bool:
+def sparse_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """1 where the largest prediction is at the target's class index, else 0."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     labels = _labels(y_true, y_pred.ndim)
@@ -59,7 +59,9 @@ def sparse_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> bool:
     return y_pred.argmax(axis=-1) == labels
 
 
-def sparse_top_k_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike, k: int = 5) -> bool:
+def sparse_top_k_categorical_accuracy(
+    y_true: TensorLike, y_pred: TensorLike, k: int = 5
+) -> TensorLike:
     """1 where fewer than k predictions are larger than that of the target's class, else 0."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     labels = _labels(y_true, y_pred.ndim).astype(np.int64)

@@ -82,7 +82,7 @@ def load_keras_weights(model: Model, source: Any, skip_mismatch: bool = False) -
         ways = [_by_name(_top(model), sources)]
         _assign("the given weights", model, sources, ways, skip_mismatch)
         return
-    if not isinstance(source, (str, os.PathLike[str])):
+    if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
             "weights come from a path, a dict of layer names or a list of arrays, "
             f"received: {type(source).__name__}"

@@ -50,7 +50,7 @@ def load(model: Model) -> ModelGraph:
     elif isinstance(model, bytes | bytearray | memoryview):
         where, folder, large = "the ONNX model", None, {}
         proto = _parse(bytes(model), where)
-    elif isinstance(model, str | os.PathLike[str]):
+    elif isinstance(model, str | os.PathLike):
         where = os.fspath(model)
         where = os.fsdecode(where)
         folder = os.path.dirname(os.path.abspath(where))

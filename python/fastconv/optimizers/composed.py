@@ -24,7 +24,7 @@ class _Composed(Optimizer):
     """What the optimizers of this file have in common: how weights and states change."""
 
     def __init__(
-        self, learning_rate: Any, weight_decay: float, epsilon: float, **kwargs: Any
+        self, learning_rate: Any, weight_decay: float | None, epsilon: float | None, **kwargs: Any
     ) -> None:
         super().__init__(learning_rate, weight_decay, **kwargs)
         if epsilon is not None:

@@ -81,7 +81,7 @@ def load_img(
     check_color_mode(color_mode)
     if interpolation not in _RESAMPLING:
         raise ValueError(f"`interpolation` must be one of {_RESAMPLING}, received: {interpolation}")
-    if not isinstance(path, (str, bytes, os.PathLike[str], io.IOBase)):
+    if not isinstance(path, (str, bytes, os.PathLike, io.IOBase)):
         raise TypeError(f"`path` must be a path or a file object, received: {type(path).__name__}")
     image = open_image(path, color_mode)
     if target_size is None:
@@ -171,7 +171,7 @@ def save_img(
         scale: whether to stretch the values to [0, 255].
         kwargs: go to Pillow's `Image.save`.
     """
-    if file_format is None and isinstance(path, (str, os.PathLike[str])):
+    if file_format is None and isinstance(path, (str, os.PathLike)):
         file_format = os.path.splitext(os.fspath(path))[1][1:]
     file_format = {"jpg": "jpeg"}.get(str(file_format or "").lower(), file_format) or None
     img = array_to_img(x, data_format, scale)

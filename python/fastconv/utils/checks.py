@@ -33,10 +33,10 @@ def number(
         ValueError: NaN, infinite or out of range.
     """
     who = f"{owner}: " if owner else ""
-    found = np.asarray(value)
-    if found.ndim or found.dtype.kind not in "iuf":
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iuf":
         raise TypeError(f"{who}`{name}` must be a number, received: {name}={value!r}")
-    found = float(found)
+    found = float(array)
     if not math.isfinite(found):
         raise ValueError(f"{who}`{name}` must be finite, received: {name}={value!r}")
     if not low <= found <= high:

@@ -67,7 +67,7 @@ def learning_curves(history_or_csv: Any, path: str | os.PathLike[str] | None = N
 
 
 def _as_history(source: Any) -> dict[str, list[float]]:
-    if isinstance(source, (str, os.PathLike[str])):
+    if isinstance(source, (str, os.PathLike)):
         columns, what = _read_log(Path(source)), str(source)
     else:
         columns, what = getattr(source, "history", source), "the history"

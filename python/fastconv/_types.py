@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 # A NumPy array, a number, a tensor of a graph being compiled, a symbolic tensor, a variable, or
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 # what they expected.
 TensorLike: TypeAlias = Any
 # None: any size.
-Shape: TypeAlias = "tuple[int | None, ...]"
+Shape: TypeAlias = "Sequence[int | None]"
 Axis: TypeAlias = "int | tuple[int, ...] | list[int]"
 Logs: TypeAlias = "dict[str, Any]"
 PathLike: TypeAlias = "str | os.PathLike[str]"

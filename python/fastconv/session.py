@@ -229,7 +229,8 @@ class InferenceSession:
 
     def _find(self, key: tuple[Any, ...], feeds: dict[str, NDArray[Any]]) -> Plan | None:
         """The plan for the shapes; values that shapes depend on become part of the key."""
-        shapes, values = dict(key), {}
+        shapes = dict(key)
+        values: dict[str, Any] = {}
         while True:
             found = self._plans.get(key)
             if found is None:

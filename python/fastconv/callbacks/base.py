@@ -21,8 +21,8 @@ class Callback:
     runs_last = False  # after all others, whatever its place in the list is
 
     def __init__(self) -> None:
-        self.params = None
-        self._model = None
+        self.params: dict[str, Any] | None = None
+        self._model: Model | None = None
 
     @property
     def model(self) -> Any:

@@ -17,8 +17,8 @@ class History(Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.history = {}
-        self.epoch = []
+        self.history: dict[str, list[Any]] = {}
+        self.epoch: list[int] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.epoch = []

@@ -86,7 +86,9 @@ def _fill(stream: Any, array: NDArray[Any]) -> None:
         done += count
 
 
-def load_pairs(source: Source) -> tuple[tuple[NDArray[Any], NDArray[Any]], ...]:
+def load_pairs(
+    source: Source,
+) -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
     """((x_train, y_train), (x_test, y_test)) of a data set in MNIST's four files."""
     groups = [(remote.name, remote.name.removesuffix(".gz")) for remote in source.files]
     paths = locate(source, [groups]) or download(source)

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fastconv._types import Axis, TensorLike
+    from fastconv._types import TensorLike
 
 
 def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any]:
@@ -40,12 +40,13 @@ def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any
     return result
 
 
-def normalize(x: TensorLike, axis: Axis = -1, order: Any = 2) -> NDArray[Any]:
+def normalize(x: TensorLike, axis: int = -1, order: Any = 2) -> NDArray[Any]:
     """Return the array divided by its norm along an axis; zero rows stay zero."""
     array = np.asarray(x)
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1
-    return array / np.expand_dims(norm, axis)
+    normalized: NDArray[Any] = array / np.expand_dims(norm, axis)
+    return normalized
 
 
 def as_probabilities(outputs: Any) -> tuple[NDArray[Any], str | None]:

@@ -32,7 +32,7 @@ def lint(session: nox.Session) -> None:
     sources = [
         str(p) for folder in ("cpp", "tests/cpp") for p in sorted(Path(folder).rglob("*.?pp"))
     ]
-    session.run("clang-format", "--dry-run", "--Werror", *sources)
+    session.run("clang-format", "--dry-run", "--Werror", *sources, log=False)
     session.run("codespell")
 
 

@@ -166,8 +166,8 @@ class _ContentPolicy:
     def __init__(self, app: Any) -> None:
         self.app = app
 
-    async def __call__(self, scope, receive, send) -> None:
-        async def sent(message) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 header = (b"content-security-policy", _POLICY.encode())
                 message = {**message, "headers": [*message.get("headers", ()), header]}

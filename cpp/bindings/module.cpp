@@ -1,4 +1,5 @@
 // Python's view of the core: NumPy arrays in and out, and nothing else.
+#include <pybind11/critical_section.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <new>
 
 #include "backend/cpu/cpu.hpp"
@@ -94,6 +96,16 @@ Attr to_attr(const std::string& key, const py::handle& v) {
   }
 }
 
+Attrs to_attrs(const py::dict& dict) {
+  const py::scoped_critical_section section(dict);  // no other thread changes it between two of its items
+  Attrs attrs;
+  for (auto item : dict) {
+    const std::string key = item.first.cast<std::string>();
+    attrs.set(key, to_attr(key, item.second));
+  }
+  return attrs;
+}
+
 std::vector<int> to_ids(const std::vector<std::optional<int>>& ids) {
   std::vector<int> out;
   for (const auto& id : ids) out.push_back(id.value_or(kNone));
@@ -106,12 +118,29 @@ std::vector<std::optional<int>> from_ids(const std::vector<int>& ids) {
   return out;
 }
 
+// A graph that threads may call at once where Python has no GIL. No Python code runs while its lock is held: whoever
+// waits for it keeps the interpreter from pausing its threads.
+class PyGraph {
+ public:
+  template <class F>
+  auto locked(F&& f) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return f(graph_);
+  }
+
+ private:
+  Graph graph_;
+  std::mutex mutex_;
+};
+
 class PyPlan {
  public:
-  PyPlan(const Graph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict,
-         bool any_size, std::map<std::string, std::string> algorithms, bool recompute)
-      : plan_(graph, outputs, cpu::backend(), std::move(store),
-              PlanOptions{strict, any_size, recompute, std::move(algorithms)}) {
+  PyPlan(PyGraph& graph, const std::vector<int>& outputs, std::shared_ptr<PackStore> store, bool strict, bool any_size,
+         std::map<std::string, std::string> algorithms, bool recompute)
+      : plan_(graph.locked([&](Graph& g) {
+          return Plan(g, outputs, cpu::backend(), std::move(store),
+                      PlanOptions{strict, any_size, recompute, std::move(algorithms)});
+        })) {
     for (std::size_t i = 0; i < plan_.input_types().size(); ++i) {
       names_.push_back(py::str(plan_.input_names()[i]));
       in_types_.push_back(numpy_dtype(plan_.input_types()[i].dtype));
@@ -133,12 +162,15 @@ class PyPlan {
     Call call;
     call.keep.reserve(n);
     call.in.reserve(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      PyObject* array = PyDict_GetItemWithError(feeds.ptr(), names_[i].ptr());
-      if (!array && PyErr_Occurred()) throw py::error_already_set();
-      if (!array || !is_exactly(array, i)) return py::none();
-      call.keep.push_back(py::reinterpret_borrow<py::array>(array));
-      call.in.push_back(call.keep.back().data());
+    {
+      const py::scoped_critical_section section(feeds);  // the dict's references are borrowed
+      for (std::size_t i = 0; i < n; ++i) {
+        PyObject* array = PyDict_GetItemWithError(feeds.ptr(), names_[i].ptr());
+        if (!array && PyErr_Occurred()) throw py::error_already_set();
+        if (!array || !is_exactly(array, i)) return py::none();
+        call.keep.push_back(py::reinterpret_borrow<py::array>(array));
+        call.in.push_back(call.keep.back().data());
+      }
     }
     call.make_results(*this);
     run(call, threads);
@@ -333,7 +365,8 @@ py::dict config() {
 }  // namespace
 }  // namespace fastconv
 
-PYBIND11_MODULE(_core, m) {
+// Subinterpreters: arrays that variables keep are released through the main one.
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   using namespace fastconv;
   m.doc() = "The C++ core of fastconv. Not a public interface.";
 
@@ -347,42 +380,52 @@ PYBIND11_MODULE(_core, m) {
       .def("numpy", &to_array)
       .def("assign", &assign, py::arg("array"));
 
-  py::class_<Graph>(m, "Graph")
+  py::class_<PyGraph>(m, "Graph")
       .def(py::init<>())
       .def(
           "input",
-          [](Graph& g, const std::string& name, const Shape& shape, const std::string& dtype) {
-            return g.input(name, {shape, dtype_from_name(dtype)});
+          [](PyGraph& graph, const std::string& name, const Shape& shape, const std::string& dtype) {
+            return graph.locked([&](Graph& g) { return g.input(name, {shape, dtype_from_name(dtype)}); });
           },
           py::arg("name"), py::arg("shape"), py::arg("dtype") = "float32")
-      .def("variable", &Graph::variable, py::arg("variable"))
+      .def(
+          "variable",
+          [](PyGraph& graph, const VariablePtr& variable) {
+            return graph.locked([&](Graph& g) { return g.variable(variable); });
+          },
+          py::arg("variable"))
       .def(
           "constant",
-          [](Graph& g, const py::array& array) {
+          [](PyGraph& graph, const py::array& array) {
             const py::array a = dense(array);
-            return g.constant({shape_of(a), dtype_of(a)}, a.data());
+            const TensorType type{shape_of(a), dtype_of(a)};
+            return graph.locked([&](Graph& g) { return g.constant(type, a.data()); });
           },
           py::arg("array"))
       .def(
           "add",
-          [](Graph& g, const std::string& op, const std::vector<std::optional<int>>& inputs, const py::dict& attrs,
-             const std::string& name) {
-            Attrs a;
-            for (auto item : attrs) {
-              const std::string key = item.first.cast<std::string>();
-              a.set(key, to_attr(key, item.second));
-            }
-            return g.add(op, to_ids(inputs), std::move(a), name);
+          [](PyGraph& graph, const std::string& op, const std::vector<std::optional<int>>& inputs,
+             const py::dict& attrs, const std::string& name) {
+            Attrs a = to_attrs(attrs);
+            return graph.locked([&](Graph& g) { return g.add(op, to_ids(inputs), std::move(a), name); });
           },
           py::arg("op"), py::arg("inputs"), py::arg("attrs") = py::dict(), py::arg("name") = "")
       .def(
-          "shape", [](const Graph& g, int v) { return shape_tuple(g.value(v).type.shape); }, py::arg("value"))
+          "shape",
+          [](PyGraph& graph, int v) {
+            return shape_tuple(graph.locked([&](Graph& g) { return g.value(v).type.shape; }));
+          },
+          py::arg("value"))
       .def(
-          "dtype", [](const Graph& g, int v) { return name_of(g.value(v).type.dtype); }, py::arg("value"))
+          "dtype",
+          [](PyGraph& graph, int v) { return name_of(graph.locked([&](Graph& g) { return g.value(v).type.dtype; })); },
+          py::arg("value"))
       .def(
           "gradients",
-          [](Graph& g, const std::vector<int>& outputs, const std::vector<std::optional<int>>& seeds,
-             const std::vector<int>& wrt) { return from_ids(g.gradients(outputs, to_ids(seeds), wrt)); },
+          [](PyGraph& graph, const std::vector<int>& outputs, const std::vector<std::optional<int>>& seeds,
+             const std::vector<int>& wrt) {
+            return from_ids(graph.locked([&](Graph& g) { return g.gradients(outputs, to_ids(seeds), wrt); }));
+          },
           py::arg("outputs"), py::arg("seeds"), py::arg("wrt"));
 
   py::class_<PackStore, std::shared_ptr<PackStore>>(m, "PackStore")
@@ -390,7 +433,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("bytes", &PackStore::bytes);
 
   py::class_<PyPlan>(m, "Plan")
-      .def(py::init<const Graph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool,
+      .def(py::init<PyGraph&, const std::vector<int>&, std::shared_ptr<PackStore>, bool, bool,
                     std::map<std::string, std::string>, bool>(),
            py::arg("graph"), py::arg("outputs"), py::arg("store") = nullptr, py::arg("strict") = false,
            py::arg("any_size") = false, py::arg("algorithms") = std::map<std::string, std::string>(),

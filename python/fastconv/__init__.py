@@ -9,9 +9,53 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import sys
+from typing import TYPE_CHECKING, Any
 
-from fastconv._runtime import core as _core  # noqa: F401 - loads the C++ core once, first of all
 from fastconv._runtime import get_num_threads, set_num_threads, show_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from fastconv import activations as activations
+    from fastconv import applications as applications
+    from fastconv import backend as backend
+    from fastconv import callbacks as callbacks
+    from fastconv import config as config
+    from fastconv import constraints as constraints
+    from fastconv import datasets as datasets
+    from fastconv import explorer as explorer
+    from fastconv import filters as filters
+    from fastconv import functional as functional
+    from fastconv import inference as inference
+    from fastconv import initializers as initializers
+    from fastconv import layers as layers
+    from fastconv import losses as losses
+    from fastconv import metrics as metrics
+    from fastconv import models as models
+    from fastconv import onnx as onnx
+    from fastconv import ops as ops
+    from fastconv import optimizers as optimizers
+    from fastconv import preprocessing as preprocessing
+    from fastconv import regularizers as regularizers
+    from fastconv import saving as saving
+    from fastconv import testing as testing
+    from fastconv import utils as utils
+    from fastconv import visualize as visualize
+    from fastconv._graph import KerasTensor as KerasTensor
+    from fastconv._graph import Variable as Variable
+    from fastconv.layers import Input as Input
+    from fastconv.layers import Layer as Layer
+    from fastconv.models import Model as Model
+    from fastconv.models import Sequential as Sequential
+    from fastconv.session import (
+        InferenceSession as InferenceSession,
+    )
+    from fastconv.session import (
+        SessionOptions as SessionOptions,
+    )
+
+    __version__: str
 
 _SUBMODULES = (
     "activations",
@@ -76,9 +120,9 @@ def _version() -> str:
         return "0+unknown"
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name == "__version__":
-        value = _version()
+        value: Any = _version()
     elif name in _SUBMODULES:
         value = importlib.import_module(f"fastconv.{name}")
     elif name in _NAMES:
@@ -89,7 +133,7 @@ def __getattr__(name: str):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_SUBMODULES, *_NAMES, "__version__"})
 
 
@@ -98,7 +142,12 @@ class _KerasAlias:
 
     _prefix = "fastconv.keras"
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._prefix and not fullname.startswith(self._prefix + "."):
             return None
         real = "fastconv" + fullname[len(self._prefix) :]
@@ -106,22 +155,22 @@ class _KerasAlias:
 
         if real != "fastconv" and importlib.util.find_spec(real) is None:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self)
+        return importlib.machinery.ModuleSpec(fullname, self)  # type: ignore[arg-type] # has what a loader needs
 
-    def create_module(self, spec):
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         module = importlib.import_module("fastconv" + spec.name[len(self._prefix) :])
         self._specs[spec.name] = (module.__spec__, module.__loader__)
         return module
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         # The import system has just written the alias into the module: put its own back.
         for name, (spec, loader) in list(self._specs.items()):
             if sys.modules.get(spec.name) is module:
                 module.__spec__, module.__loader__ = spec, loader
                 del self._specs[name]
 
-    def __init__(self):
-        self._specs = {}
+    def __init__(self) -> None:
+        self._specs: dict[str, tuple[Any, Any]] = {}
 
 
 keras = sys.modules[__name__]

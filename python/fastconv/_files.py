@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastconv._types import PathLike
 
 FORMAT = "fastconv"
 
@@ -29,7 +31,7 @@ def cache_folder() -> Path:
     return base / "fastconv"
 
 
-def write_atomically(path, data) -> None:
+def write_atomically(path: PathLike, data: Any) -> None:
     """Write a file so that at any moment its name stands for the old or the new content.
 
     Args:
@@ -62,7 +64,7 @@ def write_atomically(path, data) -> None:
         raise
 
 
-def check_metadata(path, metadata, newest: int) -> None:
+def check_metadata(path: PathLike, metadata: Any, newest: int) -> None:
     """Check that fastconv wrote a safetensors file, in a version up to `newest`.
 
     Raises:

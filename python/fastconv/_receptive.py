@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Field(NamedTuple):
@@ -32,14 +32,14 @@ class Field(NamedTuple):
         ones = (Fraction(1),) * len(extent)
         return cls(ones, ones, tuple(extent))
 
-    def window(self, kernel, strides, dilations, extent) -> Field:
+    def window(self, kernel: Any, strides: Any, dilations: Any, extent: Any) -> Field:
         """Return that after convolution or pooling to `extent` elements."""
         spans = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
         size = [s + span * j for s, span, j in zip(self.size, spans, self.jump, strict=True)]
         jump = [j * stride for j, stride in zip(self.jump, strides, strict=True)]
         return Field(tuple(size), tuple(jump), tuple(extent))
 
-    def transposed(self, kernel, strides, dilations, extent) -> Field:
+    def transposed(self, kernel: Any, strides: Any, dilations: Any, extent: Any) -> Field:
         """Return that after transposed convolution."""
         size, jump = [], []
         for s, j, k, stride, d in zip(
@@ -50,14 +50,14 @@ class Field(NamedTuple):
             jump.append(j / stride)
         return Field(tuple(size), tuple(jump), tuple(extent))
 
-    def resized(self, extent, taps: int = 1) -> Field:
+    def resized(self, extent: Any, taps: int = 1) -> Field:
         """Return that after interpolation between `taps` neighbours along each axis."""
         steps = [Fraction(a, max(b, 1)) for a, b in zip(self.extent, extent, strict=True)]
         size = [s + (taps - 1) * j for s, j in zip(self.size, self.jump, strict=True)]
         jump = [j * step for j, step in zip(self.jump, steps, strict=True)]
         return Field(tuple(size), tuple(jump), tuple(extent))
 
-    def pooled_to(self, extent) -> Field:
+    def pooled_to(self, extent: Any) -> Field:
         """Return that after adaptive pooling."""
         pairs = list(zip(self.extent, extent, strict=True))
         kernel = [math.ceil(Fraction(a, b)) for a, b in pairs]

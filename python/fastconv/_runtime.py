@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 # After a parallel region GNU OpenMP's threads spin for milliseconds before they sleep. Some ten
 # microseconds are enough to bridge the gap between the steps of a plan. The runtime reads this when
@@ -38,7 +39,12 @@ def _load() -> ModuleType:
     return _core
 
 
-core = _load()
+if TYPE_CHECKING:
+    from fastconv import _core as core
+else:
+    core = _load()
+
+__all__ = ["check_num_threads", "core", "get_num_threads", "set_num_threads", "show_config"]
 
 
 def set_num_threads(n: int) -> None:
@@ -54,7 +60,7 @@ def set_num_threads(n: int) -> None:
     core.set_num_threads(check_num_threads(n, "set_num_threads: n"))
 
 
-def check_num_threads(n, what: str) -> int:
+def check_num_threads(n: int, what: str) -> int:
     """Return `n` after checking that it is an integer from 1 to 4096."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"{what} is {n!r}, expected an integer")
@@ -69,7 +75,7 @@ def get_num_threads() -> int:
     return core.get_num_threads()
 
 
-def show_config() -> dict:
+def show_config() -> dict[str, Any]:
     """Return version, instruction sets, OpenMP runtime, threads and why, caches, CUDA."""
     from fastconv import __version__
 

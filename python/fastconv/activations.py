@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import ops
 
+if TYPE_CHECKING:
+    from fastconv._types import Axis, TensorLike
 
-def linear(x):
+
+def linear(x: TensorLike) -> TensorLike:
     """The input unchanged."""
     return x
 
 
-def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
+def relu(
+    x: TensorLike,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+) -> TensorLike:
     """max(x, 0), optionally with a slope below a threshold and an upper limit.
 
     x above `threshold` passes, limited to `max_value`; below it the result is
@@ -35,47 +45,47 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     return y if max_value is None else ops.minimum(y, max_value)
 
 
-def leaky_relu(x, negative_slope=0.2):
+def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> TensorLike:
     """x where positive, else negative_slope * x."""
     return ops.leaky_relu(x, negative_slope)
 
 
-def relu6(x):
+def relu6(x: TensorLike) -> TensorLike:
     """min(max(x, 0), 6)."""
     return ops.clip(x, 0.0, 6.0)
 
 
-def elu(x, alpha=1.0):
+def elu(x: TensorLike, alpha: float = 1.0) -> TensorLike:
     """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     return ops.elu(x, alpha)
 
 
-def selu(x):
+def selu(x: TensorLike) -> TensorLike:
     """Scaled ELU (Klambauer et al. 2017)."""
     return ops.selu(x)
 
 
-def gelu(x, approximate=False):
+def gelu(x: TensorLike, approximate: bool = False) -> TensorLike:
     """x * P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016)."""
     return ops.gelu(x, approximate)
 
 
-def silu(x):
+def silu(x: TensorLike) -> TensorLike:
     """x * sigmoid(x)."""
     return ops.silu(x)
 
 
-def sigmoid(x):
+def sigmoid(x: TensorLike) -> TensorLike:
     """1 / (1 + exp(-x))."""
     return ops.sigmoid(x)
 
 
-def tanh(x):
+def tanh(x: TensorLike) -> TensorLike:
     """Hyperbolic tangent."""
     return ops.tanh(x)
 
 
-def softmax(x, axis=-1):
+def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """Probabilities along the axis: exp(x) / sum(exp(x)).
 
     Raises:
@@ -86,42 +96,42 @@ def softmax(x, axis=-1):
     return ops.softmax(x, axis)
 
 
-def log_softmax(x, axis=-1):
+def log_softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """Logarithm of softmax."""
     return ops.log_softmax(x, axis)
 
 
-def softplus(x):
+def softplus(x: TensorLike) -> TensorLike:
     """log(1 + exp(x))."""
     return ops.softplus(x)
 
 
-def softsign(x):
+def softsign(x: TensorLike) -> TensorLike:
     """x / (1 + |x|)."""
     return ops.softsign(x)
 
 
-def hard_sigmoid(x):
+def hard_sigmoid(x: TensorLike) -> TensorLike:
     """clip(x / 6 + 1 / 2, 0, 1)."""
     return ops.hard_sigmoid(x)
 
 
-def hard_silu(x):
+def hard_silu(x: TensorLike) -> TensorLike:
     """x * hard_sigmoid(x) (Howard et al. 2019)."""
     return ops.hard_silu(x)
 
 
-def exponential(x):
+def exponential(x: TensorLike) -> TensorLike:
     """e to the power of x."""
     return ops.exp(x)
 
 
-def mish(x):
+def mish(x: TensorLike) -> TensorLike:
     """x * tanh(softplus(x)) (Misra 2019)."""
     return x * ops.tanh(ops.softplus(x))
 
 
-def log_sigmoid(x):
+def log_sigmoid(x: TensorLike) -> TensorLike:
     """log(sigmoid(x))."""
     return -ops.softplus(-x)
 
@@ -156,7 +166,7 @@ _ALL = {
 _ALL.update(swish=silu, hard_swish=hard_silu)
 
 
-def serialize(activation):
+def serialize(activation: Any) -> Any:
     """Return the name of a built-in activation, or a registered name."""
     if activation is linear or activation is None:
         return "linear"
@@ -165,14 +175,14 @@ def serialize(activation):
     return serialize_callable(activation, _ALL)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Return the activation of that name."""
     from fastconv.utils.serialization import lookup
 
     return lookup(config, _ALL, custom_objects, "activation function")
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return an activation from None (linear), a name, a callable, or a serialized config.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv.config import (
     epsilon,
     floatx,
@@ -11,6 +13,9 @@ from fastconv.config import (
     set_image_data_format,
 )
 from fastconv.utils.naming import clear_session
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 __all__ = [
     "backend",
@@ -31,11 +36,11 @@ def backend() -> str:
     return "fastconv"
 
 
-def get_value(x):
+def get_value(x: TensorLike) -> Any:
     """Return the NumPy value of a variable, or a number unchanged."""
     return x.numpy() if hasattr(x, "numpy") else x
 
 
-def set_value(x, value) -> None:
+def set_value(x: TensorLike, value: Any) -> None:
     """Assign `value` to a variable or to `optimizer.learning_rate`."""
     x.assign(value)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-_state = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
+from typing import Any
+
+_state: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+}
 
 
 def floatx() -> str:
     """Return the default float type of new layers: "float32" (default) or "float64"."""
-    return _state["floatx"]
+    return str(_state["floatx"])
 
 
 def set_floatx(value: str) -> None:
@@ -19,7 +25,7 @@ def set_floatx(value: str) -> None:
 
 def epsilon() -> float:
     """Return the small constant that keeps logarithms and divisions finite (1e-7)."""
-    return _state["epsilon"]
+    return float(_state["epsilon"])
 
 
 def set_epsilon(value: float) -> None:
@@ -29,7 +35,7 @@ def set_epsilon(value: float) -> None:
 
 def image_data_format() -> str:
     """Return the default layout of images: "channels_last" or "channels_first"."""
-    return _state["image_data_format"]
+    return str(_state["image_data_format"])
 
 
 def set_image_data_format(data_format: str) -> None:
@@ -50,7 +56,7 @@ def standardize_data_format(data_format: str | None) -> str:
     return value
 
 
-def standardize_dtype(dtype) -> str:
+def standardize_dtype(dtype: Any) -> str:
     """Return the name of a float type that layers can compute in; None gives `floatx()`."""
     if dtype is None:
         return floatx()

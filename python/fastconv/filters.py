@@ -12,7 +12,12 @@ the right. They are not scaled unless their function says so.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "apply",
@@ -43,20 +48,20 @@ _GRADIENTS = {"sobel": (1, 2, 1), "prewitt": (1, 1, 1), "scharr": (3, 10, 3)}
 # Kernels
 
 
-def identity(size: int = 3) -> np.ndarray:
+def identity(size: int = 3) -> NDArray[Any]:
     """Leaves the image as it is: 1 in the middle of (size, size); size is odd."""
     kernel = np.zeros((_odd(size), size))
     kernel[size // 2, size // 2] = 1
     return kernel
 
 
-def box_blur(size: int = 3) -> np.ndarray:
+def box_blur(size: int = 3) -> NDArray[Any]:
     """The mean of size x size pixels."""
     size = _integer("size", size)
     return np.full((size, size), 1 / size**2)
 
 
-def gaussian_blur(sigma: float = 1.0, size: int | None = None) -> np.ndarray:
+def gaussian_blur(sigma: float = 1.0, size: int | None = None) -> NDArray[Any]:
     """A normal distribution of standard deviation `sigma` pixels, with the sum 1.
 
     Args:
@@ -67,61 +72,61 @@ def gaussian_blur(sigma: float = 1.0, size: int | None = None) -> np.ndarray:
     return np.outer(weights, weights)
 
 
-def sharpen(amount: float = 1.0) -> np.ndarray:
+def sharpen(amount: float = 1.0) -> NDArray[Any]:
     """The image minus `amount` times its `laplacian`: 5 in the middle, -1 beside it for 1."""
     if not np.isfinite(amount):
         raise ValueError(f"sharpen: amount is {amount!r}, expected a finite number")
     return identity() - amount * laplacian()
 
 
-def outline() -> np.ndarray:
+def outline() -> NDArray[Any]:
     """What differs from its eight neighbours: 8 in the middle, -1 around."""
     return -laplacian(diagonals=True)
 
 
-def emboss() -> np.ndarray:
+def emboss() -> NDArray[Any]:
     """The image as a relief, lit from the upper left."""
     return np.array([[-2.0, -1, 0], [-1, 1, 1], [0, 1, 2]])
 
 
-def sobel_x() -> np.ndarray:
+def sobel_x() -> NDArray[Any]:
     """Change to the right, smoothed by (1, 2, 1) downwards."""
     return _gradient("sobel")
 
 
-def sobel_y() -> np.ndarray:
+def sobel_y() -> NDArray[Any]:
     """Change downwards, the transpose of `sobel_x`."""
     return _gradient("sobel").T
 
 
-def prewitt_x() -> np.ndarray:
+def prewitt_x() -> NDArray[Any]:
     """Change to the right, smoothed by (1, 1, 1) downwards."""
     return _gradient("prewitt")
 
 
-def prewitt_y() -> np.ndarray:
+def prewitt_y() -> NDArray[Any]:
     """Change downwards, the transpose of `prewitt_x`."""
     return _gradient("prewitt").T
 
 
-def scharr_x() -> np.ndarray:
+def scharr_x() -> NDArray[Any]:
     """Change to the right, smoothed by (3, 10, 3) downwards, which errs least in directions."""
     return _gradient("scharr")
 
 
-def scharr_y() -> np.ndarray:
+def scharr_y() -> NDArray[Any]:
     """Change downwards, the transpose of `scharr_x`."""
     return _gradient("scharr").T
 
 
-def laplacian(diagonals: bool = False) -> np.ndarray:
+def laplacian(diagonals: bool = False) -> NDArray[Any]:
     """Sum of the second derivatives, of four neighbours or, with `diagonals`, of eight."""
     if diagonals:
         return np.array([[1.0, 1, 1], [1, -8, 1], [1, 1, 1]])
     return np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
 
 
-def laplacian_of_gaussian(sigma: float = 1.0, size: int | None = None) -> np.ndarray:
+def laplacian_of_gaussian(sigma: float = 1.0, size: int | None = None) -> NDArray[Any]:
     """Sum of the second derivatives of `gaussian_blur` (Marr & Hildreth 1980): edges are its zeros.
 
     (r^2 / sigma^4 - 2 / sigma^2) times the Gaussian at the distance r; arguments as there.
@@ -132,11 +137,11 @@ def laplacian_of_gaussian(sigma: float = 1.0, size: int | None = None) -> np.nda
     return np.outer(weights, second) + np.outer(second, weights)
 
 
-def _gradient(name: str) -> np.ndarray:
+def _gradient(name: str) -> NDArray[Any]:
     return np.outer(_GRADIENTS[name], (-1.0, 0.0, 1.0))
 
 
-def _gaussian(sigma: float, size: int | None) -> np.ndarray:
+def _gaussian(sigma: float, size: int | None) -> NDArray[Any]:
     if not 0 < sigma < np.inf:
         raise ValueError(f"sigma is {sigma!r}, expected a number of pixels above 0")
     size = _odd(2 * int(4 * sigma + 0.5) + 1 if size is None else size)
@@ -145,7 +150,7 @@ def _gaussian(sigma: float, size: int | None) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _integer(name: str, value) -> int:
+def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {value!r}, expected an integer")
     if not 1 <= value <= _MAX_SIZE:
@@ -153,7 +158,7 @@ def _integer(name: str, value) -> int:
     return int(value)
 
 
-def _odd(size) -> int:
+def _odd(size: Any) -> int:
     size = _integer("size", size)
     if size % 2 == 0:
         raise ValueError(f"size is {size}, expected an odd number, which has a middle")
@@ -163,7 +168,7 @@ def _odd(size) -> int:
 # Filtering
 
 
-def apply(image: np.ndarray, kernel: np.ndarray, padding: str = "reflect") -> np.ndarray:
+def apply(image: NDArray[Any], kernel: NDArray[Any], padding: str = "reflect") -> NDArray[Any]:
     """Returns the cross-correlation of an image with a kernel, each channel by itself.
 
     Args:
@@ -198,7 +203,9 @@ def apply(image: np.ndarray, kernel: np.ndarray, padding: str = "reflect") -> np
     return result.astype(image.dtype, copy=False)
 
 
-def magnitude(image: np.ndarray, operator: str = "sobel", padding: str = "reflect") -> np.ndarray:
+def magnitude(
+    image: NDArray[Any], operator: str = "sobel", padding: str = "reflect"
+) -> NDArray[Any]:
     """Returns the length of the gradient, sqrt(gx^2 + gy^2), of each pixel and channel.
 
     Args:
@@ -221,7 +228,7 @@ def magnitude(image: np.ndarray, operator: str = "sobel", padding: str = "reflec
     return length.astype(image.dtype, copy=False) if image.dtype.kind == "f" else length
 
 
-def _filtered(image: np.ndarray, kernel, padding: str) -> np.ndarray:
+def _filtered(image: NDArray[Any], kernel: Any, padding: str) -> NDArray[Any]:
     """The cross-correlation in float32 for float32 and float16, else in float64."""
     from fastconv.functional import conv2d
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,23 +19,28 @@ from fastconv.utils.naming import snake_case
 from fastconv.utils.rng import draw_seed
 from fastconv.utils.serialization import lookup, serialize_keras_object
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape, TensorLike
+
 
 class Initializer:
     """Base class: subclasses define `__call__(shape, dtype=None)` and `get_config()`."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, dtype)")
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Make an initializer from `get_config()`."""
         return cls(**config)
 
-    def clone(self):
+    def clone(self) -> Any:
         """Return an equal initializer."""
         return type(self).from_config(self.get_config())
 
@@ -42,49 +48,49 @@ class Initializer:
 class Zeros(Initializer):
     """All 0."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         return np.zeros(shape, standardize_dtype(dtype))
 
 
 class Ones(Initializer):
     """All 1."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         return np.ones(shape, standardize_dtype(dtype))
 
 
 class Constant(Initializer):
     """All `value`, a number or an array that broadcasts to the shape."""
 
-    def __init__(self, value=0.0):
+    def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         return np.broadcast_to(np.asarray(self.value, standardize_dtype(dtype)), shape).copy()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"value": self.value}
 
 
 class Identity(Initializer):
     """`gain` on the diagonal of a matrix, 0 elsewhere."""
 
-    def __init__(self, gain=1.0):
+    def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         if len(shape) != 2:
             raise ValueError(f"Identity initializes matrices only, received: shape={shape}")
         return self.gain * np.eye(*shape, dtype=standardize_dtype(dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain}
 
 
 class RandomInitializer(Initializer):
     """Base of the random ones: holds the seed (None draws one from the process-wide generator)."""
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         self._given_seed = seed
         if seed is None:
             seed = draw_seed()
@@ -92,50 +98,52 @@ class RandomInitializer(Initializer):
             raise ValueError(f"`seed` must be an integer or None, received: seed={seed!r}")
         self.seed = int(seed)
 
-    def _rng(self):
+    def _rng(self) -> Any:
         return np.random.default_rng(self.seed)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"seed": self._given_seed}
 
 
 class RandomNormal(RandomInitializer):
     """Normal distribution."""
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
         number(mean, "mean", owner=type(self).__name__)
         number(stddev, "stddev", 0, owner=type(self).__name__)
         self.mean = mean
         self.stddev = stddev
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         values = self._rng().standard_normal(shape)
         return np.asarray(self.mean + self.stddev * values, standardize_dtype(dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"mean": self.mean, "stddev": self.stddev, **super().get_config()}
 
 
 class RandomUniform(RandomInitializer):
     """Uniform distribution in [minval, maxval)."""
 
-    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
+    def __init__(
+        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+    ) -> None:
         super().__init__(seed)
         number(minval, "minval", owner="RandomUniform")
         number(maxval, "maxval", minval, owner="RandomUniform")
         self.minval = minval
         self.maxval = maxval
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         values = self._rng().uniform(self.minval, self.maxval, shape)
         return np.asarray(values, standardize_dtype(dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"minval": self.minval, "maxval": self.maxval, **super().get_config()}
 
 
-def _truncated_normal(rng, shape) -> np.ndarray:
+def _truncated_normal(rng: np.random.Generator, shape: Shape) -> NDArray[Any]:
     """Standard normal values drawn again where they are beyond two standard deviations."""
     values = rng.standard_normal(shape)
     while True:
@@ -149,22 +157,22 @@ def _truncated_normal(rng, shape) -> np.ndarray:
 class TruncatedNormal(RandomInitializer):
     """Normal distribution without what lies beyond two standard deviations."""
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
         number(mean, "mean", owner=type(self).__name__)
         number(stddev, "stddev", 0, owner=type(self).__name__)
         self.mean = mean
         self.stddev = stddev
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         values = _truncated_normal(self._rng(), tuple(shape) or (1,)).reshape(shape)
         return np.asarray(self.mean + self.stddev * values, standardize_dtype(dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"mean": self.mean, "stddev": self.stddev, **super().get_config()}
 
 
-def compute_fans(shape) -> tuple[float, float]:
+def compute_fans(shape: Shape) -> tuple[float, float]:
     """Return (fan_in, fan_out) of a weight; the last two axes are inputs and outputs."""
     if not shape:
         return 1, 1
@@ -181,7 +189,13 @@ class VarianceScaling(RandomInitializer):
         ValueError: `scale` is not positive, or an unknown `mode` or `distribution`.
     """
 
-    def __init__(self, scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None):
+    def __init__(
+        self,
+        scale: Any = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
         if number(scale, "scale", owner=type(self).__name__) <= 0:
             raise ValueError(f"`scale` must be positive, received: scale={scale}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
@@ -198,7 +212,7 @@ class VarianceScaling(RandomInitializer):
         self.mode = mode
         self.distribution = distribution
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         shape = tuple(shape)
         fan_in, fan_out = compute_fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
@@ -215,7 +229,7 @@ class VarianceScaling(RandomInitializer):
             values = math.sqrt(variance) * rng.standard_normal(shape)
         return np.asarray(values).astype(standardize_dtype(dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "scale": self.scale,
             "mode": self.mode,
@@ -227,12 +241,12 @@ class VarianceScaling(RandomInitializer):
 class _NamedScaling(VarianceScaling):
     """A variance scaling with fixed parameters and the seed as the only argument."""
 
-    PARAMETERS: tuple = ()
+    PARAMETERS: tuple[Any, ...] = ()
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__(*self.PARAMETERS, seed=seed)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"seed": self._given_seed}
 
 
@@ -278,11 +292,11 @@ class Orthogonal(RandomInitializer):
     All axes but the last are taken together as the rows.
     """
 
-    def __init__(self, gain=1.0, seed=None):
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
         self.gain = gain
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
         if len(shape) < 2:
             raise ValueError(f"Orthogonal needs a shape of at least 2 axes, received: {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
@@ -293,7 +307,7 @@ class Orthogonal(RandomInitializer):
             q = q.T
         return (self.gain * q).reshape(shape).astype(standardize_dtype(dtype))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain, **super().get_config()}
 
 
@@ -335,17 +349,17 @@ he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
 
 
-def serialize(initializer):
+def serialize(initializer: Any) -> Any:
     """Return {"class_name", "config"}."""
     return serialize_keras_object(initializer)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make an initializer from `serialize()`."""
     return get(lookup(config, _ALL, custom_objects, "initializer"))
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return an initializer from None, a name, a class, an instance, a callable or a config.
 
     Raises:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import TYPE_CHECKING, Any
 
 from fastconv import ops
 from fastconv.utils.serialization import lookup, serialize_keras_object
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
-def _check(name, value):
+
+def _check(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number, received: {name}={value!r}")
     if value < 0:
@@ -20,15 +24,15 @@ def _check(name, value):
 class Regularizer:
     """Base class: `__call__(x)` returns the penalty of a tensor, written with `fastconv.ops`."""
 
-    def __call__(self, x):
+    def __call__(self, x: TensorLike) -> TensorLike:
         return 0.0
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         raise NotImplementedError(f"{type(self).__name__} does not implement get_config()")
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a regularizer from `get_config()`."""
         return cls(**config)
 
@@ -36,11 +40,11 @@ class Regularizer:
 class L1L2(Regularizer):
     """l1 * sum(|x|) + l2 * sum(x**2)."""
 
-    def __init__(self, l1=0.0, l2=0.0):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         self.l1 = _check("l1", 0.0 if l1 is None else l1)
         self.l2 = _check("l2", 0.0 if l2 is None else l2)
 
-    def __call__(self, x):
+    def __call__(self, x: TensorLike) -> TensorLike:
         total = 0.0
         if self.l1:
             total = ops.sum(ops.absolute(x)) * self.l1
@@ -48,37 +52,37 @@ class L1L2(Regularizer):
             total = ops.sum(ops.square(x)) * self.l2 + total
         return total
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"l1": self.l1, "l2": self.l2}
 
 
 class L1(Regularizer):
     """l1 * sum(|x|)."""
 
-    def __init__(self, l1=0.01):
+    def __init__(self, l1: float = 0.01) -> None:
         self.l1 = _check("l1", 0.01 if l1 is None else l1)
 
-    def __call__(self, x):
+    def __call__(self, x: TensorLike) -> TensorLike:
         return ops.sum(ops.absolute(x)) * self.l1
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"l1": self.l1}
 
 
 class L2(Regularizer):
     """l2 * sum(x**2)."""
 
-    def __init__(self, l2=0.01):
+    def __init__(self, l2: float = 0.01) -> None:
         self.l2 = _check("l2", 0.01 if l2 is None else l2)
 
-    def __call__(self, x):
+    def __call__(self, x: TensorLike) -> TensorLike:
         return ops.sum(ops.square(x)) * self.l2
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"l2": self.l2}
 
 
-def l1_l2(l1=0.01, l2=0.01):
+def l1_l2(l1: float = 0.01, l2: float = 0.01) -> Any:
     """Return L1L2(l1, l2)."""
     return L1L2(l1=l1, l2=l2)
 
@@ -87,17 +91,17 @@ l1, l2 = L1, L2
 _ALL = {"L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": l1_l2, "l1l2": l1_l2}
 
 
-def serialize(regularizer):
+def serialize(regularizer: Any) -> Any:
     """Return {"class_name", "config"}."""
     return serialize_keras_object(regularizer)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a regularizer from `serialize()`."""
     return get(lookup(config, _ALL, custom_objects, "regularizer"))
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return a regularizer from None, a name, a class, an instance, a callable or a config.
 
     Raises:

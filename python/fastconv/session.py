@@ -16,6 +16,8 @@ from fastconv.inference.model import ModelGraph, ValueInfo
 from fastconv.inference.network import Need, Network, Plan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastconv.inference.summary import Summary
 
 _ONNX_TYPES = {"float32": "float", "float64": "double"}
@@ -95,10 +97,10 @@ class InferenceSession:
 
     def __init__(
         self,
-        path_or_bytes: str | os.PathLike | bytes | ModelGraph,
+        path_or_bytes: str | os.PathLike[str] | bytes | ModelGraph,
         sess_options: Any = None,
-        providers: Sequence | None = None,
-        provider_options: Sequence | None = None,
+        providers: Sequence[Any] | None = None,
+        provider_options: Sequence[Any] | None = None,
         *,
         num_threads: int | None = None,
         precision: str = "default",
@@ -129,8 +131,10 @@ class InferenceSession:
         model = self._network.model
         self._inputs = {info.name: info for info in model.inputs}
         self._outputs = {info.name: i for i, info in enumerate(model.outputs)}
-        self._latest: Callable | None = None  # runs the plan of the last run, if that suffices
-        self._plans: OrderedDict[tuple, Plan | Need] = OrderedDict()
+        self._latest: Callable[..., Any] | None = (
+            None  # runs the plan of the last run, if that suffices
+        )
+        self._plans: OrderedDict[tuple[Any, ...], Plan | Need] = OrderedDict()
         self._lock = threading.Lock()
         _SESSIONS.add(self)
         shapes = {i.name: (i.shape, i.dtype) for i in model.inputs}
@@ -161,9 +165,9 @@ class InferenceSession:
     def run(
         self,
         output_names: Sequence[str] | None,
-        input_feed: dict[str, np.ndarray],
+        input_feed: dict[str, NDArray[Any]],
         run_options: Any = None,
-    ) -> list[np.ndarray]:
+    ) -> list[NDArray[Any]]:
         """Run the model once.
 
         Args:
@@ -189,13 +193,13 @@ class InferenceSession:
             results = plan.run(feeds, self._threads)
         return results if wanted is None else [results[i] for i in wanted]
 
-    def profile(self, input_feed: dict[str, np.ndarray]) -> Profile:
+    def profile(self, input_feed: dict[str, NDArray[Any]]) -> Profile:
         """Run the model once and return a table of its steps; see `Profile`."""
         feeds, plan = self._prepare(input_feed)
         rows = plan.core.profile([feeds[name] for name in plan.inputs], self._threads)
         return Profile(rows)
 
-    def summary(self, input_feed: dict[str, np.ndarray]) -> Summary:
+    def summary(self, input_feed: dict[str, NDArray[Any]]) -> Summary:
         """Return a table of the model's layers for inputs of these shapes; see `Summary`."""
         from fastconv.inference.summary import summarize
 
@@ -213,7 +217,7 @@ class InferenceSession:
                 raise ValueError(f"there is no output {name!r}, expected one of {list(every)}")
         return [every[name] for name in names]
 
-    def _prepare(self, feed: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Plan]:
+    def _prepare(self, feed: dict[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], Plan]:
         if not isinstance(feed, dict):
             raise TypeError(f"input_feed is a {type(feed).__name__}, expected a dict of arrays")
         if feed.keys() != self._inputs.keys():
@@ -223,9 +227,10 @@ class InferenceSession:
         key = tuple((name, (a.shape, a.dtype.name)) for name, a in feeds.items())
         return feeds, self._find(key, feeds)
 
-    def _find(self, key: tuple, feeds: dict[str, np.ndarray]) -> Plan | None:
+    def _find(self, key: tuple[Any, ...], feeds: dict[str, NDArray[Any]]) -> Plan | None:
         """The plan for the shapes; values that shapes depend on become part of the key."""
-        shapes, values = dict(key), {}
+        shapes = dict(key)
+        values: dict[str, Any] = {}
         while True:
             found = self._plans.get(key)
             if found is None:
@@ -252,7 +257,7 @@ class InferenceSession:
             key = (*key, (found.name, value.shape, value.tobytes()))
 
 
-def check_feed(info: ValueInfo, value: Any) -> np.ndarray:
+def check_feed(info: ValueInfo, value: Any) -> NDArray[Any]:
     """Return the array after its dtype and shape have been checked against the model's."""
     try:
         array = np.asarray(value)
@@ -276,7 +281,7 @@ def check_feed(info: ValueInfo, value: Any) -> np.ndarray:
     return array
 
 
-def check_symbols(inputs: list[ValueInfo], feeds: dict[str, np.ndarray]) -> None:
+def check_symbols(inputs: list[ValueInfo], feeds: dict[str, NDArray[Any]]) -> None:
     """One symbolic name stands for one size."""
     sizes: dict[str, tuple[int, str]] = {}
     for info in inputs:
@@ -291,13 +296,13 @@ def check_symbols(inputs: list[ValueInfo], feeds: dict[str, np.ndarray]) -> None
                 )
 
 
-class Profile(list):
+class Profile(list[dict[str, Any]]):
     """A dict a step: op, name, algorithm, shape, seconds, gflops (GFLOP/s), pieces; prints a table.
 
     `pieces` are the parts that the threads share: more threads than pieces do not help a step.
     """
 
-    def __init__(self, rows: list[dict]) -> None:
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
         super().__init__(rows)
         for row in self:
             flops, seconds = row.pop("flops"), row["seconds"]
@@ -322,7 +327,7 @@ class Profile(list):
         return "\n".join(lines)
 
 
-def _read(source: str | os.PathLike | bytes | ModelGraph) -> ModelGraph:
+def _read(source: str | os.PathLike[str] | bytes | ModelGraph) -> ModelGraph:
     from fastconv.inference import file
     from fastconv.inference.structure import checked
 

@@ -45,3 +45,21 @@ def test_kernels_do_not_include_the_standard_library():
     allowed = {"cstdint", "cstddef", "cmath"}
     for p in ROOT.glob("cpp/kernels/*.isa.cpp"):
         assert set(re.findall(r"#include <(\w+)>", p.read_text())) <= allowed, p.name
+
+
+def test_tools_have_one_version():
+    pins = {}
+    for file in (".ci/run", ".pre-commit-config.yaml", "noxfile.py"):
+        for tool, version in re.findall(
+            r"\b(ruff|clang-format|codespell|mypy)==([\d.]+\d)", (ROOT / file).read_text()
+        ):
+            pins.setdefault(tool, {}).setdefault(version, []).append(file)
+    assert sorted(pins) == ["clang-format", "codespell", "mypy", "ruff"]
+    for tool, versions in pins.items():
+        assert len(versions) == 1, (tool, versions)
+        assert len(set(*versions.values())) == 3, (tool, versions)
+
+
+def test_citation_has_the_version():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

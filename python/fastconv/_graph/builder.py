@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import _core
 from fastconv._graph.tensor import Tensor
 
+if TYPE_CHECKING:
+    from fastconv._graph import Variable
+    from fastconv._types import Shape
+    from fastconv.layers import Layer
+
 _local = threading.local()
 
 
-def current_builder():
+def current_builder() -> Any:
     """Return the builder whose graph is being traced in this thread, or None."""
     return getattr(_local, "builder", None)
 
@@ -27,7 +34,7 @@ class GraphBuilder:
     each layer takes the default of its `call`.
     """
 
-    def __init__(self, training: bool | None = False):
+    def __init__(self, training: bool | None = False) -> None:
         self.graph = _core.Graph()
         self.training = training
         self.feeds: list[str] = []
@@ -39,7 +46,7 @@ class GraphBuilder:
         self._salt = 0
 
     @contextlib.contextmanager
-    def tracing(self):
+    def tracing(self) -> Iterator[Any]:
         """Make this the current builder, so that operators on bare variables join its graph."""
         previous = current_builder()
         _local.builder = self
@@ -49,7 +56,7 @@ class GraphBuilder:
             _local.builder = previous
 
     @contextlib.contextmanager
-    def scope(self, name: str, training: bool | None = None):
+    def scope(self, name: str, training: bool | None = None) -> Iterator[Any]:
         """Name the nodes after a layer and, if given, change the mode for it."""
         mode = self.training
         self._scopes.append(name)
@@ -61,7 +68,7 @@ class GraphBuilder:
             self._scopes.pop()
             self.training = mode
 
-    def input(self, name: str, shape, dtype: str) -> Tensor:
+    def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
         """Return the input of that name, made at its first use."""
         tensor = self._inputs.get(name)
         if tensor is None:
@@ -70,7 +77,7 @@ class GraphBuilder:
             self.feeds.append(name)
         return tensor
 
-    def variable(self, variable) -> Tensor:
+    def variable(self, variable: Variable) -> Tensor:
         """Return the value of a `Variable` (or of a bare `_core.Variable`)."""
         core = getattr(variable, "core", variable)
         entry = self._variables.get(id(core))
@@ -80,7 +87,7 @@ class GraphBuilder:
             self._variables[id(core)] = entry
         return entry[1]
 
-    def constant(self, value, dtype: str) -> Tensor:
+    def constant(self, value: Any, dtype: str) -> Tensor:
         """Return a constant."""
         array = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
         return Tensor(self, self.graph.constant(array))
@@ -94,18 +101,18 @@ class GraphBuilder:
         self._salt += 1
         return self._salt
 
-    def op(self, op: str, *inputs, **attrs):
+    def op(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         """Add a node and return its output tensor, or a tuple of several."""
         ids = [None if x is None else x.id for x in inputs]
         name = "/".join(self._scopes) or op
         outputs = [Tensor(self, i) for i in self.graph.add(op, ids, attrs, name)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def traced(self, layer, args, kwargs, outputs) -> None:
+    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         """Called when a layer has joined the graph; builders that look at layers override it."""
         self.calls.append((layer, outputs))
 
-    def gradients(self, outputs, wrt, seeds=None):
+    def gradients(self, outputs: Any, wrt: Any, seeds: Any = None) -> Any:
         """Append the backward graph; None where there is no path.
 
         `seeds` are the gradients of the outputs, by default ones.
@@ -114,7 +121,7 @@ class GraphBuilder:
         ids = self.graph.gradients([t.id for t in outputs], seed_ids, [t.id for t in wrt])
         return [None if i is None else Tensor(self, i) for i in ids]
 
-    def __getattr__(self, op: str):
+    def __getattr__(self, op: str) -> Any:
         if op.startswith("_"):
             raise AttributeError(op)
         return lambda *inputs, **attrs: self.op(op, *inputs, **attrs)

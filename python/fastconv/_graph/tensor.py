@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv._graph.tree import flatten
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape
+    from fastconv.layers import Layer
 
 
 class Arithmetic:
@@ -13,61 +22,61 @@ class Arithmetic:
     __slots__ = ()
     __array_priority__ = 100  # makes NumPy arrays on the left side give way
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Any:
         return _ops().add(self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> Any:
         return _ops().add(other, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         return _ops().subtract(self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return _ops().subtract(other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         return _ops().multiply(self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Any) -> Any:
         return _ops().multiply(other, self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         return _ops().divide(self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Any:
         return _ops().divide(other, self)
 
-    def __pow__(self, other):
+    def __pow__(self, other: Any) -> Any:
         return _ops().power(self, other)
 
-    def __rpow__(self, other):
+    def __rpow__(self, other: Any) -> Any:
         return _ops().power(other, self)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Any) -> Any:
         return _ops().matmul(self, other)
 
-    def __neg__(self):
+    def __neg__(self) -> Any:
         return _ops().negative(self)
 
-    def __abs__(self):
+    def __abs__(self) -> Any:
         return _ops().absolute(self)
 
     # No __eq__: values are kept in lists and dicts by identity; `ops.equal` compares.
 
-    def __lt__(self, other):
+    def __lt__(self, other: Any) -> Any:
         return _ops().less(self, other)
 
-    def __le__(self, other):
+    def __le__(self, other: Any) -> Any:
         return _ops().less_equal(self, other)
 
-    def __gt__(self, other):
+    def __gt__(self, other: Any) -> Any:
         return _ops().greater(self, other)
 
-    def __ge__(self, other):
+    def __ge__(self, other: Any) -> Any:
         return _ops().greater_equal(self, other)
 
 
-def _ops():
+def _ops() -> Any:
     from fastconv import ops
 
     return ops
@@ -90,16 +99,16 @@ class Symbolic(Arithmetic):
 
     __slots__ = ()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         raise TypeError(f"{self!r} cannot be iterated over; use indices or fastconv.ops")
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         name = _OPERATORS.get(ufunc.__name__)
         if method == "__call__" and name is not None and not kwargs:
             return getattr(_ops(), name)(*inputs)
         raise TypeError(f"np.{ufunc.__name__} does not work on {self!r}; use fastconv.ops")
 
-    def __array_function__(self, func, types, args, kwargs):
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if func in (np.shape, np.ndim) and len(args) == 1 and args[0] is self:
             return getattr(self, func.__name__)
         raise TypeError(f"np.{func.__name__} does not work on {self!r}; use fastconv.ops")
@@ -114,7 +123,7 @@ class Tensor(Symbolic):
 
     __slots__ = ("dtype", "g", "id", "origin", "shape")
 
-    def __init__(self, g, value_id: int, origin=None):
+    def __init__(self, g: Any, value_id: int, origin: Any = None) -> None:
         self.g = g
         self.id = value_id
         self.shape = tuple(g.graph.shape(value_id))
@@ -125,19 +134,19 @@ class Tensor(Symbolic):
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         return _ops().get_item(self, key)
 
-    def __array__(self, *args, **kwargs):
+    def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
         raise TypeError(f"{self!r} has no values while a graph is compiled; use fastconv.ops")
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError(
             "a tensor of a graph has no truth value: layers, losses and metrics are compiled once, "
             "so Python conditions on their values are not possible"
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Tensor shape={self.shape}, dtype={self.dtype}>"
 
 
@@ -146,7 +155,7 @@ class Node:
 
     __slots__ = ("args", "inputs", "kwargs", "layer", "outputs")
 
-    def __init__(self, layer, args, kwargs, outputs):
+    def __init__(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         self.layer = layer
         self.args = args
         self.kwargs = kwargs
@@ -161,7 +170,7 @@ class KerasTensor(Symbolic):
 
     __slots__ = ("dtype", "history", "name", "shape")
 
-    def __init__(self, shape, dtype="float32", name=None):
+    def __init__(self, shape: Shape, dtype: Any = "float32", name: str | None = None) -> None:
         self.shape = tuple(shape)
         self.dtype = dtype
         self.name = name
@@ -171,17 +180,17 @@ class KerasTensor(Symbolic):
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         return _ops().get_item(self, key)
 
-    def __array__(self, *args, **kwargs):
+    def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
         raise ValueError(
             f"{self!r} is symbolic and has no values yet; "
             "build a Model from it and call predict() on data"
         )
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError(f"{self!r} is symbolic and has no truth value")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv import _core, config
 from fastconv._graph.tensor import Arithmetic
 from fastconv.utils.naming import auto_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape
 
 
 class Variable(Arithmetic):
@@ -26,15 +33,15 @@ class Variable(Arithmetic):
 
     def __init__(
         self,
-        initializer,
-        shape=None,
-        dtype=None,
-        trainable=True,
-        name=None,
-        regularizer=None,
-        constraint=None,
-        path=None,
-    ):
+        initializer: Any,
+        shape: Shape | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        regularizer: Any = None,
+        constraint: Any = None,
+        path: str | None = None,
+    ) -> None:
         if callable(initializer):
             if shape is None:
                 raise ValueError("Variable needs `shape` when its initializer is callable")
@@ -65,18 +72,18 @@ class Variable(Arithmetic):
         return len(self.shape)
 
     @property
-    def value(self) -> np.ndarray:
+    def value(self) -> NDArray[Any]:
         return self.numpy()
 
     @property
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self) -> NDArray[Any]:
         """Return a copy of the values."""
         return self.core.numpy()
 
-    def assign(self, value):
+    def assign(self, value: Any) -> Any:
         """Replace the values; `value` must have this variable's shape."""
         array = np.asarray(value.numpy() if isinstance(value, Variable) else value)
         if array.shape != self.shape:
@@ -87,19 +94,19 @@ class Variable(Arithmetic):
         self.core.assign(np.ascontiguousarray(array, dtype=self.dtype))
         return self
 
-    def assign_add(self, value):
+    def assign_add(self, value: Any) -> Any:
         """Add `value` to the values."""
         return self.assign(self.numpy() + np.asarray(value))
 
-    def assign_sub(self, value):
+    def assign_sub(self, value: Any) -> Any:
         """Subtract `value` from the values."""
         return self.assign(self.numpy() - np.asarray(value))
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.numpy())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"

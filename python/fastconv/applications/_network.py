@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from fastconv import config, layers
 from fastconv._graph import KerasTensor
@@ -13,6 +14,9 @@ from fastconv.applications._weights import load_weights
 from fastconv.layers.arguments import int_tuple
 from fastconv.layers.core import InputLayer
 from fastconv.models import Model
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape, TensorLike
 
 _ARGUMENTS = """
     Args:
@@ -39,14 +43,18 @@ class Network:
     dict of the PyTorch model, which is the name itself where none is given.
     """
 
-    def __init__(self, include_top, classes, classifier_activation, width):
+    def __init__(
+        self, include_top: bool, classes: Any, classifier_activation: Any, width: float
+    ) -> None:
         self.include_top = include_top
         self.classes = classes
         self.classifier_activation = classifier_activation
         self.width = width
         self.epsilon, self.momentum = 1e-5, 0.9  # batch normalization, as in PyTorch
         self.sources: dict[str, str] = {}  # PyTorch's path of each layer
-        self.flattened: dict[str, tuple] = {}  # the maps (H, W, C) that a dense layer reads
+        self.flattened: dict[
+            str, tuple[Any, ...]
+        ] = {}  # the maps (H, W, C) that a dense layer reads
         self.left_out: list[str] = []  # PyTorch's parts that this model does without
         self.not_keras = ""  # why Keras's weights would compute something else here
 
@@ -56,18 +64,18 @@ class Network:
 
     def conv(
         self,
-        x,
-        filters,
-        kernel,
-        strides=1,
+        x: TensorLike,
+        filters: int,
+        kernel: Any,
+        strides: Any = 1,
         *,
-        name,
-        source=None,
-        padding=None,
-        groups=1,
-        activation=None,
-        use_bias=True,
-    ):
+        name: str,
+        source: Any = None,
+        padding: Any = None,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+    ) -> TensorLike:
         """Convolve; `padding` zeros on every side, half the kernel where it is None."""
         kernel = int_tuple(kernel, 2, "kernel", name)
         pads = tuple(k // 2 for k in kernel) if padding is None else (padding, padding)
@@ -87,7 +95,17 @@ class Network:
             name=name,
         )(x)
 
-    def depthwise(self, x, kernel, strides=1, *, name, source=None, padding, depth_multiplier=1):
+    def depthwise(
+        self,
+        x: TensorLike,
+        kernel: Any,
+        strides: Any = 1,
+        *,
+        name: str,
+        source: Any = None,
+        padding: Any,
+        depth_multiplier: int = 1,
+    ) -> TensorLike:
         """Convolve each channel by itself, without bias; `padding` is Keras's."""
         self.sources[name] = source or name
         return layers.DepthwiseConv2D(
@@ -100,12 +118,22 @@ class Network:
             name=name,
         )(x)
 
-    def norm(self, x, *, name, source=None):
+    def norm(self, x: TensorLike, *, name: str, source: Any = None) -> TensorLike:
         """Normalize over the batch."""
         self.sources[name] = source or name
         return layers.BatchNormalization(momentum=self.momentum, epsilon=self.epsilon, name=name)(x)
 
-    def conv_norm_relu(self, x, filters, kernel, strides=1, *, name, source, padding=None):
+    def conv_norm_relu(
+        self,
+        x: TensorLike,
+        filters: int,
+        kernel: Any,
+        strides: Any = 1,
+        *,
+        name: str,
+        source: Any,
+        padding: Any = None,
+    ) -> TensorLike:
         """Convolve without bias, normalize, and cut negative values off."""
         x = self.conv(
             x,
@@ -120,12 +148,21 @@ class Network:
         x = self.norm(x, name=f"{name}_bn", source=f"{source}.bn")
         return layers.ReLU(name=f"{name}_relu")(x)
 
-    def local_response_norm(self, x, name):
+    def local_response_norm(self, x: TensorLike, name: str) -> TensorLike:
         """Normalize over 5 neighbouring channels with the constants of Krizhevsky et al. 2012."""
         # Their alpha of 1e-4 multiplies the sum of squares, the layer's the mean.
         return layers.LocalResponseNormalization(5, alpha=5e-4, beta=0.75, k=2.0, name=name)(x)
 
-    def max_pool(self, x, size, strides, name, *, padding=0, ceil=False):
+    def max_pool(
+        self,
+        x: TensorLike,
+        size: Any,
+        strides: Any,
+        name: str,
+        *,
+        padding: Any = 0,
+        ceil: bool = False,
+    ) -> TensorLike:
         """Pool maps that are not negative, so that zeros around them never win.
 
         `ceil` counts a last window that reaches over the border, PyTorch's `ceil_mode`.
@@ -135,7 +172,7 @@ class Network:
             x = layers.ZeroPadding2D((sides, sides), name=f"{name}_pad")(x)
         return layers.MaxPooling2D(size, strides, name=name)(x)
 
-    def flatten(self, x, size=None, name="flatten"):
+    def flatten(self, x: TensorLike, size: Any = None, name: str = "flatten") -> TensorLike:
         """Return maps as one axis, and their shape for the dense layer that reads them.
 
         Maps of another size than `size` x `size` are pooled to it first.
@@ -144,7 +181,16 @@ class Network:
             x = layers.AdaptiveAveragePooling2D(size, name=f"{name}_pool")(x)
         return layers.Flatten(name=name)(x), tuple(x.shape[1:])
 
-    def dense(self, x, units, *, name, source=None, activation=None, maps=None):
+    def dense(
+        self,
+        x: TensorLike,
+        units: int,
+        *,
+        name: str,
+        source: Any = None,
+        activation: Any = None,
+        maps: Any = None,
+    ) -> TensorLike:
         """Apply a dense layer.
 
         `maps` (height, width, channels) are what the input was before it was flattened: PyTorch's
@@ -158,13 +204,17 @@ class Network:
             units, activation=activation, kernel_initializer=initializer, name=name
         )(x)
 
-    def classify(self, x, *, source=None, name="predictions"):
+    def classify(
+        self, x: TensorLike, *, source: Any = None, name: str = "predictions"
+    ) -> TensorLike:
         """Apply the last layer."""
         return self.dense(
             x, self.classes, activation=self.classifier_activation, name=name, source=source
         )
 
-    def average_and_classify(self, x, *, source=None, dropout=0.0):
+    def average_and_classify(
+        self, x: TensorLike, *, source: Any = None, dropout: float = 0.0
+    ) -> TensorLike:
         """Apply the top of most networks: the mean of each map, dropout, the last layer."""
         if not self.include_top:
             self.left_out.append(source or "predictions")
@@ -175,7 +225,9 @@ class Network:
         return self.classify(x, source=source)
 
 
-def application(size: int, *, smallest: int, channels: int = 3, classes: int = 1000) -> Callable:
+def application(
+    size: int, *, smallest: int, channels: int = 3, classes: int = 1000
+) -> Callable[..., Any]:
     """Turn a function from (network, input tensor, options) to output tensors into one that
     takes Keras's arguments and returns a `Model`.
 
@@ -185,20 +237,20 @@ def application(size: int, *, smallest: int, channels: int = 3, classes: int = 1
         channels, classes: defaults.
     """
 
-    def decorate(body):
+    def decorate(body: Callable[..., Any]) -> Callable[..., Model]:
         def build(
-            include_top=True,
-            weights=None,
-            input_tensor=None,
-            input_shape=None,
-            pooling=None,
-            classes=classes,
-            classifier_activation="softmax",
-            name=None,
+            include_top: bool = True,
+            weights: Any = None,
+            input_tensor: Any = None,
+            input_shape: Any = None,
+            pooling: str | None = None,
+            classes: Any = classes,
+            classifier_activation: str = "softmax",
+            name: str | None = None,
             *,
-            width=1.0,
-            **options,
-        ):
+            width: float = 1.0,
+            **options: Any,
+        ) -> Model:
             owner = body.__name__
             _check(owner, include_top, weights, pooling, width)
             unknown = options.keys() - inspect.signature(body).parameters.keys()
@@ -233,17 +285,17 @@ def application(size: int, *, smallest: int, channels: int = 3, classes: int = 1
         own = list(inspect.signature(body).parameters.values())[2:]
         common = list(inspect.signature(build).parameters.values())[:-1]
         functools.update_wrapper(build, body)
-        build.__signature__ = inspect.Signature(
+        build.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # functions take any attribute
             common + [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         )
-        build.__doc__ = body.__doc__.rstrip() + "\n" + _ARGUMENTS
-        del build.__wrapped__, build.__annotations__
+        build.__doc__ = (body.__doc__ or "").rstrip() + "\n" + _ARGUMENTS
+        del build.__wrapped__, build.__annotations__  # type: ignore[attr-defined] # set by update_wrapper
         return build
 
     return decorate
 
 
-def _check(owner, include_top, weights, pooling, width) -> None:
+def _check(owner: str, include_top: bool, weights: Any, pooling: str | None, width: float) -> None:
     if config.image_data_format() != "channels_last":
         raise ValueError(f"{owner} needs image_data_format 'channels_last', the setting is another")
     if not isinstance(include_top, bool):
@@ -260,7 +312,7 @@ def _check(owner, include_top, weights, pooling, width) -> None:
         raise ValueError(f"{owner}: `width` must be a number > 0, received: {width!r}")
 
 
-def _check_shape(owner, shape, smallest) -> None:
+def _check_shape(owner: str, shape: Shape, smallest: int) -> None:
     fits = isinstance(shape, (tuple, list)) and len(shape) == 3
     if not fits or shape[2] is None:
         raise ValueError(
@@ -275,7 +327,7 @@ def _check_shape(owner, shape, smallest) -> None:
             )
 
 
-def _sources_of(tensor: KerasTensor):
+def _sources_of(tensor: KerasTensor) -> Any:
     """Return the inputs that a symbolic tensor is computed from, one alone or a list."""
     found, seen, stack = [], set(), [tensor]
     while stack:

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import layers
 from fastconv._files import FORMAT
+
+if TYPE_CHECKING:
+    from fastconv._graph import Variable
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _SHOWN = 5  # problems of each kind in a message
 _PARTS = {
@@ -22,7 +31,7 @@ _PARTS = {
 }
 
 
-def load_weights(model, source, network) -> None:
+def load_weights(model: Model, source: Any, network: Network) -> None:
     """Set the weights of a new model from a file.
 
     Args:
@@ -80,7 +89,7 @@ def _is_pickle(path: str) -> bool:
         return False
 
 
-def _load_safetensors(model, path: str, network) -> None:
+def _load_safetensors(model: Model, path: str, network: Network) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -96,7 +105,7 @@ def _load_safetensors(model, path: str, network) -> None:
         model.load_weights(path)
 
 
-def _load_pytorch(model, path: str, file, network) -> None:
+def _load_pytorch(model: Model, path: str, file: Any, network: Network) -> None:
     # The published DenseNets have older names, as in "denselayer1.norm.1.weight".
     keys = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key): key
@@ -140,12 +149,12 @@ def _load_pytorch(model, path: str, file, network) -> None:
         variable.assign(convert(file.get_tensor(key)))
 
 
-def _listed(names) -> str:
+def _listed(names: Any) -> str:
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
-def _targets(layer, source: str, network):
+def _targets(layer: Layer, source: str, network: Network) -> Iterator[Any]:
     """Yield (PyTorch's key, (layer, variable, PyTorch's shape, function to ours)) of a layer."""
     for variable in layer._own_weights():
         shape, convert = _layout(layer, variable, network.flattened.get(layer.name))
@@ -154,7 +163,7 @@ def _targets(layer, source: str, network):
         yield from _targets(inner, f"{source}.{inner.name}", network)
 
 
-def _layout(layer, variable, maps):
+def _layout(layer: Layer, variable: Variable, maps: Any) -> TensorLike:
     """Return the shape of a variable in PyTorch and the function from there to ours."""
     ours = variable.shape
     if variable.name != "kernel":
@@ -164,7 +173,7 @@ def _layout(layer, variable, maps):
             return ours[::-1], np.transpose
         h, w, c = maps
 
-        def from_channels_first(weight):
+        def from_channels_first(weight: Any) -> TensorLike:
             weight = weight.reshape(-1, c, h, w).transpose(2, 3, 1, 0)
             return weight.reshape(ours)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
+
 
 @application(227, smallest=67)
-def AlexNet(net, x):
+def AlexNet(net: Network, x: TensorLike) -> TensorLike:
     """AlexNet of 2012, 60,965,224 parameters.
 
     Five convolutions, three of them (2, 4 and 5) in two groups, one for each of the authors' GPUs;
@@ -19,7 +25,9 @@ def AlexNet(net, x):
     Neural Networks", 2012.
     """
 
-    def conv(x, filters, kernel, number, groups=1, **kwargs):
+    def conv(
+        x: TensorLike, filters: int, kernel: Any, number: int, groups: int = 1, **kwargs: Any
+    ) -> TensorLike:
         filters = net.channels(filters, 2)
         name = f"conv{number}"
         return net.conv(x, filters, kernel, groups=groups, activation="relu", name=name, **kwargs)
@@ -38,7 +46,7 @@ def AlexNet(net, x):
 
 
 @application(224, smallest=63)
-def AlexNet2014(net, x):
+def AlexNet2014(net: Network, x: TensorLike) -> TensorLike:
     """AlexNet in one stream, 61,100,840 parameters; torchvision's `alexnet`, whose weights load.
 
     Fewer filters, no groups and no normalization across channels; maps of another size than
@@ -63,7 +71,7 @@ def AlexNet2014(net, x):
     return _top(net, x, 6, ("classifier.1", "classifier.4", "classifier.6"))
 
 
-def _top(net, x, size, sources):
+def _top(net: Network, x: TensorLike, size: Any, sources: Any) -> TensorLike:
     if not net.include_top:
         net.left_out += sources
         return x

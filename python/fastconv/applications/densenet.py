@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("torch")
 
 
 @application(224, smallest=29)
-def DenseNet121(net, x):
+def DenseNet121(net: Network, x: TensorLike) -> TensorLike:
     """DenseNet-BC of 121 layers, growth rate 32, 7,978,856 parameters; torchvision's `densenet121`.
 
     Four blocks of 6, 12, 24 and 16 layers, each of which reads the maps of all layers before it
@@ -24,11 +30,13 @@ def DenseNet121(net, x):
     """
     growth = net.channels(32)
 
-    def norm_relu(x, name, source):
+    def norm_relu(x: TensorLike, name: str, source: Any) -> TensorLike:
         x = net.norm(x, name=f"{name}_bn", source=source)
         return layers.ReLU(name=f"{name}_relu")(x)
 
-    def conv(x, filters, kernel, name, source, strides=1):
+    def conv(
+        x: TensorLike, filters: int, kernel: Any, name: str, source: Any, strides: Any = 1
+    ) -> TensorLike:
         return net.conv(x, filters, kernel, strides, use_bias=False, name=name, source=source)
 
     x = conv(x, 2 * growth, 7, "conv1_conv", "features.conv0", 2)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("tf")
 
@@ -23,7 +29,9 @@ _MODULES = {
 
 
 @application(224, smallest=32)
-def GoogLeNet(net, x, aux_logits=False, batch_norm=False):
+def GoogLeNet(
+    net: Network, x: TensorLike, aux_logits: bool = False, batch_norm: bool = False
+) -> TensorLike:
     """GoogLeNet of 22 layers, 6,998,552 parameters, 13,378,280 with the auxiliary classifiers.
 
     Nine inception modules: convolutions of 1 x 1, 3 x 3, 5 x 5 and a pooling side by side, those
@@ -44,13 +52,15 @@ def GoogLeNet(net, x, aux_logits=False, batch_norm=False):
         raise ValueError("GoogLeNet: `aux_logits` needs include_top=True")
     net.epsilon = 1e-3
 
-    def conv(x, filters, kernel, name, source, strides=1):
+    def conv(
+        x: TensorLike, filters: int, kernel: Any, name: str, source: Any, strides: Any = 1
+    ) -> TensorLike:
         filters = net.channels(filters)
         if batch_norm:
             return net.conv_norm_relu(x, filters, kernel, strides, name=name, source=source)
         return net.conv(x, filters, kernel, strides, activation="relu", name=name)
 
-    def inception(x, name):
+    def inception(x: TensorLike, name: str) -> TensorLike:
         first, before3, after3, before5, after5, projection = _MODULES[name]
         source, name = f"inception{name}", f"inception_{name}"
         a = conv(x, first, 1, f"{name}_1x1", f"{source}.branch1")
@@ -62,7 +72,7 @@ def GoogLeNet(net, x, aux_logits=False, batch_norm=False):
         d = conv(d, projection, 1, f"{name}_pool_proj", f"{source}.branch4.1")
         return layers.Concatenate(name=f"{name}_output")([a, b, c, d])
 
-    def auxiliary(x, name):
+    def auxiliary(x: TensorLike, name: str) -> TensorLike:
         if batch_norm:
             x = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")(x)
         else:

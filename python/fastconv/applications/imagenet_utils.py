@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastconv import config, layers, ops
 from fastconv._graph import KerasTensor, Tensor
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 # Means and standard deviations of ImageNet's channels, of values 0 to 1.
 _MEAN = np.array([0.485, 0.456, 0.406])
@@ -18,7 +23,9 @@ _MODES = {
 }
 
 
-def preprocess_input(x, data_format=None, mode="caffe"):
+def preprocess_input(
+    x: TensorLike, data_format: str | None = None, mode: str = "caffe"
+) -> TensorLike:
     """Scale RGB images with values 0 to 255; returns a new array or tensor.
 
     Args:
@@ -52,10 +59,12 @@ def preprocess_input(x, data_format=None, mode="caffe"):
     return (x * scale + offset).astype(dtype)
 
 
-def preprocessing(default: str):
+def preprocessing(default: str) -> TensorLike:
     """Return a `preprocess_input` with another default mode."""
 
-    def preprocess(x, data_format=None, mode=default):
+    def preprocess(
+        x: TensorLike, data_format: str | None = None, mode: str = default
+    ) -> TensorLike:
         return preprocess_input(x, data_format, mode)
 
     preprocess.__name__ = preprocess.__qualname__ = "preprocess_input"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("tf")
 
 
 @application(299, smallest=75)
-def InceptionV3(net, x, aux_logits=False):
+def InceptionV3(net: Network, x: TensorLike, aux_logits: bool = False) -> TensorLike:
     """Inception-v3, 23,834,568 parameters, 27,161,264 with its auxiliary classifier.
 
     Modules like GoogLeNet's, with 5 x 5 kernels as two of 3 x 3 and 7 x 7 as 1 x 7 and 7 x 1, all
@@ -55,7 +61,15 @@ def InceptionV3(net, x, aux_logits=False):
     return [x, net.classify(y, name="AuxLogits", source="AuxLogits.fc")]
 
 
-def _conv(net, x, source, filters, kernel, strides=1, padding=None):
+def _conv(
+    net: Network,
+    x: TensorLike,
+    source: Any,
+    filters: int,
+    kernel: Any,
+    strides: Any = 1,
+    padding: Any = None,
+) -> TensorLike:
     return net.conv_norm_relu(
         x,
         net.channels(filters),
@@ -67,21 +81,23 @@ def _conv(net, x, source, filters, kernel, strides=1, padding=None):
     )
 
 
-def _chain(net, x, source, *steps):
+def _chain(net: Network, x: TensorLike, source: Any, *steps: Any) -> TensorLike:
     """Apply convolutions (part of the name, filters, kernel, ...) one behind the other."""
     for part, *setting in steps:
         x = _conv(net, x, f"{source}.branch{part}", *setting)
     return x
 
 
-def _pooled(net, x, source, filters):
+def _pooled(net: Network, x: TensorLike, source: Any, filters: int) -> TensorLike:
     """Average 3 x 3 windows, in which zeros around the maps count, and project."""
     x = layers.ZeroPadding2D(1, name=f"{source}_pool_pad")(x)
     x = layers.AveragePooling2D(3, 1, name=f"{source}_pool")(x)
     return _chain(net, x, source, ("_pool", filters, 1))
 
 
-def _inception_a(net, x, source, number, projection):
+def _inception_a(
+    net: Network, x: TensorLike, source: Any, number: int, projection: int
+) -> TensorLike:
     parts = [
         _chain(net, x, source, ("1x1", 64, 1)),
         _chain(net, x, source, ("5x5_1", 48, 1), ("5x5_2", 64, 5)),
@@ -91,7 +107,7 @@ def _inception_a(net, x, source, number, projection):
     return layers.Concatenate(name=f"mixed{number}")(parts)
 
 
-def _inception_b(net, x):
+def _inception_b(net: Network, x: TensorLike) -> TensorLike:
     source = "Mixed_6a"
     double = [("3x3dbl_1", 64, 1), ("3x3dbl_2", 96, 3), ("3x3dbl_3", 96, 3, 2, 0)]
     parts = [
@@ -102,7 +118,7 @@ def _inception_b(net, x):
     return layers.Concatenate(name="mixed3")(parts)
 
 
-def _inception_c(net, x, source, number, filters):
+def _inception_c(net: Network, x: TensorLike, source: Any, number: int, filters: int) -> TensorLike:
     wide, high = (1, 7), (7, 1)
     single = [("7x7_1", filters, 1), ("7x7_2", filters, wide), ("7x7_3", 192, high)]
     double = [
@@ -121,7 +137,7 @@ def _inception_c(net, x, source, number, filters):
     return layers.Concatenate(name=f"mixed{number}")(parts)
 
 
-def _inception_d(net, x):
+def _inception_d(net: Network, x: TensorLike) -> TensorLike:
     source = "Mixed_7a"
     seven = [("7x7x3_1", 192, 1), ("7x7x3_2", 192, (1, 7)), ("7x7x3_3", 192, (7, 1))]
     parts = [
@@ -132,8 +148,8 @@ def _inception_d(net, x):
     return layers.Concatenate(name="mixed8")(parts)
 
 
-def _inception_e(net, x, source, number):
-    def both(x, stem, letters):
+def _inception_e(net: Network, x: TensorLike, source: Any, number: int) -> TensorLike:
+    def both(x: TensorLike, stem: str, letters: str) -> TensorLike:
         wide = _chain(net, x, source, (stem + letters[0], 384, (1, 3)))
         high = _chain(net, x, source, (stem + letters[1], 384, (3, 1)))
         return [wide, high]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastconv import layers
 from fastconv.applications._network import application
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
+
 
 @application(32, smallest=16, channels=1, classes=10)
-def LeNet5(net, x):
+def LeNet5(net: Network, x: TensorLike) -> TensorLike:
     """LeNet-5 for digits, 61,706 parameters.
 
     Two 5 x 5 convolutions, each followed by a mean of 2 x 2, and three dense layers, all with

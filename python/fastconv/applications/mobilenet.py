@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("tf")
 
@@ -14,7 +20,13 @@ _PAIRS += [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
 
 
 @application(224, smallest=32)
-def MobileNet(net, x, alpha=None, depth_multiplier=1, dropout=1e-3):
+def MobileNet(
+    net: Network,
+    x: TensorLike,
+    alpha: float | None = None,
+    depth_multiplier: int = 1,
+    dropout: float = 1e-3,
+) -> TensorLike:
     """MobileNet of 28 layers, 4,231,976 parameters; Keras's model, whose weights load.
 
     Thirteen pairs of a depthwise 3 x 3 and a 1 x 1 convolution, each with batch normalization
@@ -28,7 +40,7 @@ def MobileNet(net, x, alpha=None, depth_multiplier=1, dropout=1e-3):
     net.width = net.width if alpha is None else alpha
     net.epsilon, net.momentum = 1e-3, 0.99
 
-    def finish(x, name):
+    def finish(x: TensorLike, name: str) -> TensorLike:
         x = net.norm(x, name=f"{name}_bn")
         return layers.ReLU(6.0, name=f"{name}_relu")(x)
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("torch")
 
@@ -21,7 +27,7 @@ _STAGES = [
 
 
 @application(224, smallest=32)
-def MobileNetV2(net, x, alpha=None):
+def MobileNetV2(net: Network, x: TensorLike, alpha: float | None = None) -> TensorLike:
     """MobileNetV2 of 53 layers, 3,504,872 parameters; torchvision's `mobilenet_v2`.
 
     Inverted residual blocks: a 1 x 1 convolution to six times the channels, a depthwise 3 x 3, and
@@ -36,7 +42,7 @@ def MobileNetV2(net, x, alpha=None):
     net.width = net.width if alpha is None else alpha
     net.not_keras = "Keras's MobileNetV2 pads and normalizes in another way"
 
-    def finish(x, name, source, activation=True):
+    def finish(x: TensorLike, name: str, source: Any, activation: Any = True) -> TensorLike:
         x = net.norm(x, name=name, source=source)
         relu = name.replace("_BN", "_relu")
         return layers.ReLU(6.0, name=relu)(x) if activation else x

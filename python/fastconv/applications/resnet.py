@@ -10,16 +10,31 @@ every second pixel and adds channels of zeros, "B" is a 1 x 1 convolution, "C" i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("torch")
 
 _OPTIONS = ("A", "B", "C")
 
 
-def _conv_norm(net, x, filters, kernel, strides, name, source, number):
+def _conv_norm(
+    net: Network,
+    x: TensorLike,
+    filters: int,
+    kernel: Any,
+    strides: Any,
+    name: str,
+    source: Any,
+    number: int,
+) -> TensorLike:
     x = net.conv(
         x,
         filters,
@@ -32,7 +47,9 @@ def _conv_norm(net, x, filters, kernel, strides, name, source, number):
     return net.norm(x, name=f"{name}_{number}_bn", source=f"{source}.bn{number}")
 
 
-def _shortcut(net, x, filters, strides, option, name, source):
+def _shortcut(
+    net: Network, x: TensorLike, filters: int, strides: Any, option: str, name: str, source: Any
+) -> TensorLike:
     changes = strides != 1 or x.shape[-1] != filters
     if option == "C" or (option == "B" and changes):
         x = net.conv(
@@ -54,7 +71,18 @@ def _shortcut(net, x, filters, strides, option, name, source):
     return x
 
 
-def _block(net, x, filters, strides, name, source, *, bottleneck, shortcut, ratio=None):
+def _block(
+    net: Network,
+    x: TensorLike,
+    filters: int,
+    strides: Any,
+    name: str,
+    source: Any,
+    *,
+    bottleneck: bool,
+    shortcut: str,
+    ratio: int | None = None,
+) -> TensorLike:
     """Build a residual block; a plain one where `shortcut` is None."""
     if bottleneck:
         settings = [(filters, 1, 1), (filters, 3, strides), (4 * filters, 1, 1)]
@@ -74,7 +102,14 @@ def _block(net, x, filters, strides, name, source, *, bottleneck, shortcut, rati
     return layers.ReLU(name=f"{name}_out")(y)
 
 
-def _imagenet(net, x, blocks, bottleneck, shortcut, ratio=None):
+def _imagenet(
+    net: Network,
+    x: TensorLike,
+    blocks: Any,
+    bottleneck: bool,
+    shortcut: str,
+    ratio: int | None = None,
+) -> TensorLike:
     _check_shortcut(shortcut)
     x = net.conv(x, net.channels(64), 7, 2, use_bias=False, name="conv1_conv", source="conv1")
     x = net.norm(x, name="conv1_bn", source="bn1")
@@ -96,7 +131,7 @@ def _imagenet(net, x, blocks, bottleneck, shortcut, ratio=None):
     return net.average_and_classify(x, source="fc")
 
 
-def _cifar(net, x, depth, shortcut):
+def _cifar(net: Network, x: TensorLike, depth: int, shortcut: str) -> TensorLike:
     """Build the network of 6 n + 2 layers of the paper's section 4.2."""
     if shortcut is not None:
         _check_shortcut(shortcut)
@@ -118,13 +153,13 @@ def _cifar(net, x, depth, shortcut):
     return net.average_and_classify(x, source="fc")
 
 
-def _check_shortcut(shortcut) -> None:
+def _check_shortcut(shortcut: str) -> None:
     if shortcut not in _OPTIONS:
         raise ValueError(f"`shortcut` must be one of {_OPTIONS}, received: shortcut={shortcut!r}")
 
 
 @application(224, smallest=32)
-def ResNet18(net, x, shortcut="B"):
+def ResNet18(net: Network, x: TensorLike, shortcut: str = "B") -> TensorLike:
     """Residual network of 18 layers, 11,689,512 parameters; torchvision's `resnet18`.
 
     8 blocks of two layers. `shortcut`: "A", "B" or "C", as the module tells.
@@ -135,7 +170,7 @@ def ResNet18(net, x, shortcut="B"):
 
 
 @application(224, smallest=32)
-def ResNet34(net, x, shortcut="B"):
+def ResNet34(net: Network, x: TensorLike, shortcut: str = "B") -> TensorLike:
     """Residual network of 34 layers, 21,797,672 parameters; torchvision's `resnet34`.
 
     16 blocks of two layers. `shortcut`: "A", "B" or "C", as the module tells.
@@ -146,7 +181,7 @@ def ResNet34(net, x, shortcut="B"):
 
 
 @application(224, smallest=32)
-def ResNet50(net, x, shortcut="B"):
+def ResNet50(net: Network, x: TensorLike, shortcut: str = "B") -> TensorLike:
     """Residual network of 50 layers, 25,557,032 parameters; torchvision's `resnet50`.
 
     16 bottleneck blocks of three layers. `shortcut`: "A", "B" or "C", as the module tells.
@@ -157,7 +192,7 @@ def ResNet50(net, x, shortcut="B"):
 
 
 @application(224, smallest=32)
-def ResNet101(net, x, shortcut="B"):
+def ResNet101(net: Network, x: TensorLike, shortcut: str = "B") -> TensorLike:
     """Residual network of 101 layers, 44,549,160 parameters; torchvision's `resnet101`.
 
     33 bottleneck blocks of three layers. `shortcut`: "A", "B" or "C", as the module tells.
@@ -168,7 +203,7 @@ def ResNet101(net, x, shortcut="B"):
 
 
 @application(224, smallest=32)
-def ResNet152(net, x, shortcut="B"):
+def ResNet152(net: Network, x: TensorLike, shortcut: str = "B") -> TensorLike:
     """Residual network of 152 layers, 60,192,808 parameters; torchvision's `resnet152`.
 
     50 bottleneck blocks of three layers. `shortcut`: "A", "B" or "C", as the module tells.
@@ -179,7 +214,7 @@ def ResNet152(net, x, shortcut="B"):
 
 
 @application(224, smallest=32)
-def SEResNet18(net, x, shortcut="B", ratio=16):
+def SEResNet18(net: Network, x: TensorLike, shortcut: str = "B", ratio: int = 16) -> TensorLike:
     """`ResNet18` with squeeze-and-excitation, 11,779,624 parameters; timm's `seresnet18`.
 
     Every block scales its channels before the sum by `fastconv.layers.SEBlock(ratio)`.
@@ -190,7 +225,7 @@ def SEResNet18(net, x, shortcut="B", ratio=16):
 
 
 @application(224, smallest=32)
-def SEResNet50(net, x, shortcut="B", ratio=16):
+def SEResNet50(net: Network, x: TensorLike, shortcut: str = "B", ratio: int = 16) -> TensorLike:
     """`ResNet50` with squeeze-and-excitation, 28,088,024 parameters; timm's `seresnet50`.
 
     Every block scales its channels before the sum by `fastconv.layers.SEBlock(ratio)`.
@@ -201,7 +236,7 @@ def SEResNet50(net, x, shortcut="B", ratio=16):
 
 
 @application(224, smallest=32)
-def SEResNet101(net, x, shortcut="B", ratio=16):
+def SEResNet101(net: Network, x: TensorLike, shortcut: str = "B", ratio: int = 16) -> TensorLike:
     """`ResNet101` with squeeze-and-excitation, 49,326,872 parameters; timm's `seresnet101`.
 
     Every block scales its channels before the sum by `fastconv.layers.SEBlock(ratio)`.
@@ -212,7 +247,7 @@ def SEResNet101(net, x, shortcut="B", ratio=16):
 
 
 @application(32, smallest=8, classes=10)
-def ResNet20(net, x, shortcut="A"):
+def ResNet20(net: Network, x: TensorLike, shortcut: str = "A") -> TensorLike:
     """Residual network of 20 layers for CIFAR-10, 269,722 parameters with shortcuts "A".
 
     9 blocks of two layers with 16, 32 and 64 filters. `shortcut`: "A", "B" or "C", as the module
@@ -225,7 +260,7 @@ def ResNet20(net, x, shortcut="A"):
 
 
 @application(32, smallest=8, classes=10)
-def ResNet56(net, x, shortcut="A"):
+def ResNet56(net: Network, x: TensorLike, shortcut: str = "A") -> TensorLike:
     """Residual network of 56 layers for CIFAR-10, 853,018 parameters with shortcuts "A".
 
     27 blocks of two layers with 16, 32 and 64 filters. `shortcut`: "A", "B" or "C", as the module
@@ -238,7 +273,7 @@ def ResNet56(net, x, shortcut="A"):
 
 
 @application(32, smallest=8, classes=10)
-def ResNet110(net, x, shortcut="A"):
+def ResNet110(net: Network, x: TensorLike, shortcut: str = "A") -> TensorLike:
     """Residual network of 110 layers for CIFAR-10, 1,727,962 parameters with shortcuts "A".
 
     54 blocks of two layers with 16, 32 and 64 filters. `shortcut`: "A", "B" or "C", as the module
@@ -251,7 +286,7 @@ def ResNet110(net, x, shortcut="A"):
 
 
 @application(32, smallest=8, classes=10)
-def PlainNet20(net, x):
+def PlainNet20(net: Network, x: TensorLike) -> TensorLike:
     """`ResNet20` without shortcuts, 269,722 parameters, which trains worse the deeper it is.
 
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015,
@@ -261,7 +296,7 @@ def PlainNet20(net, x):
 
 
 @application(32, smallest=8, classes=10)
-def PlainNet56(net, x):
+def PlainNet56(net: Network, x: TensorLike) -> TensorLike:
     """`ResNet56` without shortcuts, 853,018 parameters, which trains worse the deeper it is.
 
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015,
@@ -271,7 +306,7 @@ def PlainNet56(net, x):
 
 
 @application(32, smallest=8, classes=10)
-def PlainNet110(net, x):
+def PlainNet110(net: Network, x: TensorLike) -> TensorLike:
     """`ResNet110` without shortcuts, 1,727,962 parameters, which trains worse the deeper it is.
 
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015,

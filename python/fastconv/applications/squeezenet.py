@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("torch")
 
@@ -24,7 +30,7 @@ _VERSIONS = {
 
 
 @application(224, smallest=21)
-def SqueezeNet(net, x, version="1.0"):
+def SqueezeNet(net: Network, x: TensorLike, version: str = "1.0") -> TensorLike:
     """SqueezeNet 1.0 of 18 layers, 1,248,424 parameters; torchvision's `squeezenet1_0`.
 
     Eight fire modules: a 1 x 1 convolution to few channels, behind it convolutions of 1 x 1 and
@@ -40,7 +46,9 @@ def SqueezeNet(net, x, version="1.0"):
             f"SqueezeNet: `version` must be one of {list(_VERSIONS)}, received: {version!r}"
         )
 
-    def conv(x, filters, kernel, name, source, **kwargs):
+    def conv(
+        x: TensorLike, filters: int, kernel: Any, name: str, source: Any, **kwargs: Any
+    ) -> TensorLike:
         filters = net.channels(filters)
         return net.conv(x, filters, kernel, activation="relu", name=name, source=source, **kwargs)
 

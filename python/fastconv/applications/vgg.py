@@ -6,9 +6,15 @@ torchvision's weights load, and those of `keras.applications`. Each takes colour
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import layers
 from fastconv.applications._network import application
 from fastconv.applications.imagenet_utils import preprocessing
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+    from fastconv.applications._network import Network
 
 preprocess_input = preprocessing("caffe")
 
@@ -20,7 +26,9 @@ _D = [(3, 3)] * 2 + [(3, 3, 3)] * 3
 _E = [(3, 3)] * 2 + [(3, 3, 3, 3)] * 3
 
 
-def _vgg(net, x, blocks, batch_norm=False, response_norm=False):
+def _vgg(
+    net: Network, x: TensorLike, blocks: Any, batch_norm: bool = False, response_norm: bool = False
+) -> TensorLike:
     """Build a VGG network.
 
     Kernels of 3 x 3 (some of 1 x 1) with 64 to 512 filters and max pooling of 2 x 2 after each
@@ -55,7 +63,7 @@ def _vgg(net, x, blocks, batch_norm=False, response_norm=False):
 
 
 @application(224, smallest=32)
-def VGG11(net, x, batch_norm=False):
+def VGG11(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network A with 11 layers, 132,863,336 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -71,7 +79,7 @@ def VGG11(net, x, batch_norm=False):
 
 
 @application(224, smallest=32)
-def VGG11_LRN(net, x):
+def VGG11_LRN(net: Network, x: TensorLike) -> TensorLike:
     """VGG network A-LRN: `VGG11` with response normalization in block 1, 132,863,336 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -85,7 +93,7 @@ def VGG11_LRN(net, x):
 
 
 @application(224, smallest=32)
-def VGG13(net, x, batch_norm=False):
+def VGG13(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network B with 13 layers, 133,047,848 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -101,7 +109,7 @@ def VGG13(net, x, batch_norm=False):
 
 
 @application(224, smallest=32)
-def VGG16_1x1(net, x, batch_norm=False):
+def VGG16_1x1(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network C with 16 layers, 133,638,952 parameters.
 
     Kernels of 3 x 3 and, in the last layer of three blocks, of 1 x 1; max pooling of 2 x 2 after
@@ -117,7 +125,7 @@ def VGG16_1x1(net, x, batch_norm=False):
 
 
 @application(224, smallest=32)
-def VGG16(net, x, batch_norm=False):
+def VGG16(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network D with 16 layers, 138,357,544 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096
@@ -133,7 +141,7 @@ def VGG16(net, x, batch_norm=False):
 
 
 @application(224, smallest=32)
-def VGG19(net, x, batch_norm=False):
+def VGG19(net: Network, x: TensorLike, batch_norm: bool = False) -> TensorLike:
     """VGG network E with 19 layers, 143,667,240 parameters.
 
     Kernels of 3 x 3, max pooling of 2 x 2 after each of five blocks, two dense layers of 4096

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastconv.models import Model
 
 _UP_CLASSES = (
     "Accuracy",
@@ -76,7 +80,7 @@ _DOWN_NAMES = {
 }
 
 
-def upward(monitor: str, model, owner: str) -> bool:
+def upward(monitor: str, model: Model, owner: str) -> bool:
     """Tell whether larger values of `monitor` are better.
 
     Raises:
@@ -106,7 +110,7 @@ def upward(monitor: str, model, owner: str) -> bool:
     )
 
 
-def _of_metric(metric) -> bool | None:
+def _of_metric(metric: Any) -> bool | None:
     from fastconv import losses, metrics
 
     direction = getattr(metric, "_direction", None)  # as Keras's own metrics have it

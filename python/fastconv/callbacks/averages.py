@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastconv.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from fastconv._types import Logs
 
 
 class SwapEMAWeights(Callback):
@@ -16,7 +21,7 @@ class SwapEMAWeights(Callback):
         ValueError: in `fit`, the optimizer was not made with `use_ema=True`.
     """
 
-    def __init__(self, swap_on_epoch=False):
+    def __init__(self, swap_on_epoch: bool = False) -> None:
         super().__init__()
         self.swap_on_epoch = swap_on_epoch
 
@@ -30,22 +35,22 @@ class SwapEMAWeights(Callback):
         if optimizer._swapped != averages:
             optimizer.swap_averages()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch:
             self._swap(False)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch:
             self._swap(True)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         self._swap(True)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         self._swap(False)
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
         self._swap(True)
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: Logs | None = None) -> None:
         self._swap(False)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastconv.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from fastconv._types import Logs, PathLike
 
 _NAME, _PREVIOUS = "training.fastconv", "training.previous.fastconv"
 
@@ -38,8 +42,12 @@ class BackupAndRestore(Callback):
     lazy_logs = True
 
     def __init__(
-        self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True
-    ):
+        self,
+        backup_dir: PathLike,
+        save_freq: int | str = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
         super().__init__()
         if not os.fspath(backup_dir):
             raise ValueError("BackupAndRestore: `backup_dir` is empty")
@@ -56,14 +64,14 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = delete_checkpoint
         self._batches = 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = 0
         self.backup_dir.mkdir(parents=True, exist_ok=True)
         for left in self.backup_dir.glob(f".{_NAME}.*"):
             left.unlink()  # a write that was killed
         self.model._progress.saved = self._load()
 
-    def _load(self):
+    def _load(self) -> Any:
         from fastconv.models.resuming import load_progress
 
         error = None
@@ -83,7 +91,7 @@ class BackupAndRestore(Callback):
             raise error
         return None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.save_freq == "epoch":
             return
         self._batches += 1
@@ -91,11 +99,11 @@ class BackupAndRestore(Callback):
             self._batches = 0
             self._save()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_freq == "epoch":
             self._save()
 
-    def _save(self):
+    def _save(self) -> None:
         from fastconv.models.resuming import save_progress
 
         path = self.backup_dir / _NAME
@@ -103,7 +111,7 @@ class BackupAndRestore(Callback):
             os.replace(path, self.backup_dir / _PREVIOUS)
         save_progress(self.model, path)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         if not (self.delete_checkpoint and self.model._progress.finished):
             return
         for name in (_NAME, _PREVIOUS):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastconv._types import Logs
+    from fastconv.models import Model
+
 
 class Callback:
     """Base class: every hook does nothing. `self.model` and `self.params` are set by `fit`.
@@ -14,84 +20,84 @@ class Callback:
     state_names: tuple[str, ...] = ()
     runs_last = False  # after all others, whatever its place in the list is
 
-    def __init__(self):
-        self.params = None
-        self._model = None
+    def __init__(self) -> None:
+        self.params: dict[str, Any] | None = None
+        self._model: Model | None = None
 
     @property
-    def model(self):
+    def model(self) -> Any:
         """The model in training."""
         return self._model
 
-    def set_params(self, params):
+    def set_params(self, params: dict[str, Any]) -> None:
         """Receive {"epochs", "steps", "verbose"}."""
         self.params = params
 
-    def set_model(self, model):
+    def set_model(self, model: Model) -> None:
         """Receive the model."""
         self._model = model
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Return what must be kept to go on in another process: numbers, texts, arrays, lists."""
         return {name: getattr(self, name) for name in self.state_names}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned; called after `on_train_begin`."""
         for name in self.state_names:
             setattr(self, name, state[name])
 
-    def on_batch_begin(self, batch, logs=None):
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before each training batch (older name)."""
 
-    def on_batch_end(self, batch, logs=None):
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Called after each training batch (older name)."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called before each epoch."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Called after each epoch and its validation."""
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before each training batch."""
         self.on_batch_begin(batch, logs)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Called after each training batch."""
         self.on_batch_end(batch, logs)
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before each batch of `evaluate` or validation."""
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Called after each batch of `evaluate` or validation."""
 
-    def on_predict_batch_begin(self, batch, logs=None):
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before each batch of `predict`."""
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Called after each batch of `predict`."""
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         """Called at the start of `fit`."""
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         """Called at the end of `fit`, also when it is interrupted."""
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         """Called at the start of `evaluate` or validation."""
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         """Called at the end of `evaluate` or validation."""
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Called at the start of `predict`."""
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: Logs | None = None) -> None:
         """Called at the end of `predict`."""
 
 
-def _overrides(callback, *names) -> bool:
+def _overrides(callback: Any, *names: Any) -> bool:
     return any(
         name in callback.__dict__ or getattr(type(callback), name) is not getattr(Callback, name)
         for name in names
@@ -104,7 +110,14 @@ class CallbackList:
     `logs` of batch hooks may be given as a callable, which is only called if someone listens.
     """
 
-    def __init__(self, callbacks=None, add_history=False, add_progbar=False, model=None, **params):
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Model | None = None,
+        **params: Any,
+    ) -> None:
         from fastconv.callbacks.history import History
         from fastconv.callbacks.progress import ProgbarLogger
 
@@ -150,10 +163,10 @@ class CallbackList:
             },
         }
 
-    def _who(self, *names):
+    def _who(self, *names: Any) -> Any:
         return [c for c in self.callbacks if _overrides(c, *names)]
 
-    def batch(self, hook: str, index: int, logs=None) -> None:
+    def batch(self, hook: str, index: int, logs: Logs | None = None) -> None:
         """Call a batch hook."""
         listeners = self._listeners[hook]
         if not listeners:
@@ -165,7 +178,7 @@ class CallbackList:
             given = logs if getattr(callback, "lazy_logs", False) else values
             getattr(callback, hook)(index, given)
 
-    def call(self, hook: str, *args) -> None:
+    def call(self, hook: str, *args: Any) -> None:
         """Call any other hook."""
         for callback in self.callbacks:
             getattr(callback, hook)(*args)

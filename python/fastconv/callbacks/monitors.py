@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.callbacks._directions import upward
 from fastconv.callbacks.base import Callback
 from fastconv.utils.checks import integer, number
+
+if TYPE_CHECKING:
+    from fastconv._types import Logs, PathLike
 
 
 class Monitor(Callback):
@@ -19,7 +23,7 @@ class Monitor(Callback):
     What "auto" means is found when the first value comes: by then the model has its metrics.
     """
 
-    def __init__(self, monitor, mode, min_delta=0.0):
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         super().__init__()
         if mode not in ("auto", "min", "max"):
             warnings.warn(
@@ -36,15 +40,15 @@ class Monitor(Callback):
         self._warned = False
         self._reset_best()
 
-    def _reset_best(self):
+    def _reset_best(self) -> None:
         self.best = None
 
-    def _better(self, current, reference) -> bool:
+    def _better(self, current: float, reference: float) -> bool:
         if self._upward:
             return current - self.min_delta > reference
         return current + self.min_delta < reference
 
-    def _value(self, logs):
+    def _value(self, logs: Logs) -> float | None:
         value = (logs or {}).get(self.monitor)
         if value is None and not self._warned:
             self._warned = True
@@ -87,15 +91,15 @@ class ModelCheckpoint(Monitor):
 
     def __init__(
         self,
-        filepath,
-        monitor="val_loss",
-        verbose=0,
-        save_best_only=False,
-        save_weights_only=False,
-        mode="auto",
-        save_freq="epoch",
-        initial_value_threshold=None,
-    ):
+        filepath: PathLike,
+        monitor: str = "val_loss",
+        verbose: int | str | bool = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: int | str = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
         super().__init__(monitor, mode)
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
             raise ValueError(
@@ -115,10 +119,10 @@ class ModelCheckpoint(Monitor):
         self._batches = 0
         self._epoch = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if self.save_freq == "epoch":
             return
         self._batches += 1
@@ -127,14 +131,14 @@ class ModelCheckpoint(Monitor):
             self._save(self._epoch, batch, logs() if callable(logs) else logs)
 
     @property
-    def lazy_logs(self):
+    def lazy_logs(self) -> bool:
         return True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_freq == "epoch":
             self._save(epoch, None, logs)
 
-    def _save(self, epoch, batch, logs):
+    def _save(self, epoch: int, batch: int, logs: Logs) -> None:
         logs = logs or {}
         fields = {"epoch": epoch + 1, **logs}
         if batch is not None:
@@ -189,15 +193,15 @@ class EarlyStopping(Monitor):
 
     def __init__(
         self,
-        monitor="val_loss",
-        min_delta=0,
-        patience=0,
-        verbose=0,
-        mode="auto",
-        baseline=None,
-        restore_best_weights=False,
-        start_from_epoch=0,
-    ):
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int | str | bool = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = integer(patience, "patience", owner="EarlyStopping")
         self.verbose = verbose
@@ -208,17 +212,17 @@ class EarlyStopping(Monitor):
         self.start_from_epoch = integer(start_from_epoch, "start_from_epoch", owner="EarlyStopping")
         self._clear()
 
-    def _clear(self):
+    def _clear(self) -> None:
         self.wait = 0
         self.stopped_epoch = 0
         self.best_epoch = 0
         self.best_weights = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._clear()
         self._reset_best()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         current = self._value(logs)
         if current is None or epoch < self.start_from_epoch:
             return
@@ -239,7 +243,7 @@ class EarlyStopping(Monitor):
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch > 0 and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
@@ -267,16 +271,16 @@ class ReduceLROnPlateau(Monitor):
 
     def __init__(
         self,
-        monitor="val_loss",
-        factor=0.1,
-        patience=10,
-        verbose=0,
-        mode="auto",
-        min_delta=1e-4,
-        cooldown=0,
-        min_lr=0.0,
-        **kwargs,
-    ):
+        monitor: str = "val_loss",
+        factor: Any = 0.1,
+        patience: int = 10,
+        verbose: int | str | bool = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(monitor, mode, min_delta)
         if kwargs:
             raise TypeError(f"ReduceLROnPlateau: unknown arguments {sorted(kwargs)}")
@@ -290,15 +294,15 @@ class ReduceLROnPlateau(Monitor):
         self.min_lr = number(min_lr, "min_lr", 0, owner=owner)
         self._clear()
 
-    def _clear(self):
+    def _clear(self) -> None:
         self.wait = 0
         self.cooldown_counter = 0
         self._reset_best()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._clear()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = self.model.optimizer
         if logs is not None:
             logs["learning_rate"] = float(optimizer.learning_rate)
@@ -335,11 +339,11 @@ class TerminateOnNaN(Callback):
         raise_error: raise RuntimeError instead of stopping quietly.
     """
 
-    def __init__(self, raise_error=False):
+    def __init__(self, raise_error: bool = False) -> None:
         super().__init__()
         self.raise_error = raise_error
 
-    def on_batch_end(self, batch, logs=None):
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not math.isfinite(loss):
             if self.raise_error:

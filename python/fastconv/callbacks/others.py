@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from fastconv._types import Logs, PathLike
 
 
 class CSVLogger(Callback):
@@ -22,7 +27,7 @@ class CSVLogger(Callback):
         append: add to an existing file instead of replacing it.
     """
 
-    def __init__(self, filename, separator=",", append=False):
+    def __init__(self, filename: PathLike, separator: str = ",", append: bool = False) -> None:
         super().__init__()
         self.filename = os.fspath(filename)
         self.sep = separator
@@ -30,7 +35,7 @@ class CSVLogger(Callback):
         self.keys = None
         self._file = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
         self._header = not (self.append and exists)
         self._file = open(  # noqa: SIM115 - closed in on_train_end
@@ -38,16 +43,16 @@ class CSVLogger(Callback):
         )
         self.keys = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {"keys": self.keys, "size": self._file.tell()}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.append or state["keys"] is not None:
             self._file.truncate(state["size"])  # lines of epochs that are trained again go
         if state["keys"] is not None:
             self.keys, self._header = state["keys"], False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = logs or {}
         if self.keys is None:
             if not self.append:
@@ -64,13 +69,13 @@ class CSVLogger(Callback):
         self._file.flush()
 
     @staticmethod
-    def _cell(value):
+    def _cell(value: Any) -> Any:
         if value is None:
             return "NA"
         array = np.asarray(value)
         return value if array.ndim == 0 else "[" + ", ".join(map(str, array.ravel())) + "]"
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -81,14 +86,14 @@ class LambdaCallback(Callback):
 
     def __init__(
         self,
-        on_epoch_begin=None,
-        on_epoch_end=None,
-        on_train_begin=None,
-        on_train_end=None,
-        on_train_batch_begin=None,
-        on_train_batch_end=None,
-        **kwargs,
-    ):
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__()
         hooks = {
             "on_epoch_begin": on_epoch_begin,
@@ -112,7 +117,7 @@ class LearningRateScheduler(Callback):
         ValueError: the function does not return a finite number >= 0.
     """
 
-    def __init__(self, schedule, verbose=0):
+    def __init__(self, schedule: Callable[..., Any], verbose: int | str | bool = 0) -> None:
         super().__init__()
         if not callable(schedule):
             raise TypeError(
@@ -122,7 +127,7 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
         self.verbose = verbose
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         current = float(self.model.optimizer.learning_rate)
         try:
             rate = self.schedule(epoch, current)
@@ -141,6 +146,6 @@ class LearningRateScheduler(Callback):
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._progress import progress_bar
 from fastconv.callbacks.base import Callback
 
+if TYPE_CHECKING:
+    from fastconv._types import Logs
+
 _INTERVAL = 0.1  # seconds between two pictures of the bar
 
 
-def format_logs(logs) -> str:
+def format_logs(logs: Logs) -> str:
     """Return "accuracy: 0.9 - loss: 0.3", as Keras prints it, without matrices."""
     parts = []
     for name, value in (logs or {}).items():
@@ -30,12 +34,12 @@ class ProgbarLogger(Callback):
 
     lazy_logs = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._bar = None
         self._in_fit = False
 
-    def _open(self, total):
+    def _open(self, total: Any) -> None:
         self._bar = progress_bar(
             total=total,
             file=sys.stdout,
@@ -50,7 +54,7 @@ class ProgbarLogger(Callback):
         self._start = self._shown = time.perf_counter()
         self._seen = 0
 
-    def _advance(self, batch, logs):
+    def _advance(self, batch: int, logs: Logs) -> None:
         self._seen = batch + 1
         if self._bar is None:
             return
@@ -60,7 +64,7 @@ class ProgbarLogger(Callback):
         self._shown = now
         self._picture(now, logs() if callable(logs) else logs)
 
-    def _picture(self, now, logs, refresh=True):
+    def _picture(self, now: float, logs: Logs, refresh: bool = True) -> None:
         per_step = (now - self._start) / max(self._seen, 1)
         text = f"{per_step:.0f}s/step" if per_step >= 1 else f"{per_step * 1e3:.0f}ms/step"
         if per_step < 1e-3:
@@ -71,7 +75,7 @@ class ProgbarLogger(Callback):
         if refresh:
             self._bar.refresh()
 
-    def _close(self, logs=None):
+    def _close(self, logs: Logs | None = None) -> None:
         if self._bar is None:
             return
         if logs is not None:
@@ -81,10 +85,10 @@ class ProgbarLogger(Callback):
         self._bar.close()
         self._bar = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self._in_fit = True
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
         if self.params["verbose"]:
             print(f"Epoch {epoch + 1}/{self.params['epochs']}", flush=True)
@@ -93,37 +97,37 @@ class ProgbarLogger(Callback):
         if self.params["verbose"] == 1:
             self._open(self.params["steps"])
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._advance(batch, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.params["verbose"] == 1:
             self._close(logs or {})
         elif self.params["verbose"] == 2:
             self._line(logs)
 
-    def _line(self, logs):
+    def _line(self, logs: Logs) -> None:
         seconds = time.perf_counter() - self._start
         per_step = seconds / max(self._seen, 1)
         text = f"{self._seen}/{self._seen} - {seconds:.0f}s - {per_step * 1e3:.0f}ms/step"
         values = format_logs(logs)
         print(f"{text} - {values}" if values else text, flush=True)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         self._close()
         self._in_fit = False
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs | None = None) -> None:
         if not self._in_fit:
             self._start, self._seen = time.perf_counter(), 0
             if self.params["verbose"] == 1:
                 self._open(self.params["steps"])
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         if not self._in_fit:
             self._advance(batch, logs)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         if self._in_fit:
             return
         if self.params["verbose"] == 1:
@@ -131,15 +135,15 @@ class ProgbarLogger(Callback):
         elif self.params["verbose"] == 2:
             self._line(logs)
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
         self._start, self._seen = time.perf_counter(), 0
         if self.params["verbose"] == 1:
             self._open(self.params["steps"])
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._advance(batch, None)
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: Logs | None = None) -> None:
         if self.params["verbose"] == 1:
             self._close({})
         elif self.params["verbose"] == 2:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._graph import flatten
 from fastconv.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from fastconv._types import Logs, PathLike
 
 
 class TensorBoard(Callback):
@@ -38,16 +42,16 @@ class TensorBoard(Callback):
 
     def __init__(
         self,
-        log_dir="logs",
-        histogram_freq=0,
-        write_graph=True,
-        write_images=False,
-        write_steps_per_second=False,
-        update_freq="epoch",
-        profile_batch=0,
-        embeddings_freq=0,
-        embeddings_metadata=None,
-    ):
+        log_dir: str = "logs",
+        histogram_freq: int = 0,
+        write_graph: bool = True,
+        write_images: bool = False,
+        write_steps_per_second: bool = False,
+        update_freq: str = "epoch",
+        profile_batch: Any = 0,
+        embeddings_freq: int = 0,
+        embeddings_metadata: Any = None,
+    ) -> None:
         super().__init__()
         try:
             import tensorboardX  # noqa: F401 - told here, not after the first epoch
@@ -70,25 +74,25 @@ class TensorBoard(Callback):
         self.write_steps_per_second = write_steps_per_second
         self.update_freq = 1 if update_freq == "batch" else update_freq
         self._batch = 0
-        self._writers: dict = {}
+        self._writers: dict[str, Any] = {}
         self._graph_written = False
 
-    def _writer(self, name):
+    def _writer(self, name: str) -> Any:
         if name not in self._writers:
             from tensorboardX import SummaryWriter
 
             self._writers[name] = SummaryWriter(os.path.join(self.log_dir, name))
         return self._writers[name]
 
-    def _scalars(self, folder, start, logs, step, end=""):
+    def _scalars(self, folder: PathLike, start: Any, logs: Logs, step: int, end: str = "") -> None:
         for name, value in logs.items():
             if np.ndim(value) == 0:
                 self._writer(folder).add_scalar(f"{start}{name}{end}", float(value), step)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._began = time.perf_counter(), self.model.optimizer.iterations
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._batch += 1
         if self.write_graph and not self._graph_written:
             self._graph_written = True
@@ -97,7 +101,7 @@ class TensorBoard(Callback):
             return
         self._scalars("train", "batch_", logs(), self._batch)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = dict(logs or {})
         training = {k: v for k, v in logs.items() if not k.startswith("val_")}
         training["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -113,16 +117,16 @@ class TensorBoard(Callback):
         for writer in self._writers.values():
             writer.flush()
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Logs | None = None) -> None:
         step = self.model.optimizer.iterations
         self._scalars("validation", "evaluation_", logs or {}, step, "_vs_iterations")
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs | None = None) -> None:
         for writer in self._writers.values():
             writer.close()
         self._writers = {}
 
-    def _write_weights(self, epoch):
+    def _write_weights(self, epoch: int) -> None:
         writer = self._writer("train")
         for weight in self.model.weights:
             values = weight.numpy()
@@ -133,7 +137,7 @@ class TensorBoard(Callback):
                     self._write_image(writer, f"{weight.path}/image", values, epoch)
 
     @staticmethod
-    def _write_image(writer, name, values, epoch):
+    def _write_image(writer: Any, name: str, values: Any, epoch: int) -> None:
         """Write a weight as grey pictures from its smallest (black) to its largest value (white).
 
         Vectors become a line and matrices one picture; the filters of a convolution for the first
@@ -156,7 +160,7 @@ class TensorBoard(Callback):
         span = float(np.ptp(values)) or 1.0
         writer.add_image(name, (values - values.min()) / span, epoch, dataformats="HW")
 
-    def _write_graph(self):
+    def _write_graph(self) -> None:
         function = self.model._function
         if function is None:  # a subclass: its calls are Python code
             return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ _WARM_UP = 2
 _FEWEST = 3
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "bench",
         help="measure how fast a model runs",
@@ -94,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(call, rounds: int | None, seconds: float) -> list[float]:
+def _measure(call: Callable[..., Any], rounds: int | None, seconds: float) -> list[float]:
     for _ in range(_WARM_UP):
         call()
     times: list[float] = []

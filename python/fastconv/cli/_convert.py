@@ -6,17 +6,22 @@ import argparse
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._files import is_own, kind_of
 from ._graphs import add_shape_arguments, input_shapes, random_feeds
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _TOLERANCE = 1e-4  # of an output's largest value
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "convert",
         help="convert a model from or to ONNX",
@@ -64,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _beside(target: Path):
+def _beside(target: Path) -> Iterator[Any]:
     """A name in the folder of the target for what is not checked yet."""
     if not target.absolute().parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: the folder does not exist")
@@ -74,7 +79,7 @@ def _beside(target: Path):
         yield Path(folder) / target.name
 
 
-def _from_layers(source: Path, target: Path):
+def _from_layers(source: Path, target: Path) -> Any:
     """Write a layer model; returns a function of the random feeds and what messages call it."""
     from fastconv import models
     from fastconv.onnx import export
@@ -90,7 +95,7 @@ def _from_layers(source: Path, target: Path):
 
         file.save(Network(fastconv.onnx.load(to_proto(model))).model, target)
 
-    def predict(feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def predict(feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         values = list(feeds.values())
         result = model.predict(values[0] if len(values) == 1 else values, verbose=0)
         if isinstance(result, dict):
@@ -100,7 +105,7 @@ def _from_layers(source: Path, target: Path):
     return predict, source
 
 
-def _from_graph(source: Path, target: Path):
+def _from_graph(source: Path, target: Path) -> Any:
     """Write a graph; returns a function of the random feeds and what messages call it."""
     from fastconv.inference import file
     from fastconv.session import InferenceSession
@@ -115,7 +120,7 @@ def _from_graph(source: Path, target: Path):
     return lambda feeds: session.run(None, feeds), source
 
 
-def _check(expected, source: Path, target: Path, arguments: argparse.Namespace) -> None:
+def _check(expected: Any, source: Path, target: Path, arguments: argparse.Namespace) -> None:
     from fastconv.session import InferenceSession
 
     session = InferenceSession(target)
@@ -138,7 +143,7 @@ def _check(expected, source: Path, target: Path, arguments: argparse.Namespace) 
             )
 
 
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
+def _difference(a: NDArray[Any], b: NDArray[Any]) -> float:
     """The largest difference over the largest value; equal infinities and NaN differ by 0."""
     if a.shape != b.shape:
         return float("inf")

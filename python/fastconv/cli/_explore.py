@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +15,11 @@ from ._labels import read_class_names
 from ._models import image_shape, load_layer_model, read_pixels, white_level
 from ._run import add_image_arguments, image_input
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "explore",
         help="look into a model on a local web page",
@@ -73,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def open_analysis(arguments: argparse.Namespace):
+def open_analysis(arguments: argparse.Namespace) -> Any:
     """Return the model's analysis, and what reads an image file for it and for showing."""
     from fastconv.explorer import GraphAnalysis, ModelAnalysis
 
@@ -86,7 +90,7 @@ def open_analysis(arguments: argparse.Namespace):
         analysis = GraphAnalysis(session, names)
         info, (_, dtype) = session.get_inputs()[0], *session_dtypes(session)
 
-        def read_graph_image(image):
+        def read_graph_image(image: TensorLike) -> Any:
             return image_input(info.name, Path(image), info.shape, dtype, arguments), None
 
         return analysis, read_graph_image
@@ -101,7 +105,7 @@ def open_analysis(arguments: argparse.Namespace):
     if names is None:
         names = read_class_names(path, model.output_shape[-1])
 
-    def read_image(image):
+    def read_image(image: TensorLike) -> Any:
         pixels, _ = read_pixels(Path(image), shape, arguments.invert)
         picture = np.rint(pixels).astype(np.uint8)
         batch = pixels[np.newaxis] * np.float32(white / 255)

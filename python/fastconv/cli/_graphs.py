@@ -6,11 +6,15 @@ import argparse
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._arguments import at_least
 from ._files import kind_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
 
@@ -41,7 +45,7 @@ def add_shape_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_session(path: Path, threads: int | None = None):
+def open_session(path: Path, threads: int | None = None) -> Any:
     """Return the `InferenceSession` of an ONNX file or an inference graph."""
     import fastconv
 
@@ -59,14 +63,16 @@ def open_session(path: Path, threads: int | None = None):
     return fastconv.InferenceSession(path, num_threads=threads)
 
 
-def described(shape: Sequence | None) -> str:
+def described(shape: Sequence[Any] | None) -> str:
     """A shape as the messages show it."""
     if shape is None:
         return "of an unknown rank"
     return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
 
 
-def input_shapes(session, arguments: argparse.Namespace, guess: bool = False) -> dict[str, Shape]:
+def input_shapes(
+    session: Any, arguments: argparse.Namespace, guess: bool = False
+) -> dict[str, Shape]:
     """Return the shape of each input, from the model and from --shape and --batch.
 
     Args:
@@ -106,9 +112,11 @@ def input_shapes(session, arguments: argparse.Namespace, guess: bool = False) ->
     return found
 
 
-def _given(inputs: dict, texts: list[str]) -> tuple[dict[str, Sequence], dict[str, int]]:
+def _given(
+    inputs: dict[str, Any], texts: list[str]
+) -> tuple[dict[str, Sequence[Any]], dict[str, int]]:
     """The shapes of inputs and the symbolic sizes that --shape gives."""
-    given: dict[str, Sequence] = {}
+    given: dict[str, Sequence[Any]] = {}
     sizes: dict[str, int] = {}
     symbols = {d for shape in inputs.values() for d in shape or () if isinstance(d, str)}
     for text in texts:
@@ -146,7 +154,9 @@ def _given(inputs: dict, texts: list[str]) -> tuple[dict[str, Sequence], dict[st
     return given, sizes
 
 
-def _add_batch(inputs: dict, given: dict, sizes: dict[str, int], batch: int | None) -> None:
+def _add_batch(
+    inputs: dict[str, Any], given: dict[str, Any], sizes: dict[str, int], batch: int | None
+) -> None:
     if batch is None:
         return
     takes = False
@@ -167,7 +177,7 @@ def _add_batch(inputs: dict, given: dict, sizes: dict[str, int], batch: int | No
         raise ValueError(f"--batch {batch}: no input has an open first axis: {shapes or 'none'}")
 
 
-def random_feeds(session, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
+def random_feeds(session: Any, shapes: dict[str, Shape]) -> dict[str, NDArray[Any]]:
     """Random values for the inputs: normal floats, all of a byte, any bool, zero for indices."""
     random = np.random.default_rng(0)
     feeds = {}
@@ -191,7 +201,7 @@ def random_feeds(session, shapes: dict[str, Shape]) -> dict[str, np.ndarray]:
 _NUMPY_NAMES = {"float": "float32", "double": "float64"}
 
 
-def session_dtypes(session) -> Iterator[tuple[str, np.dtype]]:
+def session_dtypes(session: Any) -> Iterator[tuple[str, np.dtype[Any]]]:
     """Yield the name and NumPy type of each input.
 
     Raises:

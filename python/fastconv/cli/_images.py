@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def open_image(path: Path, channels: int):
+def open_image(path: Path, channels: int) -> Any:
     """Return a `PIL.Image` in grey levels (1 channel) or RGB (3).
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 _KEY = "class_names"
 
 
-def write_class_names(path: str | os.PathLike, names: Sequence[str]) -> None:
+def write_class_names(path: str | os.PathLike[str], names: Sequence[str]) -> None:
     """Adds the names to a file that ``Model.save`` wrote; the file stays whole at any moment."""
     from safetensors import safe_open
     from safetensors.numpy import save
@@ -23,7 +23,7 @@ def write_class_names(path: str | os.PathLike, names: Sequence[str]) -> None:
     write_atomically(Path(path), save(tensors, metadata=metadata))
 
 
-def read_class_names(path: str | os.PathLike, count: int) -> list[str]:
+def read_class_names(path: str | os.PathLike[str], count: int) -> list[str]:
     """The names in a model file, or "class 0" and so on where it holds none for its classes."""
     from safetensors import safe_open
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +15,13 @@ from ._graphs import add_shape_arguments, input_shapes, open_session, random_fee
 from ._images import open_image
 from ._labels import read_class_names
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
+    from fastconv.models import Model
+
+
+def add_commands(commands: argparse._SubParsersAction[Any]) -> None:
     predict = commands.add_parser(
         "predict",
         help="classify image files",
@@ -67,7 +73,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     info.set_defaults(run=_info)
 
 
-def load_layer_model(path: Path):
+def load_layer_model(path: Path) -> Any:
     """Return the layer model of a file."""
     from fastconv import models
 
@@ -99,7 +105,7 @@ def _summary(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _layer_shapes(model, texts: list[str]) -> dict[str, tuple]:
+def _layer_shapes(model: Model, texts: list[str]) -> dict[str, tuple[Any, ...]]:
     """Return the shapes of the inputs of a layer model without the batch, changed by --shape."""
     if model._function is None:
         if texts:
@@ -154,7 +160,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def image_shape(model, path: Path) -> tuple[int, int, int]:
+def image_shape(model: Model, path: Path) -> tuple[int, int, int]:
     """The (height, width, channels) of the images that a model takes."""
     shape = model.input_shape
     if len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
@@ -162,7 +168,7 @@ def image_shape(model, path: Path) -> tuple[int, int, int]:
     return shape[1:]
 
 
-def _probabilities(outputs, path: Path) -> np.ndarray:
+def _probabilities(outputs: Any, path: Path) -> NDArray[Any]:
     """The model's outputs, through softmax where they are logits."""
     from fastconv.utils.numeric import as_probabilities
 
@@ -175,7 +181,7 @@ def _probabilities(outputs, path: Path) -> np.ndarray:
     return rows
 
 
-def white_level(model) -> float:
+def white_level(model: Model) -> float:
     """The pixel value that the model takes as white, told by its first Rescaling layer.
 
     The digits have 17 grey levels, so their model scales by 1 / 16 where others do by 1 / 255.
@@ -191,7 +197,7 @@ def white_level(model) -> float:
     return 255.0
 
 
-def read_pixels(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[np.ndarray, bool]:
+def read_pixels(path: Path, shape: tuple[int, int, int], invert: str) -> tuple[NDArray[Any], bool]:
     """Pixels 0..255 as float32 of the shape (height, width, channels); whether it was inverted."""
     height, width, channels = shape
     image = open_image(path, channels)  # tells what to install where Pillow is missing

@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +15,15 @@ from ._arguments import at_least
 from ._graphs import add_threads_argument, described, open_session, session_dtypes
 from ._images import open_image
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape
+
 _ROWS = 10  # of classifier outputs that are shown
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "run",
         help="run an ONNX model or inference graph",
@@ -105,10 +111,10 @@ def run(arguments: argparse.Namespace) -> int:
 # Inputs
 
 
-def _feeds(session, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
+def _feeds(session: Any, arguments: argparse.Namespace) -> dict[str, NDArray[Any]]:
     inputs = {info.name: info for info in session.get_inputs()}
     dtypes = dict(session_dtypes(session))
-    feeds: dict[str, np.ndarray] = {}
+    feeds: dict[str, NDArray[Any]] = {}
     for text in arguments.input:
         for name, path in _named_files(text, inputs):
             if name in feeds:
@@ -122,7 +128,7 @@ def _feeds(session, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     return feeds
 
 
-def _named_files(text: str, inputs: dict) -> list[tuple[str, Path]]:
+def _named_files(text: str, inputs: dict[str, Any]) -> list[tuple[str, Path]]:
     """The inputs that an argument gives, and its file."""
     for name in inputs:
         if text.startswith(f"{name}="):
@@ -140,7 +146,7 @@ def _named_files(text: str, inputs: dict) -> list[tuple[str, Path]]:
     return [(next(iter(inputs)), path)]
 
 
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """The array of a .npy file, or all of a .npz file by name."""
     try:
         with open(path, "rb") as file:
@@ -152,7 +158,7 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         raise ValueError(f"{path} is not a NumPy file that can be read: {error}") from error
 
 
-def _names_inside(path: Path, inputs: dict) -> list[str]:
+def _names_inside(path: Path, inputs: dict[str, Any]) -> list[str]:
     names = list(_arrays(path))
     if len(names) == 1 == len(inputs):
         return list(inputs)
@@ -164,7 +170,9 @@ def _names_inside(path: Path, inputs: dict) -> list[str]:
     return names
 
 
-def _read(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarray:
+def _read(
+    name: str, path: Path, shape: Shape, dtype: np.dtype[Any], arguments: Any
+) -> NDArray[Any]:
     suffix = path.suffix.lower()
     if suffix == ".npy":
         array = _load(path)
@@ -180,14 +188,14 @@ def _read(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarra
     return arrays[key]
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     arrays = _load(path)
     if not isinstance(arrays, dict):
         raise ValueError(f"{path} is a .npy file by its content: name it so")
     return arrays
 
 
-def _converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
+def _converted(array: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
     """The array in the model's type, where that loses no more than floating-point digits."""
     if array.dtype == dtype:
         return array
@@ -198,7 +206,9 @@ def _converted(array: np.ndarray, dtype: np.dtype, what: str) -> np.ndarray:
     raise TypeError(f"{what} has dtype {array.dtype}, expected {dtype}")
 
 
-def image_input(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.ndarray:
+def image_input(
+    name: str, path: Path, shape: Shape, dtype: np.dtype[Any], arguments: Any
+) -> NDArray[Any]:
     """Read an image as the value of an input of that shape and type."""
     channels_first, height, width, channels = _image_axes(name, path, shape, arguments.layout)
     image = open_image(path, channels)
@@ -230,7 +240,7 @@ def image_input(name: str, path: Path, shape, dtype: np.dtype, arguments) -> np.
     return np.ascontiguousarray(value if len(shape) == 3 else value[np.newaxis])
 
 
-def _image_axes(name: str, path: Path, shape, layout: str | None):
+def _image_axes(name: str, path: Path, shape: Shape, layout: str | None) -> Any:
     """(whether channels come first, height, width, channels); a size is None where it is open."""
     if shape is None or len(shape) not in (2, 3, 4):
         raise ValueError(
@@ -269,7 +279,7 @@ def _check_output(path: Path | None, names: list[str]) -> None:
         raise FileNotFoundError(f"--output {path}: the folder does not exist")
 
 
-def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
+def _save(path: Path, outputs: dict[str, NDArray[Any]]) -> None:
     from fastconv._files import write_atomically
 
     buffer = io.BytesIO()
@@ -284,7 +294,7 @@ def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getbuffer())
 
 
-def _statistics(value: np.ndarray) -> str:
+def _statistics(value: NDArray[Any]) -> str:
     if not value.size:
         return ", no elements"
     if value.dtype.kind == "b":
@@ -302,7 +312,7 @@ def _statistics(value: np.ndarray) -> str:
     return f", min {value.min():g}, mean {mean:g}, max {value.max():g}{text}"
 
 
-def _classes(value: np.ndarray, top: int) -> list[str]:
+def _classes(value: NDArray[Any], top: int) -> list[str]:
     """The largest entries of each row, for outputs (N, classes) or (N, classes, 1, 1)."""
     shape = value.shape
     classifies = len(shape) >= 2 and shape[1] > 1 and all(d == 1 for d in shape[2:])

@@ -8,11 +8,17 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._arguments import at_least
 from ._labels import write_class_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Logs
 
 MODEL, BEST, LOG, PICTURE = "model.fastconv", "best.fastconv", "log.csv", "learning_curve.png"
 
@@ -33,7 +39,7 @@ _TASKS = {
 }
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
+def add_command(commands: argparse._SubParsersAction[Any]) -> None:
     parser = commands.add_parser(
         "train",
         help="train a small CNN on images",
@@ -143,7 +149,7 @@ class _Diverged(Exception):
     """The loss or the weights are NaN or infinite."""
 
 
-def course_network(input_shape: tuple[int, int, int], classes: int, white: float):
+def course_network(input_shape: tuple[int, int, int], classes: int, white: float) -> Any:
     """The network of the course, on images (height, width, channels) with values 0 to white.
 
     The images' scale is part of the model, so it takes them as the data set has them.
@@ -168,7 +174,7 @@ def course_network(input_shape: tuple[int, int, int], classes: int, white: float
     )
 
 
-def _network(arguments: argparse.Namespace, input_shape, classes: int, white: float):
+def _network(arguments: argparse.Namespace, input_shape: Any, classes: int, white: float) -> Any:
     """The network that the arguments ask for, with the images' scale inside."""
     if arguments.architecture is None:
         if arguments.width is not None:
@@ -208,18 +214,18 @@ def run(arguments: argparse.Namespace) -> int:
     best = output / BEST
     labelled = before = _stamp(best)
 
-    def label_best(epoch, logs):
+    def label_best(epoch: int, logs: Logs) -> None:
         nonlocal labelled
         if _stamp(best) != labelled:
             write_class_names(best, dataset.CLASS_NAMES)
             labelled = _stamp(best)
 
-    def stop_if_diverged(batch, logs):
+    def stop_if_diverged(batch: int, logs: Logs) -> None:
         # Before the callbacks below can save anything.
         if not np.isfinite(logs["loss"]):
             raise _Diverged(f"the loss is {logs['loss']} at batch {batch + 1}")
 
-    def stop_if_unusable(epoch, logs):
+    def stop_if_unusable(epoch: int, logs: Logs) -> None:
         values = [*logs.values(), *model.get_weights()]
         if not all(np.isfinite(value).all() for value in values):
             raise _Diverged(f"loss or weights are not finite after epoch {epoch + 1}")
@@ -286,7 +292,7 @@ def _prepare(output: Path) -> None:
         raise OSError(f"cannot write results to {output}: {error}") from error
 
 
-def _with_channels(images: np.ndarray) -> np.ndarray:
+def _with_channels(images: NDArray[Any]) -> NDArray[Any]:
     return images if images.ndim == 4 else images[..., np.newaxis]
 
 

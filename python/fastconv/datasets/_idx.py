@@ -8,17 +8,21 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._store import Source, download, locate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_INFLATION = 1032  # deflate cannot expand further, so a larger claim is a lie
 _UBYTE = 0x08
 
 
-def read_idx(path: Path, ndim: int) -> np.ndarray:
+def read_idx(path: Path, ndim: int) -> NDArray[Any]:
     """Reads an IDX file of unsigned bytes, plain or compressed with gzip.
 
     The declared sizes are compared with the file's size before memory is asked for.
@@ -73,7 +77,7 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     return array
 
 
-def _fill(stream, array: np.ndarray) -> None:
+def _fill(stream: Any, array: NDArray[Any]) -> None:
     view, done = memoryview(array.reshape(-1)), 0
     while done < len(view):
         count = stream.readinto(view[done:])
@@ -82,14 +86,16 @@ def _fill(stream, array: np.ndarray) -> None:
         done += count
 
 
-def load_pairs(source: Source) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+def load_pairs(
+    source: Source,
+) -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
     """((x_train, y_train), (x_test, y_test)) of a data set in MNIST's four files."""
     groups = [(remote.name, remote.name.removesuffix(".gz")) for remote in source.files]
     paths = locate(source, [groups]) or download(source)
     return read_pair(paths[0], paths[1]), read_pair(paths[2], paths[3])
 
 
-def read_pair(images: Path, labels: Path, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(images: Path, labels: Path, classes: int = 10) -> tuple[NDArray[Any], NDArray[Any]]:
     """Images (n, height, width) and their labels (n,), both uint8."""
     x, y = read_idx(images, 3), read_idx(labels, 1)
     if len(x) != len(y):

@@ -6,11 +6,14 @@ import gzip
 import tarfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from ._store import RemoteFile, Source, download, locate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CLASS_NAMES = (
     "airplane",
@@ -45,7 +48,7 @@ _MAX_RECORDS = 10_000
 _MAX_UNPACKED = 200_000_000  # bytes; the published archive unpacks to 184 MB
 
 
-def load_data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def load_data() -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
     """Loads CIFAR-10, as ``keras.datasets.cifar10.load_data()`` (channels last).
 
     ``cifar-10-binary.tar.gz``, or its unpacked folder ``cifar-10-batches-bin``, is looked for in a
@@ -129,7 +132,7 @@ def _read_archive(archive: Path) -> dict[str, bytes]:
     return blobs
 
 
-def _decode(blob: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _decode(blob: bytes, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
     records = np.frombuffer(blob, np.uint8).reshape(-1, _RECORD)
     y = records[:, :1].copy()
     if y.max() >= len(CLASS_NAMES):

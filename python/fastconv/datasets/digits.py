@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ._idx import read_pair
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CLASS_NAMES = tuple("0123456789")
 _TRAIN = 1437
 
 
-def load_data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def load_data() -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
     """Loads the digits; needs no network.
 
     The samples stand in the order of scikit-learn's ``load_digits`` and are always split in the

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ._idx import load_pairs
 from ._store import RemoteFile, Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -49,7 +52,7 @@ SOURCE = Source(
 )
 
 
-def load_data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def load_data() -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
     """Loads Fashion-MNIST, as ``keras.datasets.fashion_mnist.load_data()``.
 
     The four files (``train-images-idx3-ubyte`` and so on, with or without ``.gz``) are looked for

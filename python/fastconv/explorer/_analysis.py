@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.models import Model
 
 _REPEATS = 5
 _SIDE = 640  # pixels that the longer side of a picture has at least
@@ -47,7 +53,7 @@ class ModelAnalysis:
         ValueError: the model does not classify images, or names and classes differ in number.
     """
 
-    def __init__(self, model, class_names: Sequence[str] | None = None):
+    def __init__(self, model: Model, class_names: Sequence[str] | None = None) -> None:
         from fastconv.layers.conv import BaseConv
         from fastconv.models import layer_shapes
         from fastconv.visualize._figure import is_channels_first
@@ -76,11 +82,11 @@ class ModelAnalysis:
         first = [name for name in self.map_layers if name in convolutions]
         self.shown_layer = (first or self.map_layers or [None])[0]
 
-    def prediction(self, batch: np.ndarray) -> dict[str, float]:
+    def prediction(self, batch: NDArray[Any]) -> dict[str, float]:
         """Return class name -> probability, for a batch of one."""
         return _probabilities(self.model.predict_on_batch(batch), self.class_names)
 
-    def feature_maps(self, batch: np.ndarray, layer: str, max_maps: int = 64) -> np.ndarray:
+    def feature_maps(self, batch: NDArray[Any], layer: str, max_maps: int = 64) -> NDArray[Any]:
         """Return the maps of a layer side by side as uint8 (H, W, 3), each at full contrast."""
         from matplotlib import colormaps
 
@@ -94,15 +100,15 @@ class ModelAnalysis:
         return _enlarged(np.rint(255 * colours[..., :3]).astype(np.uint8))
 
     def grad_cam(
-        self, batch: np.ndarray, picture: np.ndarray, class_name: str | None, layer: str | None
-    ) -> np.ndarray:
+        self, batch: NDArray[Any], picture: NDArray[Any], class_name: str | None, layer: str | None
+    ) -> NDArray[Any]:
         """Return the picture under the Grad-CAM of a class (None: likeliest) as uint8 (H, W, 3)."""
         from fastconv.visualize import grad_cam_map, overlay
 
         index = None if class_name is None else self.class_names.index(class_name)
         return overlay(_enlarged(picture), grad_cam_map(self.model, batch, index, layer))
 
-    def times(self, batch: np.ndarray) -> list[StepTime]:
+    def times(self, batch: NDArray[Any]) -> list[StepTime]:
         """Return the time of each layer; those that run as part of another have no row."""
         from fastconv.models import layer_times
 
@@ -128,7 +134,7 @@ class GraphAnalysis:
     map_layers: tuple[str, ...] = ()
     cam_layers: tuple[str, ...] = ()
 
-    def __init__(self, session, class_names: Sequence[str] | None = None):
+    def __init__(self, session: Any, class_names: Sequence[str] | None = None) -> None:
         inputs = session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(
@@ -138,7 +144,7 @@ class GraphAnalysis:
         self.class_names = class_names
         self._input = inputs[0].name
 
-    def prediction(self, batch: np.ndarray) -> dict[str, float]:
+    def prediction(self, batch: NDArray[Any]) -> dict[str, float]:
         """Return class name -> probability, by the first output, of (1, classes)."""
         scores = self.session.run(None, {self._input: batch})[0]
         if scores.ndim > 2 and all(d == 1 for d in scores.shape[2:]):
@@ -151,7 +157,7 @@ class GraphAnalysis:
         names = named_classes(self.class_names, scores.shape[1])
         return _probabilities(scores, names)
 
-    def times(self, batch: np.ndarray) -> list[StepTime]:
+    def times(self, batch: NDArray[Any]) -> list[StepTime]:
         """Return the time of each step of the plan."""
         feed = {self._input: batch}
         self.session.run(None, feed)
@@ -183,7 +189,7 @@ def named_classes(names: Sequence[str] | None, count: int) -> list[str]:
     return [f"{name} ({i})" if name in twice else name for i, name in enumerate(names)]
 
 
-def _probabilities(scores, names: list[str]) -> dict[str, float]:
+def _probabilities(scores: TensorLike, names: list[str]) -> dict[str, float]:
     from fastconv.utils.numeric import as_probabilities
 
     try:
@@ -193,12 +199,12 @@ def _probabilities(scores, names: list[str]) -> dict[str, float]:
     return {name: float(p) for name, p in zip(names, rows[0], strict=True)}
 
 
-def _enlarged(picture: np.ndarray) -> np.ndarray:
+def _enlarged(picture: NDArray[Any]) -> NDArray[Any]:
     """A small picture with whole pixels made larger."""
     factor = max(1, -(-_SIDE // max(picture.shape[:2])))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _shares(rows: list[tuple]) -> list[StepTime]:
+def _shares(rows: list[tuple[Any, ...]]) -> list[StepTime]:
     total = sum(row[-1] for row in rows)
     return [StepTime(*row, row[-1] / total if total else 0.0) for row in rows]

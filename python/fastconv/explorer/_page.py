@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastconv._types import PathLike, TensorLike
+    from fastconv.layers import Layer
 
 _TOP = 5
 _LIKELIEST = "the most likely class"
@@ -14,7 +19,7 @@ _POLICY = (
 )
 
 
-def build_page(analysis, read_image: Callable, title: str):
+def build_page(analysis: Any, read_image: Callable[..., Any], title: str) -> Any:
     """Return the page as `gradio.Blocks`.
 
     Args:
@@ -28,10 +33,10 @@ def build_page(analysis, read_image: Callable, title: str):
     """
     gr = _gradio()
 
-    def told(function):
+    def told(function: Callable[..., Any]) -> Any:
         """Gradio shows the messages of its own errors only."""
 
-        def call(*arguments):
+        def call(*arguments: Any) -> TensorLike:
             try:
                 return function(*arguments)
             except (ValueError, TypeError, OSError, ImportError) as error:
@@ -40,7 +45,7 @@ def build_page(analysis, read_image: Callable, title: str):
         return call
 
     @told
-    def predict(path):
+    def predict(path: PathLike) -> Any:
         if path is None:
             return None, None
         batch, _ = read_image(path)
@@ -52,13 +57,13 @@ def build_page(analysis, read_image: Callable, title: str):
         return analysis.prediction(batch), rows
 
     @told
-    def draw_maps(path, layer):
+    def draw_maps(path: PathLike, layer: Layer) -> Any:
         if path is None:
             return None
         return analysis.feature_maps(read_image(path)[0], layer)
 
     @told
-    def draw_cam(path, class_name, layer):
+    def draw_cam(path: PathLike, class_name: str, layer: Layer) -> Any:
         if path is None:
             return None
         batch, picture = read_image(path)
@@ -113,7 +118,9 @@ def build_page(analysis, read_image: Callable, title: str):
     return page
 
 
-def launch(page, host: str = "127.0.0.1", port: int | None = None, browser: bool = True) -> str:
+def launch(
+    page: Any, host: str = "127.0.0.1", port: int | None = None, browser: bool = True
+) -> str:
     """Serve the page in threads of their own until `page.close()`, and return its address.
 
     Args:
@@ -156,11 +163,11 @@ def launch(page, host: str = "127.0.0.1", port: int | None = None, browser: bool
 class _ContentPolicy:
     """Adds the header that keeps the browser on this server."""
 
-    def __init__(self, app):
+    def __init__(self, app: Any) -> None:
         self.app = app
 
-    async def __call__(self, scope, receive, send):
-        async def sent(message):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sent(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 header = (b"content-security-policy", _POLICY.encode())
                 message = {**message, "headers": [*message.get("headers", ()), header]}
@@ -169,7 +176,7 @@ class _ContentPolicy:
         await self.app(scope, receive, sent)
 
 
-def _gradio():
+def _gradio() -> Any:
     try:
         import gradio
     except ImportError as error:

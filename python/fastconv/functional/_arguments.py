@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
@@ -23,7 +26,7 @@ MAX_BYTES = 2**47
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def array(value: Any, fn: str, name: str) -> np.ndarray:
+def array(value: Any, fn: str, name: str) -> NDArray[Any]:
     """`value` as a base-class array; call it only when `type(value) is not ndarray`."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{fn}: {name} must be a plain NumPy array, got a masked array")
@@ -126,16 +129,16 @@ def choice(value: Any, options: Shape | tuple[str, ...], fn: str, name: str) -> 
         return value
     if not isinstance(value, str):
         raise TypeError(f"{fn}: {name} must be a string, got {describe(value)}")
-    raise ValueError(f"{fn}: {name} must be one of {', '.join(options)}, got {value!r}")
+    raise ValueError(f"{fn}: {name} must be one of {', '.join(map(str, options))}, got {value!r}")
 
 
-def check_float(dtype: np.dtype, fn: str, name: str) -> None:
+def check_float(dtype: np.dtype[Any], fn: str, name: str) -> None:
     """Refuse every dtype but native float32 and float64."""
     if dtype not in _FLOATS:
         raise TypeError(f"{fn}: {name} must be float32 or float64 (native order), got {dtype!r}")
 
 
-def check_same_dtype(dtype: np.dtype, expected: np.dtype, fn: str, name: str) -> None:
+def check_same_dtype(dtype: np.dtype[Any], expected: np.dtype[Any], fn: str, name: str) -> None:
     """Refuse a dtype that differs from the input's."""
     if dtype != expected:
         raise TypeError(f"{fn}: {name} must have the input's dtype {expected}, got {dtype}")
@@ -156,7 +159,7 @@ def check_spatial(shape: Shape, rank: int, fn: str) -> None:
         raise ValueError(f"{fn}: input may be empty in its batch axis only, got shape {shape}")
 
 
-def check_bytes(shape: Shape, dtype: np.dtype, fn: str, what: str = "the output") -> None:
+def check_bytes(shape: Shape, dtype: np.dtype[Any], fn: str, what: str = "the output") -> None:
     """Refuse a size that no process could hold, before anything multiplies it in 64 bits."""
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:

@@ -6,12 +6,15 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._runtime import core as _core
 from ._arguments import Shape, check_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_PLANS = 256
 # Plans borrow their working memory from one pool, which keeps as much as the largest living plan
@@ -29,7 +32,7 @@ class Network:
         self.graph = _core.Graph()
         self.empty = False
 
-    def input(self, name: str, shape: Shape, dtype: np.dtype) -> int:
+    def input(self, name: str, shape: Shape, dtype: np.dtype[Any]) -> int:
         self.empty = self.empty or 0 in shape
         return self.graph.input(name, shape, dtype.name)
 
@@ -43,7 +46,7 @@ class Network:
     def shape(self, value: int) -> Shape:
         return tuple(self.graph.shape(value))
 
-    def constant(self, shape: Shape, fill: float, dtype: np.dtype) -> int:
+    def constant(self, shape: Shape, fill: float, dtype: np.dtype[Any]) -> int:
         return self.graph.constant(np.full(shape, fill, dtype))
 
     def to_nhwc(self, value: int, rank: int) -> int:
@@ -67,8 +70,9 @@ class Network:
 
     def gradients(self, output: int, seed: int, wrt: Sequence[int]) -> list[int]:
         found = self.graph.gradients([output], [seed], list(wrt))
-        assert None not in found, f"{self.fn}: no gradient path"
-        return found
+        known = [value for value in found if value is not None]
+        assert len(known) == len(found), f"{self.fn}: no gradient path"
+        return known
 
     def compile(self, outputs: Sequence[int]) -> tuple[Runner, int]:
         """The function that runs the graph, and the working memory it needs."""
@@ -96,7 +100,7 @@ class _PlanCache:
     """The least recently used plans; many threads may read at once."""
 
     def __init__(self) -> None:
-        self._runners: OrderedDict[tuple, Runner] = OrderedDict()
+        self._runners: OrderedDict[tuple[Any, ...], Runner] = OrderedDict()
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._unlock)
@@ -108,7 +112,7 @@ class _PlanCache:
     def __len__(self) -> int:
         return len(self._runners)
 
-    def find(self, key: tuple) -> Runner | None:
+    def find(self, key: tuple[Any, ...]) -> Runner | None:
         runner = self._runners.get(key)
         if runner is not None:
             try:  # noqa: SIM105 - suppress() costs more than the rest
@@ -117,7 +121,7 @@ class _PlanCache:
                 pass
         return runner
 
-    def insert(self, key: tuple, runner: Runner) -> None:
+    def insert(self, key: tuple[Any, ...], runner: Runner) -> None:
         with self._lock:
             self._runners[key] = runner
             while len(self._runners) > MAX_PLANS:
@@ -131,7 +135,9 @@ class _PlanCache:
 plans = _PlanCache()
 
 
-def run(build: Callable[..., tuple[Runner, int]], args: tuple, feeds: list) -> list[np.ndarray]:
+def run(
+    build: Callable[..., tuple[Runner, int]], args: tuple[Any, ...], feeds: list[Any]
+) -> list[NDArray[Any]]:
     """Runs the plan of `build(*args)` on `feeds`.
 
     `args` holds all that the build and its checks depend on, so a plan that is found needs none.

@@ -7,13 +7,16 @@ TypeError for other types and dtypes, and ValueError for shapes and parameters t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _arguments as arg
 from ._arguments import Shape
 from ._plans import Network, Runner, run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # An operator of the core and its attributes.
 Kind = tuple[str, tuple[tuple[str, Any], ...]]
@@ -29,104 +32,106 @@ _HARDSIGMOID: Kind = ("hard_sigmoid", (("alpha", 1 / 6), ("beta", 0.5)))
 _SOFTPLUS_EXACT = {"f": 17, "d": 37}
 
 
-def relu(input: np.ndarray) -> np.ndarray:
+def relu(input: NDArray[Any]) -> NDArray[Any]:
     """max(x, 0); NaN stays NaN."""
     return run_elementwise("relu", _RELU, input)
 
 
-def relu_backward(grad_output: np.ndarray, input: np.ndarray) -> np.ndarray:
+def relu_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
     """Gradient of `relu`; 0 at x = 0."""
     return elementwise_backward("relu_backward", _RELU, grad_output, input)
 
 
-def leaky_relu(input: np.ndarray, negative_slope: float = 0.01) -> np.ndarray:
+def leaky_relu(input: NDArray[Any], negative_slope: float = 0.01) -> NDArray[Any]:
     """x where x > 0, negative_slope x elsewhere."""
     return run_elementwise("leaky_relu", _leaky("leaky_relu", negative_slope), input)
 
 
 def leaky_relu_backward(
-    grad_output: np.ndarray, input: np.ndarray, negative_slope: float = 0.01
-) -> np.ndarray:
+    grad_output: NDArray[Any], input: NDArray[Any], negative_slope: float = 0.01
+) -> NDArray[Any]:
     """Gradient of `leaky_relu`; negative_slope at x = 0."""
     fn = "leaky_relu_backward"
     return elementwise_backward(fn, _leaky(fn, negative_slope), grad_output, input)
 
 
-def sigmoid(input: np.ndarray) -> np.ndarray:
+def sigmoid(input: NDArray[Any]) -> NDArray[Any]:
     """1 / (1 + exp(-x))."""
     return run_elementwise("sigmoid", _SIGMOID, input)
 
 
-def sigmoid_backward(grad_output: np.ndarray, input: np.ndarray) -> np.ndarray:
+def sigmoid_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
     """Gradient of `sigmoid`."""
     return elementwise_backward("sigmoid_backward", _SIGMOID, grad_output, input)
 
 
-def tanh(input: np.ndarray) -> np.ndarray:
+def tanh(input: NDArray[Any]) -> NDArray[Any]:
     """The hyperbolic tangent."""
     return run_elementwise("tanh", _TANH, input)
 
 
-def tanh_backward(grad_output: np.ndarray, input: np.ndarray) -> np.ndarray:
+def tanh_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
     """Gradient of `tanh`."""
     return elementwise_backward("tanh_backward", _TANH, grad_output, input)
 
 
-def elu(input: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+def elu(input: NDArray[Any], alpha: float = 1.0) -> NDArray[Any]:
     """x where x > 0, alpha (exp(x) - 1) elsewhere (arXiv:1511.07289)."""
     return run_elementwise("elu", _elu("elu", alpha), input)
 
 
-def elu_backward(grad_output: np.ndarray, input: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+def elu_backward(
+    grad_output: NDArray[Any], input: NDArray[Any], alpha: float = 1.0
+) -> NDArray[Any]:
     """Gradient of `elu`; alpha at x = 0."""
     fn = "elu_backward"
     return elementwise_backward(fn, _elu(fn, alpha), grad_output, input)
 
 
-def gelu(input: np.ndarray, approximate: str = "none") -> np.ndarray:
+def gelu(input: NDArray[Any], approximate: str = "none") -> NDArray[Any]:
     """x Phi(x), Phi the normal distribution function; "tanh" approximates it (arXiv:1606.08415)."""
     return run_elementwise("gelu", _gelu("gelu", approximate), input)
 
 
 def gelu_backward(
-    grad_output: np.ndarray, input: np.ndarray, approximate: str = "none"
-) -> np.ndarray:
+    grad_output: NDArray[Any], input: NDArray[Any], approximate: str = "none"
+) -> NDArray[Any]:
     """Gradient of `gelu`."""
     fn = "gelu_backward"
     return elementwise_backward(fn, _gelu(fn, approximate), grad_output, input)
 
 
-def silu(input: np.ndarray) -> np.ndarray:
+def silu(input: NDArray[Any]) -> NDArray[Any]:
     """x sigmoid(x) (arXiv:1710.05941)."""
     return run_elementwise("silu", _SILU, input)
 
 
-def silu_backward(grad_output: np.ndarray, input: np.ndarray) -> np.ndarray:
+def silu_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
     """Gradient of `silu`."""
     return elementwise_backward("silu_backward", _SILU, grad_output, input)
 
 
-def hardswish(input: np.ndarray) -> np.ndarray:
+def hardswish(input: NDArray[Any]) -> NDArray[Any]:
     """x min(max(x + 3, 0), 6) / 6 (arXiv:1905.02244)."""
     return run_elementwise("hardswish", _HARDSWISH, input)
 
 
-def hardswish_backward(grad_output: np.ndarray, input: np.ndarray) -> np.ndarray:
+def hardswish_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
     """Gradient of `hardswish`."""
     return elementwise_backward("hardswish_backward", _HARDSWISH, grad_output, input)
 
 
-def hardsigmoid(input: np.ndarray) -> np.ndarray:
+def hardsigmoid(input: NDArray[Any]) -> NDArray[Any]:
     """min(max(x + 3, 0), 6) / 6."""
     return run_elementwise("hardsigmoid", _HARDSIGMOID, input)
 
 
-def hardsigmoid_backward(grad_output: np.ndarray, input: np.ndarray) -> np.ndarray:
+def hardsigmoid_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
     """Gradient of `hardsigmoid`; 0 at the two corners."""
     return elementwise_backward("hardsigmoid_backward", _HARDSIGMOID, grad_output, input)
 
 
-def softplus(input: np.ndarray, beta: float = 1.0, threshold: float = 20.0) -> np.ndarray:
+def softplus(input: NDArray[Any], beta: float = 1.0, threshold: float = 20.0) -> NDArray[Any]:
     """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold; beta is not 0."""
     fn = "softplus"
     beta, threshold, kind = _softplus(fn, beta, threshold)
@@ -138,8 +143,8 @@ def softplus(input: np.ndarray, beta: float = 1.0, threshold: float = 20.0) -> n
 
 
 def softplus_backward(
-    grad_output: np.ndarray, input: np.ndarray, beta: float = 1.0, threshold: float = 20.0
-) -> np.ndarray:
+    grad_output: NDArray[Any], input: NDArray[Any], beta: float = 1.0, threshold: float = 20.0
+) -> NDArray[Any]:
     """Gradient of `softplus`; 1 where beta x > threshold."""
     fn = "softplus_backward"
     beta, threshold, kind = _softplus(fn, beta, threshold)
@@ -150,23 +155,23 @@ def softplus_backward(
         return np.where(input * beta > threshold, grad_output, grad)
 
 
-def softmax(input: np.ndarray, dim: int) -> np.ndarray:
+def softmax(input: NDArray[Any], dim: int) -> NDArray[Any]:
     """exp(x) / sum of exp(x) over axis `dim`, which may be negative."""
     return run_elementwise("softmax", _softmax("softmax", "softmax", dim), input)
 
 
-def softmax_backward(grad_output: np.ndarray, input: np.ndarray, dim: int) -> np.ndarray:
+def softmax_backward(grad_output: NDArray[Any], input: NDArray[Any], dim: int) -> NDArray[Any]:
     """Gradient of `softmax`."""
     fn = "softmax_backward"
     return elementwise_backward(fn, _softmax(fn, "softmax", dim), grad_output, input)
 
 
-def log_softmax(input: np.ndarray, dim: int) -> np.ndarray:
+def log_softmax(input: NDArray[Any], dim: int) -> NDArray[Any]:
     """The logarithm of `softmax`, without its loss of small values."""
     return run_elementwise("log_softmax", _softmax("log_softmax", "log_softmax", dim), input)
 
 
-def log_softmax_backward(grad_output: np.ndarray, input: np.ndarray, dim: int) -> np.ndarray:
+def log_softmax_backward(grad_output: NDArray[Any], input: NDArray[Any], dim: int) -> NDArray[Any]:
     """Gradient of `log_softmax`."""
     fn = "log_softmax_backward"
     return elementwise_backward(fn, _softmax(fn, "log_softmax", dim), grad_output, input)
@@ -200,14 +205,14 @@ def log_softmax_kind(axis: int) -> Kind:
     return "log_softmax", (("axis", axis),)
 
 
-def run_elementwise(fn: str, kind: Kind, input: Any) -> np.ndarray:
+def run_elementwise(fn: str, kind: Kind, input: Any) -> NDArray[Any]:
     """Runs an operator whose output has its only input's shape."""
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
     return run(_build, (fn, kind, (input.shape, input.dtype)), [input])[0]
 
 
-def elementwise_backward(fn: str, kind: Kind, grad_output: Any, input: Any) -> np.ndarray:
+def elementwise_backward(fn: str, kind: Kind, grad_output: Any, input: Any) -> NDArray[Any]:
     """The gradient of `run_elementwise` to its input."""
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")

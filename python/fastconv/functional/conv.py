@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,22 +10,25 @@ from . import _arguments as arg
 from ._arguments import Pads, Shape
 from ._plans import Network, Runner, run
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
 ArrayKind = tuple[Shape, np.dtype]
 
 
 def conv2d(
-    input: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None = None,
+    input: NDArray[Any],
+    weight: NDArray[Any],
+    bias: NDArray[Any] | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
-) -> np.ndarray:
+) -> NDArray[Any]:
     """2-D cross-correlation.
 
     y[n, o, i, j] = bias[o] + sum over c, u, v of
@@ -55,16 +58,16 @@ def conv2d(
 
 
 def conv1d(
-    input: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None = None,
+    input: NDArray[Any],
+    weight: NDArray[Any],
+    bias: NDArray[Any] | None = None,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
-) -> np.ndarray:
+) -> NDArray[Any]:
     """1-D cross-correlation: `conv2d` on (N, C, L) or (C, L) with weight (O, C / groups, k).
 
     `padding` is an int, (p,), ((left, right),), "valid" or "same". Errors are those of `conv2d`.
@@ -73,14 +76,14 @@ def conv1d(
 
 
 def conv2d_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
-    weight: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
+    weight: NDArray[Any],
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients of sum(grad_output * conv2d(input, weight, bias, ...)) (zero padding).
 
     Args:
@@ -98,21 +101,21 @@ def conv2d_backward(
 
 
 def conv1d_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
-    weight: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
+    weight: NDArray[Any],
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients of `conv1d`: (grad_input, grad_weight, grad_bias); see `conv2d_backward`."""
     return _conv_backward(
         "conv1d_backward", 1, grad_output, input, weight, stride, padding, dilation, groups
     )
 
 
-def arrays(fn: str, input: Any, weight: Any, bias: Any) -> tuple:
+def arrays(fn: str, input: Any, weight: Any, bias: Any) -> tuple[Any, ...]:
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
     if type(weight) is not np.ndarray:
@@ -133,7 +136,7 @@ def _conv(
     dilation: Any,
     groups: Any,
     mode: Any,
-) -> np.ndarray:
+) -> NDArray[Any]:
     input, weight, bias = arrays(fn, input, weight, bias)
     args = (
         fn,
@@ -160,7 +163,7 @@ def _conv_backward(
     padding: Any,
     dilation: Any,
     groups: Any,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     input, weight, _ = arrays(fn, input, weight, None)
     if type(grad_output) is not np.ndarray:
         grad_output = arg.array(grad_output, fn, "grad_output")
@@ -175,7 +178,8 @@ def _conv_backward(
         arg.integers(dilation, rank, fn, "dilation", 1),
         arg.integer(groups, fn, "groups", 1),
     )
-    return tuple(run(_build_conv_backward, args, [input, weight, grad_output]))
+    dx, dw, db = run(_build_conv_backward, args, [input, weight, grad_output])
+    return dx, dw, db
 
 
 def check_arrays(fn: str, rank: int, x: ArrayKind, w: ArrayKind, b: ArrayKind | None) -> None:
@@ -224,7 +228,9 @@ def _conv_pads(
     return pads, tuple(out)
 
 
-def spatial_attributes(rank: int, stride: Shape, pads: Pads, dilation: Shape) -> dict[str, list]:
+def spatial_attributes(
+    rank: int, stride: Shape, pads: Pads, dilation: Shape
+) -> dict[str, list[Any]]:
     """The core's attributes; one spatial axis becomes W."""
     if rank == 1:
         stride, pads, dilation = (1, *stride), ((0, 0), *pads), (1, *dilation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,17 +11,20 @@ from ._arguments import Pads, Shape
 from ._plans import Network, Runner, nchw_shape, run
 from .conv import ArrayKind, arrays, check_arrays, hwio, spatial_attributes
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 def conv_transpose2d(
-    input: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None = None,
+    input: NDArray[Any],
+    weight: NDArray[Any],
+    bias: NDArray[Any] | None = None,
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Transposed 2-D convolution, the gradient of `conv2d` to its input (arXiv:1603.07285, part 4).
 
     Args:
@@ -53,15 +56,15 @@ def conv_transpose2d(
 
 
 def conv_transpose2d_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
-    weight: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
+    weight: NDArray[Any],
     stride: Any = 1,
     padding: Any = 0,
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients of `conv_transpose2d`: (grad_input, grad_weight, grad_bias).
 
     grad_output has the forward's shape and dtype; errors are those of `conv_transpose2d`.
@@ -77,12 +80,13 @@ def conv_transpose2d_backward(
         (weight.shape, weight.dtype),
         *_transpose_attributes(fn, stride, padding, output_padding, groups, dilation),
     )
-    return tuple(run(_build_transpose_backward, args, [input, weight, grad_output]))
+    dx, dw, db = run(_build_transpose_backward, args, [input, weight, grad_output])
+    return dx, dw, db
 
 
 def _transpose_attributes(
     fn: str, stride: Any, padding: Any, output_padding: Any, groups: Any, dilation: Any
-) -> tuple:
+) -> tuple[Any, ...]:
     if padding == "same":
         raise ValueError(f"{fn}: padding='same' is not defined for a transposed convolution")
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +11,13 @@ from . import _arguments as arg
 from ._plans import Network, Runner, run
 from .conv import ArrayKind, arrays
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def linear(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
+
+def linear(
+    input: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """y = input @ weight.T + bias.
 
     Args:
@@ -37,8 +43,8 @@ def linear(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None
 
 
 def linear_backward(
-    grad_output: np.ndarray, input: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    grad_output: NDArray[Any], input: NDArray[Any], weight: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients of `linear`: (grad_input (..., K), grad_weight (M, K), grad_bias (M,)).
 
     grad_output is (..., M); errors are those of `linear`.
@@ -53,7 +59,8 @@ def linear_backward(
         (input.shape, input.dtype),
         (weight.shape, weight.dtype),
     )
-    return tuple(run(_build_linear_backward, args, [input, weight, grad_output]))
+    dx, dw, db = run(_build_linear_backward, args, [input, weight, grad_output])
+    return dx, dw, db
 
 
 def _check_linear(fn: str, x: ArrayKind, w: ArrayKind, b: ArrayKind | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,13 +10,16 @@ from . import _arguments as arg
 from ._arguments import Shape
 from .activation import elementwise_backward, log_softmax_kind, run_elementwise
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _REDUCTIONS = ("none", "mean", "sum")
 
 
 def cross_entropy(
-    input: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray | None = None,
+    input: NDArray[Any],
+    target: NDArray[Any],
+    weight: NDArray[Any] | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -69,13 +72,13 @@ def cross_entropy(
 
 def cross_entropy_backward(
     grad_output: Any,
-    input: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray | None = None,
+    input: NDArray[Any],
+    target: NDArray[Any],
+    weight: NDArray[Any] | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `cross_entropy` to its input.
 
     grad_output is a scalar, or with reduction "none" an array of the loss's shape and dtype. The
@@ -102,19 +105,19 @@ def cross_entropy_backward(
     return elementwise_backward(fn, log_softmax_kind(axis), seed, input)
 
 
-def _class_axis(values: np.ndarray, ndim: int, axis: int) -> np.ndarray:
+def _class_axis(values: NDArray[Any], ndim: int, axis: int) -> NDArray[Any]:
     """One number a class, shaped to broadcast over the input."""
     return values.reshape(-1, *[1] * (ndim - axis - 1))
 
 
 def _index_losses(
-    logp: np.ndarray,
-    labels: np.ndarray,
-    valid: np.ndarray,
-    weight: np.ndarray | None,
+    logp: NDArray[Any],
+    labels: NDArray[Any],
+    valid: NDArray[Any],
+    weight: NDArray[Any] | None,
     smoothing: float,
     axis: int,
-) -> tuple[np.ndarray, Any]:
+) -> tuple[NDArray[Any], Any]:
     """The samples' losses and the sum of their weights."""
     loss = -np.take_along_axis(logp, np.expand_dims(labels, axis), axis).squeeze(axis)
     mass = valid
@@ -129,13 +132,13 @@ def _index_losses(
 
 
 def _index_targets(
-    input: np.ndarray,
-    labels: np.ndarray,
-    valid: np.ndarray,
-    weight: np.ndarray | None,
+    input: NDArray[Any],
+    labels: NDArray[Any],
+    valid: NDArray[Any],
+    weight: NDArray[Any] | None,
     smoothing: float,
     axis: int,
-) -> tuple[np.ndarray, Any]:
+) -> tuple[NDArray[Any], Any]:
     """The smoothed and weighted one-hot targets, and the sum of the samples' weights."""
     dtype, classes = input.dtype, input.shape[axis]
     mass = valid.astype(dtype) if weight is None else weight[labels] * valid
@@ -151,7 +154,7 @@ def _index_targets(
 
 def _check(
     fn: str, input: Any, target: Any, weight: Any, reduction: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
     if type(target) is not np.ndarray:
@@ -190,10 +193,10 @@ def _check(
 
 
 def _smoothing(fn: str, value: Any) -> float:
-    value = arg.number(value, fn, "label_smoothing")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{fn}: label_smoothing must be between 0 and 1, got {value}")
-    return value
+    smoothing = arg.number(value, fn, "label_smoothing")
+    if not 0 <= smoothing <= 1:
+        raise ValueError(f"{fn}: label_smoothing must be between 0 and 1, got {smoothing}")
+    return smoothing
 
 
 def _ignored(fn: str, ignore_index: Any) -> int:
@@ -206,8 +209,8 @@ def _check_ignore(fn: str, ignore_index: Any) -> None:
 
 
 def _labels(
-    fn: str, target: np.ndarray, classes: int, ignore_index: Any
-) -> tuple[np.ndarray, np.ndarray]:
+    fn: str, target: NDArray[Any], classes: int, ignore_index: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Indices with 0 in place of ignored ones, and which ones count."""
     valid = target != _ignored(fn, ignore_index)
     labels = np.where(valid, target, 0)
@@ -218,8 +221,8 @@ def _labels(
 
 
 def _smooth(
-    target: np.ndarray, weight: np.ndarray | None, smoothing: float, axis: int
-) -> np.ndarray:
+    target: NDArray[Any], weight: NDArray[Any] | None, smoothing: float, axis: int
+) -> NDArray[Any]:
     """The smoothed and weighted target distribution."""
     if smoothing:
         target = target * (1 - smoothing) + smoothing / target.shape[axis]
@@ -228,7 +231,9 @@ def _smooth(
     return target * _class_axis(weight, target.ndim, axis)
 
 
-def _grad_output(fn: str, value: Any, input: np.ndarray, axis: int, reduction: str) -> np.ndarray:
+def _grad_output(
+    fn: str, value: Any, input: NDArray[Any], axis: int, reduction: str
+) -> NDArray[Any]:
     shape: Shape = input.shape[:axis] + input.shape[axis + 1 :]
     if reduction != "none":
         shape = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,21 +11,24 @@ from . import _arguments as arg
 from ._arguments import Shape
 from ._plans import Network, Runner, run
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 ArrayKind = tuple[Shape, np.dtype]
 
 _WIDE = 16  # values of a channel of an image: with fewer, vectors run along the channels
 
 
 def batch_norm(
-    input: np.ndarray,
-    running_mean: np.ndarray | None,
-    running_var: np.ndarray | None,
-    weight: np.ndarray | None = None,
-    bias: np.ndarray | None = None,
+    input: NDArray[Any],
+    running_mean: NDArray[Any] | None,
+    running_var: NDArray[Any] | None,
+    weight: NDArray[Any] | None = None,
+    bias: NDArray[Any] | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """y = weight (x - mean) / sqrt(var + eps) + bias, each channel by itself.
 
     From "Batch Normalization: Accelerating Deep Network Training", arXiv:1502.03167.
@@ -60,7 +63,7 @@ def batch_norm(
         if a is not None and not a.flags.writeable:
             raise ValueError(f"{fn}: {name} is updated in place but is read-only")
     out = run(_build_training, args, [a for a in arrays[:3] if a is not None])
-    if mean is not None and x.size:
+    if mean is not None and var is not None and x.size:
         count = x.size // x.shape[1]
         with np.errstate(all="ignore"):
             mean *= 1 - momentum
@@ -71,14 +74,14 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
-    weight: np.ndarray | None,
-    running_mean: np.ndarray | None,
-    running_var: np.ndarray | None,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
+    weight: NDArray[Any] | None,
+    running_mean: NDArray[Any] | None,
+    running_var: NDArray[Any] | None,
     training: bool = False,
     eps: float = 1e-5,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients of `batch_norm`: (grad_input, grad_weight (C,), grad_bias (C,)).
 
     With training the gradient goes through the batch's mean and variance, and the running arrays
@@ -94,12 +97,13 @@ def batch_norm_backward(
     grad = (grad_output.shape, grad_output.dtype)
     args = (fn, kinds, training, arg.number(eps, fn, "eps"), grad)
     feeds = [a for a in (arrays[:3] if training else arrays) if a is not None]
-    return tuple(run(_build_norm_backward, args, [*feeds, grad_output]))
+    dx, dw, db = run(_build_norm_backward, args, [*feeds, grad_output])
+    return dx, dw, db
 
 
 def local_response_norm(
-    input: np.ndarray, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> np.ndarray:
+    input: NDArray[Any], size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> NDArray[Any]:
     """y = x / (k + alpha / size * s) ** beta, s the sum of x ** 2 over `size` channels.
 
     The window of channel c reaches from c - size // 2 to c + (size - 1) // 2, zeros outside
@@ -124,13 +128,13 @@ def local_response_norm(
 
 
 def local_response_norm_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
     size: int,
     alpha: float = 1e-4,
     beta: float = 0.75,
     k: float = 1.0,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `local_response_norm` to its input."""
     fn = "local_response_norm_backward"
     if type(input) is not np.ndarray:
@@ -146,7 +150,7 @@ def local_response_norm_backward(
 _NAMES = ("input", "weight", "bias", "running_mean", "running_var")
 
 
-def _arrays(fn: str, *values: Any) -> list[np.ndarray | None]:
+def _arrays(fn: str, *values: Any) -> list[NDArray[Any] | None]:
     out = list(values)
     for i, value in enumerate(values):
         if type(value) is not np.ndarray and (value is not None or i == 0):
@@ -154,7 +158,7 @@ def _arrays(fn: str, *values: Any) -> list[np.ndarray | None]:
     return out
 
 
-def _response_attributes(fn: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple:
+def _response_attributes(fn: str, size: Any, alpha: Any, beta: Any, k: Any) -> tuple[Any, ...]:
     return (
         arg.integer(size, fn, "size", 1),
         arg.number(alpha, fn, "alpha"),
@@ -163,7 +167,7 @@ def _response_attributes(fn: str, size: Any, alpha: Any, beta: Any, k: Any) -> t
     )
 
 
-def _check_norm(fn: str, kinds: tuple, training: bool, eps: float) -> None:
+def _check_norm(fn: str, kinds: tuple[Any, ...], training: bool, eps: float) -> None:
     shape, dtype = kinds[0]
     arg.check_float(dtype, fn, "input")
     if len(shape) < 2 or 0 in shape[1:]:
@@ -205,14 +209,16 @@ def _channels_second(net: Network, value: int, shape: Shape) -> int:
     return value if len(shape) == 3 else net.add("reshape", [value], shape=list(shape))
 
 
-def _inputs(net: Network, kinds: tuple) -> list[int | None]:
+def _inputs(net: Network, kinds: tuple[Any, ...]) -> list[Any]:
     return [
         None if kind is None else net.input(name, *kind)
         for name, kind in zip(_NAMES, kinds, strict=False)
     ]
 
 
-def _build_inference(fn: str, kinds: tuple, training: bool, eps: float) -> tuple[Runner, int]:
+def _build_inference(
+    fn: str, kinds: tuple[Any, ...], training: bool, eps: float
+) -> tuple[Runner, int]:
     _check_norm(fn, kinds, training, eps)
     net = Network(fn)
     x, weight, bias, mean, var = _inputs(net, kinds)
@@ -221,7 +227,9 @@ def _build_inference(fn: str, kinds: tuple, training: bool, eps: float) -> tuple
     return net.compile([_channels_second(net, y, kinds[0][0])])
 
 
-def _build_training(fn: str, kinds: tuple, training: bool, eps: float) -> tuple[Runner, int]:
+def _build_training(
+    fn: str, kinds: tuple[Any, ...], training: bool, eps: float
+) -> tuple[Runner, int]:
     _check_norm(fn, kinds, training, eps)
     net = Network(fn)
     x, weight, bias = _inputs(net, kinds[:3])
@@ -234,7 +242,7 @@ def _build_training(fn: str, kinds: tuple, training: bool, eps: float) -> tuple[
 
 
 def _build_norm_backward(
-    fn: str, kinds: tuple, training: bool, eps: float, g: ArrayKind
+    fn: str, kinds: tuple[Any, ...], training: bool, eps: float, g: ArrayKind
 ) -> tuple[Runner, int]:
     _check_norm(fn, kinds, training, eps)
     shape, dtype = kinds[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,16 @@ from . import _arguments as arg
 from ._arguments import Shape
 from ._plans import Network, Runner, run
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _MODES = ("constant", "reflect", "replicate", "circular")
 ArrayKind = tuple[Shape, np.dtype]
 
 
-def pad(input: np.ndarray, pad: Any, mode: str = "constant", value: float | None = 0) -> np.ndarray:
+def pad(
+    input: NDArray[Any], pad: Any, mode: str = "constant", value: float | None = 0
+) -> NDArray[Any]:
     """Adds elements before and after the last axes.
 
     Args:
@@ -41,12 +46,12 @@ def pad(input: np.ndarray, pad: Any, mode: str = "constant", value: float | None
 
 
 def pad_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
     pad: Any,
     mode: str = "constant",
     value: float | None = 0,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `pad` to its input: the sum over all places an element was copied to."""
     fn = "pad_backward"
     if type(input) is not np.ndarray:
@@ -59,8 +64,8 @@ def pad_backward(
 
 
 def dropout(
-    input: np.ndarray, p: float = 0.5, training: bool = True, seed: int | None = None
-) -> np.ndarray:
+    input: NDArray[Any], p: float = 0.5, training: bool = True, seed: int | None = None
+) -> NDArray[Any]:
     """Sets each element to 0 with probability p and divides the others by 1 - p.
 
     From Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
@@ -88,8 +93,8 @@ def dropout(
 
 
 def dropout_backward(
-    grad_output: np.ndarray, input: np.ndarray, p: float, training: bool, seed: int
-) -> np.ndarray:
+    grad_output: NDArray[Any], input: NDArray[Any], p: float, training: bool, seed: int
+) -> NDArray[Any]:
     """Gradient of `dropout` to its input, with the mask of the same seed."""
     fn = "dropout_backward"
     if type(input) is not np.ndarray:
@@ -100,8 +105,8 @@ def dropout_backward(
 
 
 def _dropout(
-    fn: str, input: np.ndarray, grad: np.ndarray | None, p: Any, training: Any, seed: Any
-) -> np.ndarray:
+    fn: str, input: NDArray[Any], grad: NDArray[Any] | None, p: Any, training: Any, seed: Any
+) -> NDArray[Any]:
     p = arg.number(p, fn, "p")
     if not 0 <= p <= 1:
         raise ValueError(f"{fn}: p must be between 0 and 1, got {p}")
@@ -130,7 +135,7 @@ def _build_dropout(fn: str, x: ArrayKind, p: float, backward: bool) -> tuple[Run
     return net.compile(net.gradients(y, net.input("grad_output", *x), [xi]))
 
 
-def _pad_attributes(fn: str, pad: Any, mode: Any, value: Any) -> tuple:
+def _pad_attributes(fn: str, pad: Any, mode: Any, value: Any) -> tuple[Any, ...]:
     if not isinstance(pad, (tuple, list)):
         raise TypeError(f"{fn}: pad must be a tuple of integers, got {arg.describe(pad)}")
     pads = tuple([arg.integer(p, fn, "pad", -arg.MAX_SIZE) for p in pad])
@@ -166,7 +171,7 @@ def _build_pad(
         )
     pairs = [(0, 0)] * len(shape)
     for i in range(len(pads) // 2):
-        pairs[-1 - i] = pads[2 * i : 2 * i + 2]
+        pairs[-1 - i] = pads[2 * i], pads[2 * i + 1]
     out = tuple(s + a + b for s, (a, b) in zip(shape, pairs, strict=True))
     for size, result, pair in zip(shape, out, pairs, strict=True):
         _check_axis(fn, shape, size, result, pair, mode)

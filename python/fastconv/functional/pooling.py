@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,22 +10,25 @@ from . import _arguments as arg
 from ._arguments import Pads, Shape
 from ._plans import Network, Runner, nchw_shape, run
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 # An operator of the core and its attributes but the window's place.
 Kind = tuple[str, tuple[tuple[str, Any], ...]]
 
 _MAX_WINDOWS = 256
-_windows: dict[tuple, tuple] = {}
+_windows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
 
 def max_pool2d(
-    input: np.ndarray,
+    input: NDArray[Any],
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
     """The largest value of each window; NaN wins, padding never does.
 
     Args:
@@ -57,14 +60,14 @@ def max_pool2d(
 
 
 def max_pool2d_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `max_pool2d` to its input: each grad_output goes to its window's maximum."""
     fn = "max_pool2d_backward"
     window = _window(fn, kernel_size, stride, padding, dilation, ceil_mode)
@@ -72,14 +75,14 @@ def max_pool2d_backward(
 
 
 def avg_pool2d(
-    input: np.ndarray,
+    input: NDArray[Any],
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The mean of each window.
 
     The divisor is divisor_override if given; else the number of the window's pixels, cut where the
@@ -95,15 +98,15 @@ def avg_pool2d(
 
 
 def avg_pool2d_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `avg_pool2d` to its input."""
     fn = "avg_pool2d_backward"
     window = _window(fn, kernel_size, stride, padding, 1, ceil_mode)
@@ -112,12 +115,12 @@ def avg_pool2d_backward(
 
 
 def lp_pool2d(
-    input: np.ndarray,
+    input: NDArray[Any],
     norm_type: float,
     kernel_size: Any,
     stride: Any = None,
     ceil_mode: bool = False,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """(sum of x ** p over each window) ** (1 / p), p = norm_type > 0, the power keeping its sign.
 
     As in PyTorch, a window that ceil_mode lets hang over the edge is scaled up to the full size,
@@ -133,20 +136,20 @@ def lp_pool2d(
 
 
 def lp_pool2d_backward(
-    grad_output: np.ndarray,
-    input: np.ndarray,
+    grad_output: NDArray[Any],
+    input: NDArray[Any],
     norm_type: float,
     kernel_size: Any,
     stride: Any = None,
     ceil_mode: bool = False,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Gradient of `lp_pool2d` to its input; 0 where a window's sum is 0."""
     fn = "lp_pool2d_backward"
     window = _window(fn, kernel_size, stride, 0, 1, ceil_mode)
     return _backward(fn, _lp_kind(fn, norm_type), grad_output, input, window)
 
 
-def adaptive_avg_pool2d(input: np.ndarray, output_size: Any) -> np.ndarray:
+def adaptive_avg_pool2d(input: NDArray[Any], output_size: Any) -> NDArray[Any]:
     """Means over output_size windows that cover the input.
 
     Output row i averages rows floor(i H / H') to ceil((i + 1) H / H') - 1; columns likewise.
@@ -169,16 +172,16 @@ def adaptive_avg_pool2d(input: np.ndarray, output_size: Any) -> np.ndarray:
 
 
 def adaptive_avg_pool2d_backward(
-    grad_output: np.ndarray, input: np.ndarray, output_size: Any
-) -> np.ndarray:
+    grad_output: NDArray[Any], input: NDArray[Any], output_size: Any
+) -> NDArray[Any]:
     """Gradient of `adaptive_avg_pool2d` to its input."""
     fn = "adaptive_avg_pool2d_backward"
     return _adaptive_backward(fn, "adaptive_avg_pool2d", grad_output, input, output_size)
 
 
 def adaptive_max_pool2d(
-    input: np.ndarray, output_size: Any, return_indices: bool = False
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    input: NDArray[Any], output_size: Any, return_indices: bool = False
+) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
     """Maxima over the windows of `adaptive_avg_pool2d`; NaN and indices as in `max_pool2d`."""
     fn = "adaptive_max_pool2d"
     if type(input) is not np.ndarray:
@@ -191,8 +194,8 @@ def adaptive_max_pool2d(
 
 
 def adaptive_max_pool2d_backward(
-    grad_output: np.ndarray, input: np.ndarray, output_size: Any
-) -> np.ndarray:
+    grad_output: NDArray[Any], input: NDArray[Any], output_size: Any
+) -> NDArray[Any]:
     """Gradient of `adaptive_max_pool2d` to its input."""
     fn = "adaptive_max_pool2d_backward"
     return _adaptive_backward(fn, "adaptive_max_pool2d", grad_output, input, output_size)
@@ -200,11 +203,11 @@ def adaptive_max_pool2d_backward(
 
 def _window(
     fn: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
-) -> tuple:
+) -> tuple[Any, ...]:
     # Checking costs more than pooling a small image: what was good before is good again.
     usual = type(kernel_size) is type(padding) is type(dilation) is int and ceil_mode is False
     usual = usual and (stride is None or type(stride) is int)
-    key = (kernel_size, stride, padding, dilation) if usual else None
+    key = (kernel_size, stride, padding, dilation)
     if usual and (known := _windows.get(key)):
         return known
     kernel = arg.integers(kernel_size, 2, fn, "kernel_size", 1)
@@ -241,17 +244,20 @@ def _output_size(value: Any, fn: str) -> tuple[int | None, int | None]:
     if isinstance(value, (tuple, list)) and len(value) == 2:
         a, b = (None if v is None else arg.integer(v, fn, "output_size", 1) for v in value)
         return a, b
-    return arg.integers(value, 2, fn, "output_size", 1)
+    a, b = arg.integers(value, 2, fn, "output_size", 1)
+    return a, b
 
 
-def _with_indices(out: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _with_indices(out: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
     y, indices = out
     # The core indexes NHWC outputs; integers stay outside of its layout changes.
     indices = np.ascontiguousarray(indices.transpose(0, 3, 1, 2)).reshape(y.shape)
     return y, indices
 
 
-def _backward(fn: str, kind: Kind, grad_output: Any, input: Any, window: tuple) -> np.ndarray:
+def _backward(
+    fn: str, kind: Kind, grad_output: Any, input: Any, window: tuple[Any, ...]
+) -> NDArray[Any]:
     grad_output, input = _pair(fn, grad_output, input)
     args = (fn, kind, (grad_output.shape, grad_output.dtype), (input.shape, input.dtype), *window)
     return run(_build_pool_backward, args, [input, grad_output])[0]
@@ -259,14 +265,14 @@ def _backward(fn: str, kind: Kind, grad_output: Any, input: Any, window: tuple) 
 
 def _adaptive_backward(
     fn: str, op: str, grad_output: Any, input: Any, output_size: Any
-) -> np.ndarray:
+) -> NDArray[Any]:
     grad_output, input = _pair(fn, grad_output, input)
     size = _output_size(output_size, fn)
     args = (fn, op, (grad_output.shape, grad_output.dtype), (input.shape, input.dtype), size)
     return run(_build_adaptive_backward, args, [input, grad_output])[0]
 
 
-def _pair(fn: str, grad_output: Any, input: Any) -> tuple[np.ndarray, np.ndarray]:
+def _pair(fn: str, grad_output: Any, input: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
     if type(grad_output) is not np.ndarray:
@@ -318,7 +324,7 @@ def _check_window(
 def _pool_node(
     net: Network,
     kind: Kind,
-    x: tuple[Shape, np.dtype],
+    x: tuple[Shape, np.dtype[Any]],
     xi: int,
     kernel: Shape,
     stride: Shape,
@@ -342,12 +348,14 @@ def _outputs(net: Network, found: list[int], x: Shape) -> tuple[Runner, int]:
     return net.compile([net.from_nhwc(found[0], 2, len(x) == 4), *found[1:]])
 
 
-def _check_input(fn: str, x: tuple[Shape, np.dtype]) -> None:
+def _check_input(fn: str, x: tuple[Shape, np.dtype[Any]]) -> None:
     arg.check_float(x[1], fn, "input")
     arg.check_spatial(x[0], 2, fn)
 
 
-def _build_pool(fn: str, kind: Kind, x: tuple[Shape, np.dtype], *window: Any) -> tuple[Runner, int]:
+def _build_pool(
+    fn: str, kind: Kind, x: tuple[Shape, np.dtype[Any]], *window: Any
+) -> tuple[Runner, int]:
     _check_input(fn, x)
     net = Network(fn)
     found = _pool_node(net, kind, x, net.input("input", *x), *window)
@@ -357,8 +365,8 @@ def _build_pool(fn: str, kind: Kind, x: tuple[Shape, np.dtype], *window: Any) ->
 def _gradient(
     net: Network,
     y: int,
-    g: tuple[Shape, np.dtype],
-    x: tuple[Shape, np.dtype],
+    g: tuple[Shape, np.dtype[Any]],
+    x: tuple[Shape, np.dtype[Any]],
     xi: int,
     planes: dict[str, Any] | None = None,
 ) -> tuple[Runner, int]:
@@ -395,7 +403,11 @@ def _planes_attributes(
 
 
 def _build_pool_backward(
-    fn: str, kind: Kind, g: tuple[Shape, np.dtype], x: tuple[Shape, np.dtype], *window: Any
+    fn: str,
+    kind: Kind,
+    g: tuple[Shape, np.dtype[Any]],
+    x: tuple[Shape, np.dtype[Any]],
+    *window: Any,
 ) -> tuple[Runner, int]:
     _check_input(fn, x)
     net = Network(fn)
@@ -405,7 +417,11 @@ def _build_pool_backward(
 
 
 def _adaptive_node(
-    net: Network, op: str, x: tuple[Shape, np.dtype], xi: int, size: tuple[int | None, int | None]
+    net: Network,
+    op: str,
+    x: tuple[Shape, np.dtype[Any]],
+    xi: int,
+    size: tuple[int | None, int | None],
 ) -> list[int]:
     out = [have if want is None else want for want, have in zip(size, x[0][-2:], strict=True)]
     arg.check_bytes((*x[0][:-2], *out), x[1], net.fn)
@@ -413,7 +429,7 @@ def _adaptive_node(
 
 
 def _build_adaptive(
-    fn: str, op: str, x: tuple[Shape, np.dtype], size: tuple[int | None, int | None]
+    fn: str, op: str, x: tuple[Shape, np.dtype[Any]], size: tuple[int | None, int | None]
 ) -> tuple[Runner, int]:
     _check_input(fn, x)
     net = Network(fn)
@@ -423,8 +439,8 @@ def _build_adaptive(
 def _build_adaptive_backward(
     fn: str,
     op: str,
-    g: tuple[Shape, np.dtype],
-    x: tuple[Shape, np.dtype],
+    g: tuple[Shape, np.dtype[Any]],
+    x: tuple[Shape, np.dtype[Any]],
     size: tuple[int | None, int | None],
 ) -> tuple[Runner, int]:
     _check_input(fn, x)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,11 @@ from fastconv._files import FORMAT, check_metadata, write_atomically
 from fastconv.inference import safetensors
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
 from fastconv.inference.structure import checked, checked_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import PathLike
 
 VERSION = 1
 KIND = "graph"
@@ -28,7 +34,7 @@ def recognizes(head: bytes) -> bool:
     return len(head) >= 9 and head[8:9] == b"{" and head[4:8] == b"\0\0\0\0"
 
 
-def save(model: ModelGraph, path) -> None:
+def save(model: ModelGraph, path: PathLike) -> None:
     """Write a graph into a file.
 
     Args:
@@ -56,7 +62,7 @@ def save(model: ModelGraph, path) -> None:
     write_atomically(path, safetensors.pieces(tensors, metadata))
 
 
-def load(source) -> ModelGraph:
+def load(source: Any) -> ModelGraph:
     """Return the graph of a file.
 
     Args:
@@ -99,12 +105,12 @@ def load(source) -> ModelGraph:
     return checked(model, where)
 
 
-def _from_value(value: ValueInfo) -> dict:
+def _from_value(value: ValueInfo) -> dict[str, Any]:
     shape = None if value.shape is None else list(value.shape)
     return {"name": value.name, "dtype": value.dtype, "shape": shape}
 
 
-def _from_node(node: Node, tensors: dict[str, np.ndarray]) -> dict:
+def _from_node(node: Node, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
     attributes = {}
     for name, value in node.attrs.items():
         if isinstance(value, np.ndarray):
@@ -141,7 +147,7 @@ def _from_float(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _to_model(content, tensors: dict[str, np.ndarray]) -> ModelGraph:
+def _to_model(content: Any, tensors: dict[str, NDArray[Any]]) -> ModelGraph:
     constants = {
         name[len(_CONSTANT) :]: value
         for name, value in tensors.items()
@@ -160,7 +166,7 @@ def _to_model(content, tensors: dict[str, np.ndarray]) -> ModelGraph:
     )
 
 
-def _to_value(value) -> ValueInfo:
+def _to_value(value: Any) -> ValueInfo:
     name, shape = _text(value["name"]), value["shape"]
     if shape is not None:
         sizes = [None if v is None else v if isinstance(v, str) else _int(v) for v in _items(shape)]
@@ -168,7 +174,7 @@ def _to_value(value) -> ValueInfo:
     return ValueInfo(name, _text(value["dtype"]), shape)
 
 
-def _to_node(node, tensors: dict[str, np.ndarray]) -> Node:
+def _to_node(node: Any, tensors: dict[str, NDArray[Any]]) -> Node:
     return Node(
         _text(node["op"]),
         [_text(name) for name in _items(node["inputs"])],
@@ -180,7 +186,7 @@ def _to_node(node, tensors: dict[str, np.ndarray]) -> Node:
     )
 
 
-def _to_attribute(value, tensors: dict[str, np.ndarray]):
+def _to_attribute(value: Any, tensors: dict[str, NDArray[Any]]) -> Any:
     ((kind, plain),) = value.items()
     if kind == "tensor":
         return tensors[_text(plain)]
@@ -188,25 +194,25 @@ def _to_attribute(value, tensors: dict[str, np.ndarray]):
     return [read(v) for v in _items(plain)] if kind.endswith("s") else read(plain)
 
 
-def _items(value) -> list:
+def _items(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"a list was expected, not {type(value).__name__}")
     return value
 
 
-def _text(value) -> str:
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a text was expected, not {type(value).__name__}")
     return value
 
 
-def _int(value) -> int:
+def _int(value: Any) -> int:
     if type(value) is not int or value not in _INT64:
         raise ValueError(f"a number of 64 bits was expected, not {type(value).__name__}")
     return value
 
 
-def _float(value) -> float:
+def _float(value: Any) -> float:
     if type(value) in (int, float) or value in ("nan", "inf", "-inf"):
         return float(value)
     raise ValueError(f"a number was expected, not {type(value).__name__}")

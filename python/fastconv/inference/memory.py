@@ -5,8 +5,12 @@ from __future__ import annotations
 import functools
 import mmap
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @functools.cache
@@ -39,7 +43,7 @@ def map_file(handle: int) -> Mapping | bytes:
     return Mapping(handle, 0, access=mmap.ACCESS_READ)
 
 
-def is_mapped(array: np.ndarray) -> bool:
+def is_mapped(array: NDArray[Any]) -> bool:
     """Return whether the array lies in a `Mapping`."""
     base = array
     while isinstance(base, np.ndarray | memoryview):

@@ -7,8 +7,12 @@ own file, and the lowering turns it into a graph of the core.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Dimension = int | str | None
 Attribute = int | float | str | list[int] | list[float] | list[str] | np.ndarray
@@ -77,5 +81,5 @@ class ModelGraph:
     inputs: list[ValueInfo]
     outputs: list[ValueInfo]
     nodes: list[Node]
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    constants: dict[str, NDArray[Any]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)

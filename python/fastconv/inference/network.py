@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from fastconv.inference.model import ModelGraph, Node
 from fastconv.inference.simplify import simplify
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastconv.inference.tuning import Tuner
 
 # Results up to this size are computed while planning, so that shapes may depend on them.
@@ -37,11 +39,11 @@ class Plan:
 
     core: object
     inputs: list[str]
-    outputs: list[np.ndarray | int]  # a known result, or the position among the plan's
+    outputs: list[NDArray[Any] | int]  # a known result, or the position among the plan's
     values: dict[str, Value]  # by the names in the model
     complete: bool = False  # made for the inputs' shapes alone, and the core gives every output
 
-    def run(self, feeds: dict[str, np.ndarray], threads: int) -> list[np.ndarray]:
+    def run(self, feeds: dict[str, NDArray[Any]], threads: int) -> list[NDArray[Any]]:
         results = self.core.run([feeds[name] for name in self.inputs], threads)
         return [results[o] if isinstance(o, int) else o.copy() for o in self.outputs]
 
@@ -81,7 +83,7 @@ class Network:
         fold_constants(self.model)
 
     def plan(
-        self, shapes: dict[str, tuple[Shape, str]], values: dict[str, np.ndarray]
+        self, shapes: dict[str, tuple[Shape, str]], values: dict[str, NDArray[Any]]
     ) -> Plan | Need:
         """Plan the network for inputs of these shapes and dtypes, `values` being known already."""
         graph = CoreGraph(self.variables)
@@ -201,7 +203,7 @@ def call(graph: CoreGraph, node: Node, inputs: list[Tensor | None]) -> list[Tens
     return result if isinstance(result, list) else [result]
 
 
-def evaluate(node: Node, inputs: list[Tensor | None]) -> list[np.ndarray] | None:
+def evaluate(node: Node, inputs: list[Tensor | None]) -> list[NDArray[Any]] | None:
     """A node's results where all inputs are known; None where they are too large to keep."""
     graph = CoreGraph(Variables())
     graph.node_name = node.name or node.op

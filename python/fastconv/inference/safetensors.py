@@ -10,11 +10,15 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.inference.memory import Mapping, map_file
 from fastconv.inference.structure import checked_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _DTYPES = {
     "F64": "float64",
@@ -37,7 +41,7 @@ _MAX_HEADER = 100_000_000  # as in the package safetensors
 _ALIGNMENT = 64
 
 
-def pieces(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Iterator:
+def pieces(tensors: dict[str, NDArray[Any]], metadata: dict[str, str]) -> Iterator[Any]:
     """Yield the parts of a file in turn, so that no second copy of the tensors is made.
 
     Raises:
@@ -65,7 +69,7 @@ def pieces(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Iterator
     return _pieces(text, [tensors[name] for name in order])
 
 
-def _pieces(header: bytes, arrays) -> Iterator:
+def _pieces(header: bytes, arrays: Any) -> Iterator[Any]:
     yield len(header).to_bytes(8, "little")
     yield header
     for value in arrays:
@@ -79,7 +83,7 @@ def open_file(path: str) -> Mapping | bytes:
         return map_file(file.fileno())
 
 
-def read_header(data, where: str) -> tuple[dict, dict[str, str], int]:
+def read_header(data: Any, where: str) -> tuple[dict[str, Any], dict[str, str], int]:
     """Return (entries of the tensors, metadata, where the tensors begin).
 
     Args:
@@ -105,7 +109,7 @@ def read_header(data, where: str) -> tuple[dict, dict[str, str], int]:
     return header, metadata, 8 + length
 
 
-def arrays(data, header: dict, start: int, where: str) -> dict[str, np.ndarray]:
+def arrays(data: Any, header: dict[str, Any], start: int, where: str) -> dict[str, NDArray[Any]]:
     """Return read-only arrays on the memory of a file, after checking that they cover it exactly.
 
     Args:
@@ -148,7 +152,7 @@ def arrays(data, header: dict, start: int, where: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _entry(entry, what: str):
+def _entry(entry: Any, what: str) -> Any:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{what} is not described by dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -162,7 +166,7 @@ def _entry(entry, what: str):
     return _STORED[code], checked_shape(shape, what), *offsets
 
 
-def _distinct(pairs):
+def _distinct(pairs: Any) -> Any:
     table = dict(pairs)
     if len(table) < len(pairs):
         raise ValueError("a name occurs twice in its header")

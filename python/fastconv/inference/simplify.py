@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fastconv.inference.model import ModelGraph, Node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Shapes, axes and per-channel values; comparing large weights would cost more than it saves.
 _CHEAP_BYTES = 4096
@@ -60,7 +62,7 @@ def _without_copies(model: ModelGraph, outputs: set[str]) -> list[Node]:
     return [_renamed(node, source, outputs_too=True) for node in kept]
 
 
-def _copies(node: Node, constants: dict[str, np.ndarray], read: set[str]) -> bool:
+def _copies(node: Node, constants: dict[str, NDArray[Any]], read: set[str]) -> bool:
     if node.domain or len(node.inputs) < 1 or not node.inputs[0] or not any(node.outputs[:1]):
         return False
     if node.op == "Identity":
@@ -73,9 +75,9 @@ def _copies(node: Node, constants: dict[str, np.ndarray], read: set[str]) -> boo
     return training is not None and training.size == 1 and not training.any()
 
 
-def _merged(constants, nodes: list[Node], outputs: set[str]):
+def _merged(constants: Any, nodes: list[Node], outputs: set[str]) -> Any:
     """Return constants and nodes after equal small constants have become one."""
-    seen: dict[tuple, str] = {}
+    seen: dict[tuple[Any, ...], str] = {}
     same: dict[str, str] = {}
     for name, value in constants.items():
         if value.nbytes <= _CHEAP_BYTES and name not in outputs:

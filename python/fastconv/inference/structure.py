@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from fastconv.inference.model import ModelGraph, Node
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape
 
 # Far above any tensor that fits a machine, far below what overflows 64 bits.
 MAX_ELEMENTS = 1 << 48
 MAX_RANK = 32
 
 
-def checked_shape(shape, what: str) -> tuple:
+def checked_shape(shape: Shape, what: str) -> tuple[Any, ...]:
     """Return a shape after checking its numbers.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -174,7 +175,7 @@ def _bytes(value: Value) -> int:
     return math.prod(value.shape) * np.dtype(value.dtype).itemsize
 
 
-def _field(node: Node, model: ModelGraph, values: dict[str, Value], fields) -> Field | None:
+def _field(node: Node, model: ModelGraph, values: dict[str, Value], fields: Any) -> Field | None:
     """Return the receptive field of a node's outputs, from the largest of its inputs."""
     before = largest(fields.get(name) for name in node.inputs)
     if before is None or not node.inputs[0] or not node.outputs[0]:

@@ -10,11 +10,15 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import _files
 from fastconv._runtime import core as _core
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # A choice must be this much faster than the cost model's to replace it: noise is not a reason.
 _CLEARLY = 0.97
@@ -88,7 +92,9 @@ class Tuner:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def plan(self, make: Callable, inputs: list[tuple[tuple[int, ...], str]], store) -> object:
+    def plan(
+        self, make: Callable[..., Any], inputs: list[tuple[tuple[int, ...], str]], store: Any
+    ) -> object:
         """Return `make(algorithms, store)`, the algorithms being the fastest by problem.
 
         Args:
@@ -113,9 +119,9 @@ class Tuner:
 
     def _measure(
         self,
-        make: Callable,
+        make: Callable[..., Any],
         known: dict[str, str],
-        open_problems: dict[str, dict],
+        open_problems: dict[str, dict[str, Any]],
         inputs: list[tuple[tuple[int, ...], str]],
     ) -> dict[str, str]:
         feeds = [_feed(shape, dtype) for shape, dtype in inputs]
@@ -148,7 +154,7 @@ class Tuner:
         return found
 
 
-def _feed(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+def _feed(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     if np.dtype(dtype).kind == "f":
         return np.random.default_rng(0).standard_normal(shape).astype(dtype)
     return np.zeros(shape, dtype)

@@ -1,5 +1,9 @@
 """Layers with Keras 3's names, arguments and defaults."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from fastconv.layers.activation_layers import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from fastconv.layers.augmentation import (
     RandomBrightness,
@@ -11,7 +15,7 @@ from fastconv.layers.augmentation import (
     RandomTranslation,
     RandomZoom,
 )
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
 from fastconv.layers.conv import (
     Conv1D,
     Conv2D,
@@ -35,6 +39,7 @@ from fastconv.layers.core import (
     Reshape,
     SpatialDropout2D,
 )
+from fastconv.layers.input_spec import InputSpec
 from fastconv.layers.merging import (
     Add,
     Average,
@@ -209,14 +214,14 @@ __all__ = [
 ]
 
 
-def serialize(layer):
+def serialize(layer: Layer) -> Any:
     """Return {"class_name", "config"} of a layer."""
     from fastconv.utils.serialization import serialize_keras_object
 
     return serialize_keras_object(layer)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a layer from `serialize()`."""
     from fastconv.utils.serialization import deserialize_keras_object
 

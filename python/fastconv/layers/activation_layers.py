@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import activations, constraints, initializers, ops, regularizers
 from fastconv.layers.arguments import axis_list
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
+
+if TYPE_CHECKING:
+    from fastconv._types import Axis, TensorLike
 
 
 class _Elementwise(Layer):
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
 
 class ReLU(_Elementwise):
     """max(x, 0), with an optional upper limit, slope below the threshold, and threshold."""
 
-    def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         owner = f'layer "{self.name}"'
         if max_value is not None:
@@ -25,10 +37,10 @@ class ReLU(_Elementwise):
         self.negative_slope = number(negative_slope, "negative_slope", 0, owner=owner)
         self.threshold = number(threshold, "threshold", 0, owner=owner)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "max_value": self.max_value,
@@ -40,31 +52,31 @@ class ReLU(_Elementwise):
 class LeakyReLU(_Elementwise):
     """x where positive, else negative_slope * x (`alpha` is the older name of the slope)."""
 
-    def __init__(self, negative_slope=0.3, **kwargs):
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
             negative_slope = kwargs.pop("alpha")
         super().__init__(**kwargs)
         owner = f'layer "{self.name}"'
         self.negative_slope = number(negative_slope, "negative_slope", 0, owner=owner)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return ops.leaky_relu(inputs, self.negative_slope)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "negative_slope": self.negative_slope}
 
 
 class ELU(_Elementwise):
     """x where positive, else alpha * (exp(x) - 1)."""
 
-    def __init__(self, alpha=1.0, **kwargs):
+    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.alpha = number(alpha, "alpha", owner=f'layer "{self.name}"')
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return ops.elu(inputs, self.alpha)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha}
 
 
@@ -76,12 +88,12 @@ class PReLU(_Elementwise):
 
     def __init__(
         self,
-        alpha_initializer="Zeros",
-        alpha_regularizer=None,
-        alpha_constraint=None,
-        shared_axes=None,
-        **kwargs,
-    ):
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
@@ -91,7 +103,7 @@ class PReLU(_Elementwise):
         self.shared_axes = shared_axes
         self.alpha = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         shape = list(input_shape[1:])
         for axis in self.shared_axes or ():
@@ -116,11 +128,11 @@ class PReLU(_Elementwise):
         self.input_spec = InputSpec(ndim=len(input_shape))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         negative = ops.relu(-inputs)
         return ops.relu(inputs) - inputs.g.variable(self.alpha) * negative
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "alpha_initializer": initializers.serialize(self.alpha_initializer),
@@ -133,15 +145,15 @@ class PReLU(_Elementwise):
 class Softmax(_Elementwise):
     """Probabilities along an axis."""
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis: Axis = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         axes = axis_list(axis, "axis", f'layer "{self.name}"')
         if len(axes) != 1:
             raise ValueError(f"{self.name}: one `axis` is supported, received: axis={axis!r}")
         self.axis = axes[0]
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return activations.softmax(inputs, self.axis)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}

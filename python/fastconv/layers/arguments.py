@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape, TensorLike
 
 _MOST = 2**31 - 1  # the core's limit for kernel sizes, strides and the like
 
 
-def _is_int(value) -> bool:
+def _is_int(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def int_tuple(value, n: int, name: str, layer: str, minimum: int = 1) -> tuple[int, ...]:
+def int_tuple(value: Any, n: int, name: str, layer: str, minimum: int = 1) -> tuple[int, ...]:
     """Return n integers from `minimum` to 2**31 - 1 from an integer or a sequence of n.
 
     Raises:
@@ -33,7 +38,7 @@ def int_tuple(value, n: int, name: str, layer: str, minimum: int = 1) -> tuple[i
     return items
 
 
-def axis_list(value, name: str, layer: str) -> list[int]:
+def axis_list(value: Any, name: str, layer: str) -> list[int]:
     """Return a list of integers from an integer or a sequence of them."""
     items = [value] if _is_int(value) else value
     if not isinstance(items, (list, tuple)) or not all(_is_int(v) for v in items):
@@ -44,7 +49,7 @@ def axis_list(value, name: str, layer: str) -> list[int]:
     return [int(v) for v in items]
 
 
-def positive_int(value, name: str, layer: str) -> int:
+def positive_int(value: Any, name: str, layer: str) -> int:
     """Return a checked integer > 0."""
     if not _is_int(value) or value <= 0:
         raise ValueError(
@@ -53,7 +58,7 @@ def positive_int(value, name: str, layer: str) -> int:
     return int(value)
 
 
-def padding_mode(value, layer: str, allowed=("valid", "same")) -> str:
+def padding_mode(value: Any, layer: str, allowed: tuple[str, ...] = ("valid", "same")) -> str:
     """Return a checked padding name in lower case."""
     mode = value.lower() if isinstance(value, str) else value
     if mode not in allowed:
@@ -61,7 +66,7 @@ def padding_mode(value, layer: str, allowed=("valid", "same")) -> str:
     return mode
 
 
-def side_pairs(value, n: int, name: str, layer: str) -> tuple[tuple[int, int], ...]:
+def side_pairs(value: Any, n: int, name: str, layer: str) -> tuple[tuple[int, int], ...]:
     """Return n pairs (before, after) from an integer, n integers or n pairs."""
     if _is_int(value):
         value = (value,) * n
@@ -76,7 +81,9 @@ def side_pairs(value, n: int, name: str, layer: str) -> tuple[tuple[int, int], .
     return tuple(pairs)
 
 
-def output_size(size, kernel, stride, dilation, padding, layer: str):
+def output_size(
+    size: Any, kernel: Any, stride: int, dilation: int, padding: Any, layer: str
+) -> Any:
     """Return the output size of a window that slides along one axis; None gives None."""
     if size is None:
         return None
@@ -97,7 +104,7 @@ def same_pads(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, 
     return total // 2, total - total // 2
 
 
-def window_pads(sizes, kernel, strides, dilations, padding) -> list[int]:
+def window_pads(sizes: Any, kernel: Any, strides: Any, dilations: Any, padding: Any) -> list[int]:
     """Return [top, left, bottom, right] for the two spatial axes."""
     if padding == "valid":
         return [0, 0, 0, 0]
@@ -107,28 +114,28 @@ def window_pads(sizes, kernel, strides, dilations, padding) -> list[int]:
     return [top, left, bottom, right]
 
 
-def to_channels_last(shape, data_format: str) -> tuple:
+def to_channels_last(shape: Shape, data_format: str) -> tuple[Any, ...]:
     """Return the shape with its channel axis moved to the end."""
     if data_format == "channels_last":
         return tuple(shape)
     return (shape[0], *shape[2:], shape[1])
 
 
-def from_channels_last(shape, data_format: str) -> tuple:
+def from_channels_last(shape: Shape, data_format: str) -> tuple[Any, ...]:
     """Inverse of `to_channels_last`."""
     if data_format == "channels_last":
         return tuple(shape)
     return (shape[0], shape[-1], *shape[1:-1])
 
 
-def enter_channels_last(x, data_format: str):
+def enter_channels_last(x: TensorLike, data_format: str) -> Any:
     """Transpose a graph tensor to channels last where its layer works in channels first."""
     if data_format == "channels_last":
         return x
     return x.g.transpose(x, perm=[0, *range(2, x.ndim), 1])
 
 
-def leave_channels_last(x, data_format: str):
+def leave_channels_last(x: TensorLike, data_format: str) -> Any:
     """Inverse of `enter_channels_last`."""
     if data_format == "channels_last":
         return x

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +17,12 @@ from fastconv.layers.arguments import (
     positive_int,
     to_channels_last,
 )
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
+
+if TYPE_CHECKING:
+    from fastconv._types import Axis, Shape, TensorLike
 
 # Keras's names of what lies outside an image, and the operator's.
 _FILL = {
@@ -29,7 +34,7 @@ _FILL = {
 _ORDER = {"nearest": 0, "bilinear": 1}
 
 
-def interval(value, name: str, layer: str, low: float, high: float) -> tuple[float, float]:
+def interval(value: Any, name: str, layer: str, low: float, high: float) -> tuple[float, float]:
     """Return (lower, upper) from a pair of numbers in [low, high], or (-n, n) from one, cut off
     at `low`.
     """
@@ -44,7 +49,7 @@ def interval(value, name: str, layer: str, low: float, high: float) -> tuple[flo
     return max(-size, low), size
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -55,13 +60,15 @@ class RandomImageLayer(Layer):
     of a dict stay as they are. Called on data without `training`, the layers are active.
     """
 
-    def __init__(self, seed=None, data_format=None, **kwargs):
+    def __init__(
+        self, seed: int | None = None, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.seed = seed
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=4)
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: TensorLike, *args: Any, **kwargs: Any) -> TensorLike:
         """Call the layer; see the class."""
         if isinstance(inputs, dict):
             refused = sorted(set(inputs) & {"bounding_boxes", "segmentation_masks"})
@@ -75,20 +82,20 @@ class RandomImageLayer(Layer):
             return super().__call__(inputs[None], *args, **kwargs)[0]
         return super().__call__(inputs, *args, **kwargs)
 
-    def call(self, inputs, training=True):
+    def call(self, inputs: TensorLike, training: bool = True) -> TensorLike:
         x = enter_channels_last(inputs, self.data_format)
         y = self.augment(x) if training else self.infer(x)
         return inputs if y is x else leave_channels_last(y, self.data_format)
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         """Return images (N, H, W, C) changed at random."""
         raise NotImplementedError(f"{type(self).__name__} does not define augment()")
 
-    def infer(self, x):
+    def infer(self, x: TensorLike) -> TensorLike:
         """Return what the model sees at inference."""
         return x
 
-    def uniform(self, g, shape, low, high, dtype="float64"):
+    def uniform(self, g: Any, shape: Shape, low: float, high: float, dtype: Any = "float64") -> Any:
         """Return random numbers in [low, high), new ones in each step."""
         seed = g.seed(fixed=self.seed is not None)
         salt = g.next_salt() + (0 if self.seed is None else int(self.seed) % 2**40 * 65537)
@@ -96,14 +103,14 @@ class RandomImageLayer(Layer):
             seed, shape=list(shape), low=float(low), high=float(high), dtype=dtype, salt=salt
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed, "data_format": self.data_format}
 
 
-def _warp(x, columns, **attrs):
+def _warp(x: TensorLike, columns: Any, **attrs: Any) -> Any:
     """Sample images where six columns, tensors (N, 1) or numbers, map their pixels."""
     g, n = x.g, x.shape[0]
     columns = [
@@ -124,7 +131,13 @@ class RandomFlip(RandomImageLayer):
 
     _MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 
-    def __init__(self, mode="horizontal_and_vertical", seed=None, data_format=None, **kwargs):
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         if mode not in self._MODES:
             raise ValueError(
@@ -132,10 +145,10 @@ class RandomFlip(RandomImageLayer):
             )
         self.mode = mode
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         g, (n, height, width, _) = x.g, x.shape
 
-        def sign():
+        def sign() -> Any:
             drawn = self.uniform(g, (n, 1), 0, 1)
             below = g.compare(drawn, g.constant(0.5, "float64"), kind="lt")
             return g.where(below, g.constant(-1.0, "float64"), g.constant(1.0, "float64"))
@@ -147,14 +160,16 @@ class RandomFlip(RandomImageLayer):
                 columns[2 if at == 0 else 5] = (1.0 - factor) * ((size - 1) / 2)
         return _warp(x, columns, order=0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mode": self.mode}
 
 
 class _RandomMap(RandomImageLayer):
     """Base of layers that sample between pixels."""
 
-    def __init__(self, fill_mode, interpolation, fill_value, **kwargs):
+    def __init__(
+        self, fill_mode: str, interpolation: str, fill_value: float, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         for name, value, known in (
             ("fill_mode", fill_mode, _FILL),
@@ -169,7 +184,7 @@ class _RandomMap(RandomImageLayer):
         self.interpolation = interpolation
         self.fill_value = number(fill_value, "fill_value", owner=f'layer "{self.name}"')
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         return _warp(
             x,
             self.columns(x),
@@ -178,7 +193,7 @@ class _RandomMap(RandomImageLayer):
             value=self.fill_value,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "fill_mode": self.fill_mode,
@@ -200,20 +215,20 @@ class RandomRotation(_RandomMap):
 
     def __init__(
         self,
-        factor,
-        fill_mode="reflect",
-        interpolation="bilinear",
-        seed=None,
-        fill_value=0.0,
-        data_format=None,
-        **kwargs,
-    ):
+        factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             fill_mode, interpolation, fill_value, seed=seed, data_format=data_format, **kwargs
         )
         self.factor = interval(factor, "factor", f'layer "{self.name}"', -1, 1)
 
-    def columns(self, x):
+    def columns(self, x: TensorLike) -> Any:
         g, (n, height, width, _) = x.g, x.shape
         lower, upper = self.factor
         angle = self.uniform(g, (n, 1), 2 * math.pi * lower, 2 * math.pi * upper)
@@ -228,7 +243,7 @@ class RandomRotation(_RandomMap):
             cx - cos * cx + sin * cy,
         ]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": list(self.factor)}
 
 
@@ -244,15 +259,15 @@ class RandomZoom(_RandomMap):
 
     def __init__(
         self,
-        height_factor,
-        width_factor=None,
-        fill_mode="reflect",
-        interpolation="bilinear",
-        seed=None,
-        fill_value=0.0,
-        data_format=None,
-        **kwargs,
-    ):
+        height_factor: Any,
+        width_factor: Any = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             fill_mode, interpolation, fill_value, seed=seed, data_format=data_format, **kwargs
         )
@@ -263,7 +278,7 @@ class RandomZoom(_RandomMap):
         if width_factor is not None:
             self._width = interval(width_factor, "width_factor", where, -1, 1)
 
-    def columns(self, x):
+    def columns(self, x: TensorLike) -> Any:
         n, height, width, _ = x.shape
         rows = columns = self.uniform(x.g, (n, 1), 1 + self._height[0], 1 + self._height[1])
         if self._width is not None:
@@ -271,7 +286,7 @@ class RandomZoom(_RandomMap):
         top, left = (1.0 - rows) * ((height - 1) / 2), (1.0 - columns) * ((width - 1) / 2)
         return [rows, 0.0, top, 0.0, columns, left]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         factors = {"height_factor": self.height_factor, "width_factor": self.width_factor}
         return {**super().get_config(), **{k: _plain(v) for k, v in factors.items()}}
 
@@ -288,15 +303,15 @@ class RandomTranslation(_RandomMap):
 
     def __init__(
         self,
-        height_factor,
-        width_factor,
-        fill_mode="reflect",
-        interpolation="bilinear",
-        seed=None,
-        fill_value=0.0,
-        data_format=None,
-        **kwargs,
-    ):
+        height_factor: Any,
+        width_factor: Any,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             fill_mode, interpolation, fill_value, seed=seed, data_format=data_format, **kwargs
         )
@@ -305,13 +320,13 @@ class RandomTranslation(_RandomMap):
         self._height = interval(height_factor, "height_factor", where, -1, 1)
         self._width = interval(width_factor, "width_factor", where, -1, 1)
 
-    def columns(self, x):
+    def columns(self, x: TensorLike) -> Any:
         n, height, width, _ = x.shape
         down = self.uniform(x.g, (n, 1), height * self._height[0], height * self._height[1])
         right = self.uniform(x.g, (n, 1), width * self._width[0], width * self._width[1])
         return [1.0, 0.0, -down, 0.0, 1.0, -right]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         factors = {"height_factor": self.height_factor, "width_factor": self.width_factor}
         return {**super().get_config(), **{k: _plain(v) for k, v in factors.items()}}
 
@@ -327,12 +342,19 @@ class RandomCrop(RandomImageLayer):
         seed, data_format: as for `RandomFlip`.
     """
 
-    def __init__(self, height, width, seed=None, data_format=None, **kwargs):
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         self.height = positive_int(height, "height", f'layer "{self.name}"')
         self.width = positive_int(width, "width", f'layer "{self.name}"')
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         n, height, width, _ = x.shape
         if height < self.height or width < self.width:
             return self.infer(x)
@@ -343,7 +365,7 @@ class RandomCrop(RandomImageLayer):
         columns = [1.0, 0.0, top, 0.0, 1.0, left]
         return _warp(x, columns, order=0, size=[self.height, self.width])
 
-    def infer(self, x):
+    def infer(self, x: TensorLike) -> TensorLike:
         from fastconv.preprocessing._resize import crop_window
 
         g, (_, height, width, _) = x.g, x.shape
@@ -355,18 +377,18 @@ class RandomCrop(RandomImageLayer):
             return x
         return g.resize(x, size=[self.height, self.width], mode="bilinear")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, _, _, channels = to_channels_last(input_shape, self.data_format)
         return from_channels_last((n, self.height, self.width, channels), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 class _RandomColor(RandomImageLayer):
     """Base of layers that know the range of the values."""
 
-    def __init__(self, value_range=(0, 255), **kwargs):
+    def __init__(self, value_range: Any = (0, 255), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
             raise ValueError(
@@ -377,7 +399,7 @@ class _RandomColor(RandomImageLayer):
         low, high = sorted(number(v, "value_range", owner=where) for v in value_range)
         self.value_range = (low, high)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "value_range": list(self.value_range)}
 
 
@@ -391,7 +413,9 @@ class RandomContrast(_RandomColor):
         seed, data_format: as for `RandomFlip`.
     """
 
-    def __init__(self, factor, value_range=(0, 255), seed=None, **kwargs):
+    def __init__(
+        self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(value_range, seed=seed, **kwargs)
         where = f'layer "{self.name}"'
         if isinstance(factor, (tuple, list)):
@@ -403,13 +427,13 @@ class RandomContrast(_RandomColor):
         else:
             self.factor = (number(factor, "factor", 0, 1, where),) * 2
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         shape = (x.shape[0], 1, 1, 1)
         factor = self.uniform(x.g, shape, 1 - self.factor[0], 1 + self.factor[1], x.dtype)
         mean = ops.mean(x, axis=(1, 2), keepdims=True)
         return ops.clip((x - mean) * factor + mean, *self.value_range)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": list(self.factor)}
 
 
@@ -422,18 +446,20 @@ class RandomBrightness(_RandomColor):
         seed, data_format: as for `RandomFlip`.
     """
 
-    def __init__(self, factor, value_range=(0, 255), seed=None, **kwargs):
+    def __init__(
+        self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(value_range, seed=seed, **kwargs)
         self.factor = interval(factor, "factor", f'layer "{self.name}"', -1, 1)
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         size = self.value_range[1] - self.value_range[0]
         lower, upper = (size * f for f in self.factor)
         return ops.clip(
             x + self.uniform(x.g, (x.shape[0], 1, 1, 1), lower, upper, x.dtype), *self.value_range
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": list(self.factor)}
 
 
@@ -451,14 +477,14 @@ class RandomErasing(_RandomColor):
 
     def __init__(
         self,
-        factor=1.0,
-        scale=(0.02, 0.33),
-        fill_value=None,
-        value_range=(0, 255),
-        seed=None,
-        data_format=None,
-        **kwargs,
-    ):
+        factor: Any = 1.0,
+        scale: Any = (0.02, 0.33),
+        fill_value: float | None = None,
+        value_range: Any = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(value_range, seed=seed, data_format=data_format, **kwargs)
         where = f'layer "{self.name}"'
         self.factor = interval(factor, "factor", where, 0, 1)
@@ -469,7 +495,7 @@ class RandomErasing(_RandomColor):
                 number(value, "fill_value", owner=where)
         self.fill_value = fill_value
 
-    def _inside(self, g, n, size, axis):
+    def _inside(self, g: Any, n: int, size: Any, axis: Axis) -> Any:
         """Return where (N, ...) along an axis the rectangles lie."""
         side = ops.sqrt(self.uniform(g, (n, 1, 1, 1), *self.scale)) * float(size)
         start = self.uniform(g, (n, 1, 1, 1), 0, 1) * (float(size) - side)
@@ -479,7 +505,7 @@ class RandomErasing(_RandomColor):
         after = g.compare(at, start, kind="ge")
         return g.logical(after, g.compare(at, start + side, kind="lt"), kind="and")
 
-    def augment(self, x):
+    def augment(self, x: TensorLike) -> TensorLike:
         g, (n, height, width, channels) = x.g, x.shape
         mask = g.logical(self._inside(g, n, height, 1), self._inside(g, n, width, 2), kind="and")
         share = self.uniform(g, (n, 1, 1, 1), *self.factor)
@@ -500,7 +526,7 @@ class RandomErasing(_RandomColor):
             fill = g.constant(np.clip(values, *self.value_range), x.dtype)
         return g.where(mask, fill, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "factor": list(self.factor),

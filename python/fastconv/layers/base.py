@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import _core, config, constraints, initializers, regularizers
 from fastconv._graph import GraphBuilder, KerasTensor, Node, Tensor, Variable, flatten
 from fastconv._graph.tree import is_nested, map_structure
+from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.naming import auto_name, snake_case
 from fastconv.utils.rng import draw_seed, step_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape, TensorLike
 
 _EAGER_PLANS = 8
 # Sizes that stand for unknown dimensions where an output shape is found by tracing.
@@ -21,52 +28,19 @@ _PROBES = ((2, 64), (3, 96))
 class Array(np.ndarray):
     """What calling a layer or model on data returns: a NumPy array that also has `.numpy()`."""
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self) -> NDArray[Any]:
         """Return the plain array."""
         return np.asarray(self)
 
 
-class InputSpec:
-    """What a layer accepts: rank, smallest rank, and sizes of some axes."""
-
-    def __init__(self, dtype=None, shape=None, ndim=None, max_ndim=None, min_ndim=None, axes=None):
-        self.dtype = dtype
-        self.shape = shape
-        self.ndim = len(shape) if shape is not None else ndim
-        self.max_ndim = max_ndim
-        self.min_ndim = min_ndim
-        self.axes = {int(k): v for k, v in (axes or {}).items()}
-
-    def check(self, shape, layer_name: str, index: int = 0) -> None:
-        """Raise ValueError where `shape` does not fit."""
-        rank = len(shape)
-        where = f'Input {index} of layer "{layer_name}" is incompatible with the layer: '
-        found = f"Full shape received: {tuple(shape)}"
-        if self.ndim is not None and rank != self.ndim:
-            raise ValueError(f"{where}expected ndim={self.ndim}, found ndim={rank}. {found}")
-        if self.max_ndim is not None and rank > self.max_ndim:
-            raise ValueError(
-                f"{where}expected max_ndim={self.max_ndim}, found ndim={rank}. {found}"
-            )
-        if self.min_ndim is not None and rank < self.min_ndim:
-            raise ValueError(
-                f"{where}expected min_ndim={self.min_ndim}, found ndim={rank}. {found}"
-            )
-        for axis, size in self.axes.items():
-            if size is not None and shape[axis] not in (size, None):
-                raise ValueError(
-                    f"{where}expected axis {axis} of the input shape to have size {size}. {found}"
-                )
-
-
-def shapes_of(structure):
+def shapes_of(structure: Any) -> Any:
     """Return the structure with every tensor or array replaced by its shape."""
     return map_structure(
         lambda x: tuple(np.shape(x) if not hasattr(x, "shape") else x.shape), structure
     )
 
 
-def is_shape(value) -> bool:
+def is_shape(value: Any) -> bool:
     """Tell a shape (ints and None) from a list of shapes."""
     return isinstance(value, (tuple, list)) and all(
         d is None or isinstance(d, (int, np.integer)) for d in value
@@ -94,7 +68,7 @@ class Layer:
     input_spec: InputSpec | None = None
     _any_dtype = False  # True for layers that work in whatever type their inputs have
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         layer = super().__new__(cls)
         layer._init_arguments = (args, kwargs)
         return layer
@@ -102,13 +76,13 @@ class Layer:
     def __init__(
         self,
         *,
-        activity_regularizer=None,
-        trainable=True,
-        dtype=None,
-        autocast=True,
-        name=None,
-        **kwargs,
-    ):
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         shape = kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None))
         input_dim = kwargs.pop("input_dim", None)
         input_shape = kwargs.pop("input_shape", None)
@@ -134,22 +108,22 @@ class Layer:
         self._trainable = bool(trainable)
         self._weights: list[Variable] = []
         self._nodes: list[Node] = []
-        self._eager_plans: OrderedDict = OrderedDict()
+        self._eager_plans: OrderedDict[str, Any] = OrderedDict()
         self._eager_calls = 0
 
     # Weights
 
     def add_weight(
         self,
-        shape=None,
-        initializer=None,
-        dtype=None,
-        trainable=True,
-        autocast=True,
-        regularizer=None,
-        constraint=None,
-        aggregation="none",
-        name=None,
+        shape: Shape | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        name: str | None = None,
     ) -> Variable:
         """Create a weight; the default initializer is "glorot_uniform"."""
         initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
@@ -229,16 +203,16 @@ class Layer:
         return self._trainable
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value: Any) -> None:
         self._trainable = bool(value)
         for layer in self._sublayers():
             layer.trainable = value
 
-    def get_weights(self) -> list[np.ndarray]:
+    def get_weights(self) -> list[NDArray[Any]]:
         """Return copies of all weights and states, in the order of `weights`."""
         return [w.numpy() for w in self.weights]
 
-    def set_weights(self, weights) -> None:
+    def set_weights(self, weights: Any) -> None:
         """Set all weights and states from arrays in the order of `weights`.
 
         Raises:
@@ -280,11 +254,11 @@ class Layer:
 
     # Shapes and building
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         """Create the weights for an input shape (None = any size)."""
         self.built = True
 
-    def _need_shape(self, input_shape) -> None:
+    def _need_shape(self, input_shape: Any) -> None:
         """Raise ValueError where `build` was not given the shape of one input."""
         if not is_shape(input_shape) or len(input_shape) == 0:
             raise ValueError(
@@ -292,7 +266,7 @@ class Layer:
                 f"received: input_shape={input_shape!r}"
             )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output shape for an input shape; None stands for any size."""
         if is_shape(input_shape):
             inputs = KerasTensor(input_shape, self.dtype)
@@ -300,13 +274,13 @@ class Layer:
             inputs = [KerasTensor(s, self.dtype) for s in input_shape]
         return self._traced_shapes((inputs,), {})
 
-    def _traced_shapes(self, args, kwargs):
+    def _traced_shapes(self, args: Any, kwargs: Any) -> Any:
         """Find output shapes by tracing the layer twice with different sizes for None."""
         results = []
         for batch, size in _PROBES:
             g = GraphBuilder()
 
-            def to_tensor(x, g=g, batch=batch, size=size):
+            def to_tensor(x: TensorLike, g: Any = g, batch: int = batch, size: Any = size) -> Any:
                 if not isinstance(x, KerasTensor):
                     return x
                 shape = [
@@ -330,7 +304,7 @@ class Layer:
     def _compute_dtype(self, dtype: str) -> str:
         return dtype if dtype in ("float32", "float64") else self.dtype
 
-    def _check_inputs(self, shapes) -> None:
+    def _check_inputs(self, shapes: Any) -> None:
         spec = self.input_spec
         if spec is None:
             return
@@ -341,7 +315,7 @@ class Layer:
             for index, (one, shape) in enumerate(zip(spec, shapes, strict=False)):
                 one.check(shape, self.name, index)
 
-    def _ensure_built(self, shapes) -> None:
+    def _ensure_built(self, shapes: Any) -> None:
         self._check_inputs(shapes)
         if self.built:
             return
@@ -357,11 +331,11 @@ class Layer:
 
     # Calling
 
-    def call(self, inputs, *args, **kwargs):
+    def call(self, inputs: TensorLike, *args: Any, **kwargs: Any) -> TensorLike:
         """Return the output for the inputs; subclasses define it."""
         raise NotImplementedError(f"layer {type(self).__name__} does not define call()")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> TensorLike:
         """Call the layer on symbolic tensors, tensors of a graph, or data: then it runs at once."""
         leaves = flatten((args, kwargs))
         if any(isinstance(leaf, KerasTensor) for leaf in leaves):
@@ -371,7 +345,7 @@ class Layer:
             return self._trace(tensor.g, args, kwargs)
         return self._call_eager(args, kwargs)
 
-    def _first_shapes(self, args, kwargs):
+    def _first_shapes(self, args: Any, kwargs: Any) -> Any:
         inputs = args[0] if args else next(iter(kwargs.values()), None)
         for leaf in flatten(inputs):
             if not hasattr(leaf, "shape"):
@@ -388,7 +362,7 @@ class Layer:
             type(self)._call_arguments = accepted
         return name in accepted
 
-    def _trace(self, g: GraphBuilder, args, kwargs):
+    def _trace(self, g: GraphBuilder, args: Any, kwargs: Any) -> Any:
         """Add the layer to a graph and return its output tensors."""
         training = kwargs.pop("training", None) if "training" in kwargs else None
         kwargs.pop("mask", None)
@@ -411,7 +385,7 @@ class Layer:
             g.traced(self, args, kwargs, outputs)
         return outputs
 
-    def _call_symbolic(self, args, kwargs):
+    def _call_symbolic(self, args: Any, kwargs: Any) -> Any:
         shapes = self._first_shapes(args, kwargs)
         self._ensure_built(shapes)
         tensors = [t for t in flatten((args, kwargs)) if isinstance(t, KerasTensor)]
@@ -435,13 +409,13 @@ class Layer:
         self._nodes.append(Node(self, args, dict(kwargs), outputs))
         return outputs
 
-    def _call_eager(self, args, kwargs):
+    def _call_eager(self, args: Any, kwargs: Any) -> Any:
         """Run the layer on arrays; plans of recent shapes are kept."""
         training = kwargs.pop("training", None)  # None: each layer's own default
         training = None if training is None else bool(training)
-        arrays: list[np.ndarray] = []
+        arrays: list[NDArray[Any]] = []
 
-        def to_slot(leaf):
+        def to_slot(leaf: Any) -> Any:
             if leaf is None or isinstance(leaf, (bool, str)):
                 return leaf
             # NumPy would convert these: texts of digits to numbers, complex to the real part.
@@ -496,7 +470,7 @@ class Layer:
         """This layer and all inside it."""
         return [self] + [inner for layer in self._sublayers() for inner in layer._all_layers()]
 
-    def add_loss(self, loss) -> None:
+    def add_loss(self, loss: Any) -> None:
         """Add a tensor computed in `call` to the training loss."""
         from fastconv._graph import current_builder
 
@@ -515,29 +489,29 @@ class Layer:
         return self._nodes[0]
 
     @property
-    def input(self):
+    def input(self) -> TensorLike:
         """Symbolic input of the first call."""
         node = self._first_node()
         return node.args[0] if node.args else next(iter(node.kwargs.values()))
 
     @property
-    def output(self):
+    def output(self) -> TensorLike:
         """Symbolic output of the first call."""
         return self._first_node().outputs
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> Any:
         """Shape of `input`."""
         return shapes_of(self.input)
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> Any:
         """Shape of `output`."""
         return shapes_of(self.output)
 
     # Configuration
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs to make an equal layer."""
         base = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
         if self.activity_regularizer is not None:
@@ -546,14 +520,14 @@ class Layer:
             return self._recorded_config(base)
         return base
 
-    def _recorded_config(self, base: dict) -> dict:
+    def _recorded_config(self, base: dict[str, Any]) -> dict[str, Any]:
         """Configuration of a class without its own get_config: what its constructor was given."""
         parameters = inspect.signature(type(self).__init__).parameters
         if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
             base = {k: v for k, v in base.items() if k in parameters}
         return {**base, **self._recorded_arguments()}
 
-    def _recorded_arguments(self) -> dict:
+    def _recorded_arguments(self) -> dict[str, Any]:
         """Constructor arguments of a class without its own get_config, where they are plain."""
         args, kwargs = self._init_arguments
         bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
@@ -567,11 +541,11 @@ class Layer:
         return found
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a layer from `get_config()`."""
         return cls(**config)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
@@ -580,14 +554,14 @@ class _Slot:
 
     __slots__ = ("index",)
 
-    def __init__(self, index):
+    def __init__(self, index: int) -> None:
         self.index = index
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"@{self.index}"
 
 
-def _tensors_from_shapes(shapes, dtype):
+def _tensors_from_shapes(shapes: Any, dtype: Any) -> Any:
     if is_shape(shapes) and not isinstance(shapes, list):
         return KerasTensor(shapes, dtype, auto_name("keras_tensor"))
     if isinstance(shapes, dict):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import activations, config, constraints, initializers, regularizers
 from fastconv.layers.arguments import (
     enter_channels_last,
@@ -14,7 +16,11 @@ from fastconv.layers.arguments import (
     to_channels_last,
     window_pads,
 )
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape, TensorLike
 
 
 class BaseConv(Layer):
@@ -27,20 +33,20 @@ class BaseConv(Layer):
 
     def __init__(
         self,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        activation=None,
-        use_bias=True,
-        bias_initializer="zeros",
-        bias_regularizer=None,
-        activity_regularizer=None,
-        bias_constraint=None,
-        parts=None,
-        **kwargs,
-    ):
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        bias_initializer: Any = "zeros",
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        bias_constraint: Any = None,
+        parts: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         n, name = self.rank, f'layer "{self.name}"'
         self.kernel_size = int_tuple(kernel_size, n, "kernel_size", name)
@@ -60,7 +66,7 @@ class BaseConv(Layer):
         self.bias = None
         self.input_spec = InputSpec(ndim=n + 2)
 
-    def _channels(self, input_shape) -> int:
+    def _channels(self, input_shape: Any) -> int:
         """Return the number of input channels, which must be known."""
         channels = to_channels_last(input_shape, self.data_format)[-1]
         if channels is None:
@@ -72,7 +78,7 @@ class BaseConv(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         return channels
 
-    def _add_kernel(self, kernel: str, shape, weight_name: str | None = None):
+    def _add_kernel(self, kernel: str, shape: Shape, weight_name: str | None = None) -> Any:
         return self.add_weight(
             name=weight_name or kernel,
             shape=shape,
@@ -81,7 +87,7 @@ class BaseConv(Layer):
             constraint=getattr(self, f"{kernel}_constraint"),
         )
 
-    def _add_bias(self, size: int):
+    def _add_bias(self, size: int) -> None:
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
@@ -91,7 +97,7 @@ class BaseConv(Layer):
                 constraint=self.bias_constraint,
             )
 
-    def _enter(self, inputs):
+    def _enter(self, inputs: TensorLike) -> Any:
         """Return the input as NHWC, a 1-D one with a height of 1."""
         x = enter_channels_last(inputs, self.data_format)
         if self.rank == 1:
@@ -99,13 +105,13 @@ class BaseConv(Layer):
             x = x.g.reshape(x, shape=[n, 1, length, channels])
         return x
 
-    def _leave(self, x):
+    def _leave(self, x: TensorLike) -> Any:
         if self.rank == 1:
             n, _, length, channels = x.shape
             x = x.g.reshape(x, shape=[n, length, channels])
         return leave_channels_last(x, self.data_format)
 
-    def _attributes(self, x) -> dict:
+    def _attributes(self, x: TensorLike) -> dict[str, Any]:
         """Return the attributes of the graph's conv2d for an NHWC input."""
         lead = (1,) * (2 - self.rank)
         kernel, strides = lead + self.kernel_size, lead + self.strides
@@ -116,13 +122,13 @@ class BaseConv(Layer):
             pads = window_pads(x.shape[1:3], kernel, strides, dilations, self.padding)
         return {"strides": list(strides), "pads": pads, "dilations": list(dilations)}
 
-    def _graph_bias(self, g):
+    def _graph_bias(self, g: Any) -> Any:
         return g.variable(self.bias) if self.use_bias else None
 
     def _output_channels(self, input_channels: int) -> int:
         return self.filters
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, *sizes, channels = to_channels_last(input_shape, self.data_format)
         sizes = [
             output_size(*axis, self.padding, f'layer "{self.name}"')
@@ -131,7 +137,7 @@ class BaseConv(Layer):
         shape = (n, *sizes, self._output_channels(channels))
         return from_channels_last(shape, self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         found = {
             **super().get_config(),
             "kernel_size": list(self.kernel_size),
@@ -160,24 +166,24 @@ class _Conv(BaseConv):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        groups=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             strides,
@@ -203,7 +209,7 @@ class _Conv(BaseConv):
             )
         self.kernel = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         channels = self._channels(input_shape)
         if channels % self.groups:
@@ -217,7 +223,7 @@ class _Conv(BaseConv):
         self._add_bias(self.filters)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = self._enter(inputs)
         g = x.g
         w = g.variable(self.kernel)
@@ -226,7 +232,7 @@ class _Conv(BaseConv):
         y = g.conv2d(x, w, self._graph_bias(g), groups=self.groups, **self._attributes(x))
         return self.activation(self._leave(y))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters, "groups": self.groups}
 
 
@@ -260,23 +266,23 @@ class _Depthwise(BaseConv):
 
     def __init__(
         self,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        depth_multiplier=1,
-        data_format=None,
-        dilation_rate=1,
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             strides,
@@ -297,7 +303,7 @@ class _Depthwise(BaseConv):
         )
         self.kernel = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         channels = self._channels(input_shape)
         self.compute_output_shape(input_shape)
@@ -306,19 +312,19 @@ class _Depthwise(BaseConv):
         self._add_bias(channels * self.depth_multiplier)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = self._enter(inputs)
         y = depthwise(self, x, self.kernel, self._graph_bias(x.g))
         return self.activation(self._leave(y))
 
-    def _output_channels(self, input_channels):
+    def _output_channels(self, input_channels: int) -> Any:
         return None if input_channels is None else input_channels * self.depth_multiplier
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
-def depthwise(layer, x, kernel, bias):
+def depthwise(layer: Layer, x: TensorLike, kernel: Any, bias: Any) -> Any:
     """Convolve each channel with its own filters; kernel (..., C, multiplier)."""
     g, channels = x.g, x.shape[-1]
     lead = (1,) * (2 - layer.rank) + layer.kernel_size
@@ -346,27 +352,27 @@ class _Separable(BaseConv):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        depth_multiplier=1,
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        pointwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        pointwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        pointwise_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             strides,
@@ -391,7 +397,7 @@ class _Separable(BaseConv):
         self.depthwise_kernel = None
         self.pointwise_kernel = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         channels = self._channels(input_shape)
         self.compute_output_shape(input_shape)
@@ -405,7 +411,7 @@ class _Separable(BaseConv):
         self._add_bias(self.filters)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = self._enter(inputs)
         g = x.g
         x = depthwise(self, x, self.depthwise_kernel, None)
@@ -415,7 +421,7 @@ class _Separable(BaseConv):
         one = {"strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1], "groups": 1}
         return self.activation(self._leave(g.conv2d(x, w, self._graph_bias(g), **one)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv.layers.arguments import (
     from_channels_last,
     int_tuple,
@@ -11,28 +13,31 @@ from fastconv.layers.arguments import (
 )
 from fastconv.layers.conv import BaseConv
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+
 
 class _ConvTranspose(BaseConv):
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        output_padding=None,
-        data_format=None,
-        dilation_rate=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        output_padding: Any = None,
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             strides,
@@ -60,14 +65,14 @@ class _ConvTranspose(BaseConv):
                 )
         self.kernel = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         channels = self._channels(input_shape)
         self.kernel = self._add_kernel("kernel", (*self.kernel_size, self.filters, channels))
         self._add_bias(self.filters)
         self.built = True
 
-    def _output_size(self, axis: int, size):
+    def _output_size(self, axis: int, size: Any) -> Any:
         if size is None:
             return None
         stride = self.strides[axis]
@@ -79,7 +84,7 @@ class _ConvTranspose(BaseConv):
         inner = 2 * (kernel // 2) if self.padding == "same" else 0
         return (size - 1) * stride + kernel - inner + self.output_padding[axis]
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = self._enter(inputs)
         g = x.g
         lead = 2 - self.rank
@@ -108,12 +113,12 @@ class _ConvTranspose(BaseConv):
         )
         return self.activation(self._leave(y))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, *sizes, _ = to_channels_last(input_shape, self.data_format)
         sizes = [self._output_size(axis, size) for axis, size in enumerate(sizes)]
         return from_channels_last((n, *sizes, self.filters), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         padding = None if self.output_padding is None else list(self.output_padding)
         return {**super().get_config(), "filters": self.filters, "output_padding": padding}
 

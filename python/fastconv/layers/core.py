@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import activations, config, constraints, initializers, ops, regularizers
 from fastconv._graph import KerasTensor, Node
 from fastconv.layers.arguments import axis_list, enter_channels_last, positive_int
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape, TensorLike
 
 
 class InputLayer(Layer):
@@ -26,17 +32,17 @@ class InputLayer(Layer):
 
     def __init__(
         self,
-        shape=None,
-        batch_size=None,
-        dtype=None,
-        sparse=None,
-        ragged=None,
-        batch_shape=None,
-        input_tensor=None,
-        optional=False,
-        name=None,
-        **kwargs,
-    ):
+        shape: Shape | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Shape | None = None,
+        input_tensor: Any = None,
+        optional: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if "input_shape" in kwargs:  # Keras 2's name
             shape = kwargs.pop("input_shape")
         if "batch_input_shape" in kwargs:
@@ -67,13 +73,13 @@ class InputLayer(Layer):
         tensor = KerasTensor(self.batch_shape, self.data_dtype or self.dtype, self.name)
         self._nodes.append(Node(self, (), {}, tensor))
 
-    def call(self, inputs=None):
+    def call(self, inputs: TensorLike | None = None) -> TensorLike:
         return inputs
 
-    def compute_output_shape(self, input_shape=None):
+    def compute_output_shape(self, input_shape: Any = None) -> Any:
         return self.batch_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "batch_shape": list(self.batch_shape),
             "dtype": self.data_dtype or self.dtype,
@@ -82,15 +88,15 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape=None,
-    batch_size=None,
-    dtype=None,
-    sparse=None,
-    ragged=None,
-    batch_shape=None,
-    name=None,
-    tensor=None,
-    optional=False,
+    shape: Shape | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Shape | None = None,
+    name: str | None = None,
+    tensor: TensorLike | None = None,
+    optional: bool = False,
 ) -> KerasTensor:
     """Return the symbolic input of a functional model.
 
@@ -128,21 +134,21 @@ class Dense(Layer):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        lora_rank=None,
-        lora_alpha=None,
-        quantization_config=None,
-        **kwargs,
-    ):
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         if lora_rank is not None or quantization_config is not None:
             raise ValueError(f"{self.name}: LoRA and quantization are not supported")
@@ -159,7 +165,7 @@ class Dense(Layer):
         self.bias = None
         self.input_spec = InputSpec(min_ndim=2)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         size = input_shape[-1]
         if size is None:
@@ -185,15 +191,15 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: size})
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         g = inputs.g
         bias = g.variable(self.bias) if self.use_bias else None
         return self.activation(g.dense(inputs, g.variable(self.kernel), bias))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,
@@ -211,28 +217,28 @@ class Dense(Layer):
 class Activation(Layer):
     """Applies an activation function, given by name or as a callable."""
 
-    def __init__(self, activation, **kwargs):
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return self.activation(inputs)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
 class Identity(Layer):
     """Returns its input."""
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
 
@@ -242,21 +248,21 @@ class Flatten(Layer):
     With data_format="channels_first" the channels are moved to the end first, as in Keras.
     """
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(min_ndim=1)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         if self.data_format == "channels_first" and inputs.ndim > 2:
             inputs = enter_channels_last(inputs, self.data_format)
         return ops.reshape(inputs, (inputs.shape[0], math.prod(inputs.shape[1:])))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         rest = input_shape[1:]
         return (input_shape[0], None if None in rest else math.prod(rest))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}
 
 
@@ -267,7 +273,7 @@ class Reshape(Layer):
         ValueError: the number of elements differs.
     """
 
-    def __init__(self, target_shape, **kwargs):
+    def __init__(self, target_shape: Shape, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         shape = axis_list(target_shape, "target_shape", f'layer "{self.name}"')
         if any(d < -1 for d in shape):
@@ -282,7 +288,7 @@ class Reshape(Layer):
                 f"received: {self.target_shape}"
             )
 
-    def _resolve(self, sample):
+    def _resolve(self, sample: Any) -> Any:
         count = math.prod(sample)
         known = math.prod(d for d in self.target_shape if d != -1)
         if -1 in self.target_shape:
@@ -299,22 +305,22 @@ class Reshape(Layer):
             )
         return self.target_shape
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return ops.reshape(inputs, (inputs.shape[0], *self._resolve(inputs.shape[1:])))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         if None in input_shape[1:]:
             return (input_shape[0], *(None if d == -1 else d for d in self.target_shape))
         return (input_shape[0], *self._resolve(input_shape[1:]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_shape": list(self.target_shape)}
 
 
 class Permute(Layer):
     """The axes of each sample in another order; `dims` counts from 1."""
 
-    def __init__(self, dims, **kwargs):
+    def __init__(self, dims: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dims = tuple(axis_list(dims, "dims", f'layer "{self.name}"'))
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
@@ -324,13 +330,13 @@ class Permute(Layer):
             )
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return ops.transpose(inputs, (0, *self.dims))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], *(input_shape[d] for d in self.dims))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dims": list(self.dims)}
 
 
@@ -345,7 +351,9 @@ class Dropout(Layer):
     Source: Srivastava et al. 2014.
     """
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+    def __init__(
+        self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
             raise ValueError(f"{self.name}: `rate` must be a number, received: rate={rate!r}")
@@ -355,7 +363,7 @@ class Dropout(Layer):
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
 
-    def _mask_shape(self, inputs):
+    def _mask_shape(self, inputs: TensorLike) -> Any:
         if self.noise_shape is None:
             return None
         if len(self.noise_shape) != inputs.ndim:
@@ -367,7 +375,7 @@ class Dropout(Layer):
             d if n is None else n for n, d in zip(self.noise_shape, inputs.shape, strict=True)
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: TensorLike, training: bool = False) -> TensorLike:
         if not training or self.rate == 0:
             return inputs
         if self.rate == 1:
@@ -381,10 +389,10 @@ class Dropout(Layer):
         ones = g.constant(np.ones(shape), inputs.dtype)
         return inputs * g.dropout(ones, seed, rate=self.rate, salt=salt)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         noise = None if self.noise_shape is None else list(self.noise_shape)
         base = super().get_config()
         return {**base, "rate": self.rate, "seed": self.seed, "noise_shape": noise}
@@ -393,16 +401,24 @@ class Dropout(Layer):
 class SpatialDropout2D(Dropout):
     """Drops whole feature maps (Tompson et al. 2015)."""
 
-    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None, **kwargs):
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(rate, seed=seed, name=name, dtype=dtype, **kwargs)
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=4)
 
-    def _mask_shape(self, inputs):
+    def _mask_shape(self, inputs: TensorLike) -> Any:
         n, a, _, c = inputs.shape
         return (n, 1, 1, c) if self.data_format == "channels_last" else (n, a, 1, 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config_ = super().get_config()
         config_.pop("noise_shape")
         return {**config_, "data_format": self.data_format}
@@ -411,7 +427,7 @@ class SpatialDropout2D(Dropout):
 class Rescaling(Layer):
     """inputs * scale + offset; both numbers, or arrays that broadcast."""
 
-    def __init__(self, scale, offset=0.0, **kwargs):
+    def __init__(self, scale: Any, offset: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name, value in (("scale", scale), ("offset", offset)):
             if np.asarray(value).dtype.kind not in "iuf" or not np.all(np.isfinite(value)):
@@ -422,15 +438,15 @@ class Rescaling(Layer):
         self.scale = scale
         self.offset = offset
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         if np.ndim(self.scale) == 0 and np.ndim(self.offset) == 0:
             return inputs.g.scale(inputs, alpha=float(self.scale), beta=float(self.offset))
         return inputs * np.asarray(self.scale) + np.asarray(self.offset)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale, "offset": self.offset}
 
 
@@ -439,7 +455,14 @@ class Lambda(Layer):
     to load such a model, pass the function in `custom_objects`.
     """
 
-    def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         from fastconv.utils.serialization import find_custom
 
@@ -453,10 +476,10 @@ class Lambda(Layer):
         self.function = function
         self.arguments = dict(arguments or {})
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return self.function(inputs, **self.arguments)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         from fastconv.utils.serialization import get_registered_name
 
         name = get_registered_name(self.function)

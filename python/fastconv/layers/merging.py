@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING, Any
 
 from fastconv import ops
 from fastconv.layers.base import Layer, is_shape
 
+if TYPE_CHECKING:
+    from fastconv._types import Axis, TensorLike
 
-def _broadcast(name, first, second):
+
+def _broadcast(name: str, first: Any, second: Any) -> TensorLike:
     """Shape of two broadcast together; None is an unknown size."""
     rank = max(len(first), len(second))
     a = (1,) * (rank - len(first)) + tuple(first)
@@ -33,7 +37,7 @@ def _broadcast(name, first, second):
 class _Merge(Layer):
     inputs_wanted: int | None = None
 
-    def _check_shapes(self, shapes):
+    def _check_shapes(self, shapes: Any) -> None:
         if is_shape(shapes) or not isinstance(shapes, (list, tuple)) or not shapes:
             raise ValueError(f'layer "{self.name}" must be called on a list of inputs')
         if self.inputs_wanted is not None and len(shapes) != self.inputs_wanted:
@@ -42,19 +46,19 @@ class _Merge(Layer):
                 f"received {len(shapes)}"
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._check_shapes(input_shape)
         self.compute_output_shape(input_shape)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         self._check_shapes([t.shape for t in inputs])
         return self._finish(functools.reduce(self._combine, inputs), len(inputs))
 
-    def _finish(self, total, count):
+    def _finish(self, total: Any, count: int) -> TensorLike:
         return total
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         self._check_shapes(input_shape)
         return functools.reduce(lambda a, b: _broadcast(self.name, a, b), map(tuple, input_shape))
 
@@ -83,7 +87,7 @@ class Average(_Merge):
 
     _combine = staticmethod(ops.add)
 
-    def _finish(self, total, count):
+    def _finish(self, total: Any, count: int) -> TensorLike:
         return total * (1.0 / count)
 
 
@@ -102,15 +106,15 @@ class Minimum(_Merge):
 class Concatenate(_Merge):
     """A list of inputs joined along `axis`; all other sizes must be equal."""
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis: Axis = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = int(axis)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         self._check_shapes([t.shape for t in inputs])
         return ops.concatenate(inputs, axis=self.axis)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         self._check_shapes(input_shape)
         shapes = [tuple(s) for s in input_shape]
         rank = len(shapes[0])
@@ -134,7 +138,7 @@ class Concatenate(_Merge):
             out.append(known.pop() if known else None)
         return tuple(out)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}
 
 
@@ -150,7 +154,7 @@ class Dot(_Merge):
 
     inputs_wanted = 2
 
-    def __init__(self, axes, normalize=False, **kwargs):
+    def __init__(self, axes: Axis, normalize: Any = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         pair = (axes, axes) if isinstance(axes, int) else axes
         whole = isinstance(pair, (tuple, list)) and len(pair) == 2
@@ -161,7 +165,7 @@ class Dot(_Merge):
         self.axes = axes
         self.normalize = bool(normalize)
 
-    def _axes(self, shapes):
+    def _axes(self, shapes: Any) -> TensorLike:
         pair = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
         fits = all(-len(s) <= a < len(s) and a % len(s) for a, s in zip(pair, shapes, strict=True))
         sizes = [s[a] for a, s in zip(pair, shapes, strict=True)] if fits else [0, 1]
@@ -172,7 +176,7 @@ class Dot(_Merge):
             )
         return [a % len(s) for a, s in zip(pair, shapes, strict=True)]
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         self._check_shapes([t.shape for t in inputs])
         axes = self._axes([t.shape for t in inputs])
         n, matrices, kept = inputs[0].shape[0], [], []
@@ -188,7 +192,7 @@ class Dot(_Merge):
         y = first.g.matmul(first, ops.transpose(second, (0, 2, 1)))
         return ops.reshape(y, (n, *(kept or [1])))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         self._check_shapes(input_shape)
         kept = [
             s[i]
@@ -198,45 +202,45 @@ class Dot(_Merge):
         ]
         return (input_shape[0][0], *(kept or [1]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
 
 
-def add(inputs, **kwargs):
+def add(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Add."""
     return Add(**kwargs)(inputs)
 
 
-def subtract(inputs, **kwargs):
+def subtract(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Subtract."""
     return Subtract(**kwargs)(inputs)
 
 
-def multiply(inputs, **kwargs):
+def multiply(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Multiply."""
     return Multiply(**kwargs)(inputs)
 
 
-def average(inputs, **kwargs):
+def average(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Average."""
     return Average(**kwargs)(inputs)
 
 
-def maximum(inputs, **kwargs):
+def maximum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Maximum."""
     return Maximum(**kwargs)(inputs)
 
 
-def minimum(inputs, **kwargs):
+def minimum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     """Functional form of Minimum."""
     return Minimum(**kwargs)(inputs)
 
 
-def concatenate(inputs, axis=-1, **kwargs):
+def concatenate(inputs: TensorLike, axis: Axis = -1, **kwargs: Any) -> TensorLike:
     """Functional form of Concatenate."""
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
-def dot(inputs, axes=-1, **kwargs):
+def dot(inputs: TensorLike, axes: Axis = -1, **kwargs: Any) -> TensorLike:
     """Functional form of Dot."""
     return Dot(axes=axes, **kwargs)(inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv import config
@@ -9,6 +11,9 @@ from fastconv.layers.augmentation import interval
 from fastconv.layers.base import Array, Layer
 from fastconv.utils.checks import number
 from fastconv.utils.rng import draw_seed
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class _Mixing(Layer):
@@ -19,13 +24,15 @@ class _Mixing(Layer):
     `training=False` nothing is changed.
     """
 
-    def __init__(self, data_format=None, seed=None, **kwargs):
+    def __init__(
+        self, data_format: str | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.data_format = config.standardize_data_format(data_format)
         self.seed = seed
         self._rng = np.random.default_rng(seed)
 
-    def __call__(self, inputs, training=True):
+    def __call__(self, inputs: TensorLike, training: bool = True) -> TensorLike:
         """Return a batch of arrays mixed; see the class."""
         batch = inputs if isinstance(inputs, dict) else {"images": inputs}
         if set(batch) - {"images", "labels"} or "images" not in batch:
@@ -66,14 +73,14 @@ class _Mixing(Layer):
             mixed["labels"] = (share * labels + (1 - share) * labels[order]).view(Array)
         return mixed
 
-    def mix(self, images, order):
+    def mix(self, images: TensorLike, order: Any) -> tuple[TensorLike, TensorLike]:
         """Return images mixed with those of `order`, and the share (N,) of their own."""
         raise NotImplementedError(f"{type(self).__name__} does not define mix()")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format, "seed": self.seed}
 
 
@@ -88,18 +95,24 @@ class MixUp(_Mixing):
     `layer({"images": x, "labels": y})` works on NumPy arrays, `y` one-hot.
     """
 
-    def __init__(self, alpha=0.2, data_format=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        alpha: float = 0.2,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format, seed, **kwargs)
         self.alpha = number(alpha, "alpha", owner=f'layer "{self.name}"')
         if self.alpha <= 0:
             raise ValueError(f'layer "{self.name}": `alpha` must be > 0, received: alpha={alpha}')
 
-    def mix(self, images, order):
+    def mix(self, images: TensorLike, order: Any) -> Any:
         weight = self._rng.beta(self.alpha, self.alpha, len(images))
         share = weight.reshape(-1, 1, 1, 1).astype(images.dtype)
         return share * images + (1 - share) * images[order], weight
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha}
 
 
@@ -116,11 +129,17 @@ class CutMix(_Mixing):
     `layer({"images": x, "labels": y})` works on NumPy arrays, `y` one-hot.
     """
 
-    def __init__(self, factor=1.0, seed=None, data_format=None, **kwargs):
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format, seed, **kwargs)
         self.factor = interval(factor, "factor", f'layer "{self.name}"', 0, 1)
 
-    def mix(self, images, order):
+    def mix(self, images: TensorLike, order: Any) -> Any:
         n = len(images)
         last = self.data_format == "channels_last"
         height, width = images.shape[1:3] if last else images.shape[2:4]
@@ -136,5 +155,5 @@ class CutMix(_Mixing):
         mask = mask[..., None] if last else mask[:, None]
         return np.where(mask, images[order], images), 1 - area
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": list(self.factor)}

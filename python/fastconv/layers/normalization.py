@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import constraints, initializers, ops, regularizers
 from fastconv.layers.arguments import axis_list, positive_int
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
+
+if TYPE_CHECKING:
+    from fastconv._types import Axis, Shape, TensorLike
 
 
 class _Affine(Layer):
@@ -13,16 +19,16 @@ class _Affine(Layer):
 
     def __init__(
         self,
-        center,
-        scale,
-        beta_initializer,
-        gamma_initializer,
-        beta_regularizer,
-        gamma_regularizer,
-        beta_constraint,
-        gamma_constraint,
-        **kwargs,
-    ):
+        center: bool,
+        scale: Any,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        beta_constraint: Any,
+        gamma_constraint: Any,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.center = bool(center)
         self.scale = bool(scale)
@@ -35,7 +41,7 @@ class _Affine(Layer):
         self.gamma = self.beta = None
         self.input_spec = InputSpec(min_ndim=2)
 
-    def _channel_axis(self, axis):
+    def _channel_axis(self, axis: Axis) -> Any:
         """Return the only axis that `axis` names."""
         owner = f'layer "{self.name}"'
         axes = axis_list(axis, "axis", owner)
@@ -43,7 +49,7 @@ class _Affine(Layer):
             raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
         return axes[0]
 
-    def _need_channel_axis(self, input_shape):
+    def _need_channel_axis(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         rank = len(input_shape)
         if not -rank <= self.axis < rank or self.axis % rank == 0:
@@ -51,7 +57,7 @@ class _Affine(Layer):
                 f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
             )
 
-    def _add_affine(self, shape):
+    def _add_affine(self, shape: Shape) -> None:
         for name, wanted in (("gamma", self.scale), ("beta", self.center)):
             if wanted:
                 weight = self.add_weight(
@@ -63,7 +69,7 @@ class _Affine(Layer):
                 )
                 setattr(self, name, weight)
 
-    def _affine(self, y, spread):
+    def _affine(self, y: TensorLike, spread: float) -> Any:
         """Return gamma * y + beta; the weights have the shape `spread` beside a sample."""
         if self.scale:
             y = y * ops.reshape(y.g.variable(self.gamma), spread)
@@ -71,10 +77,10 @@ class _Affine(Layer):
             y = y + ops.reshape(y.g.variable(self.beta), spread)
         return y
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "center": self.center,
@@ -105,25 +111,25 @@ class BatchNormalization(_Affine):
 
     def __init__(
         self,
-        axis=-1,
-        momentum=0.99,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        moving_mean_initializer="zeros",
-        moving_variance_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        renorm=False,
-        renorm_clipping=None,
-        renorm_momentum=0.99,
-        synchronized=False,
-        **kwargs,
-    ):
+        axis: Axis = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: Any = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             center,
             scale,
@@ -145,7 +151,7 @@ class BatchNormalization(_Affine):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self.moving_mean = self.moving_variance = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_channel_axis(input_shape)
         size = input_shape[self.axis]
         if size is None:
@@ -169,7 +175,7 @@ class BatchNormalization(_Affine):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: size})
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: TensorLike, training: bool = False) -> TensorLike:
         g, rank = inputs.g, inputs.ndim
         axis = self.axis % rank
         order = [i for i in range(rank) if i != axis] + [axis]
@@ -188,7 +194,7 @@ class BatchNormalization(_Affine):
             return y
         return g.transpose(y, perm=[order.index(i) for i in range(rank)])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "axis": self.axis,
@@ -204,18 +210,18 @@ class LayerNormalization(_Affine):
 
     def __init__(
         self,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        **kwargs,
-    ):
+        axis: Axis = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: Any = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             center,
             scale,
@@ -230,7 +236,7 @@ class LayerNormalization(_Affine):
         self.axis = axis_list(axis, "axis", f'layer "{self.name}"')
         self.epsilon = number(epsilon, "epsilon", 0, owner=f'layer "{self.name}"')
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         rank = len(input_shape)
         axes = sorted(a % rank for a in self.axis)
@@ -250,14 +256,14 @@ class LayerNormalization(_Affine):
         self._add_affine(shape)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         axes = [a % inputs.ndim for a in self.axis]
         centred = inputs - ops.mean(inputs, axis=axes, keepdims=True)
         variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
         y = centred * ops.rsqrt(variance + self.epsilon)
         return self._affine(y, self._spread)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "axis": self.axis,
@@ -281,19 +287,19 @@ class GroupNormalization(_Affine):
 
     def __init__(
         self,
-        groups=32,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        **kwargs,
-    ):
+        groups: int = 32,
+        axis: Axis = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: Any = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             center,
             scale,
@@ -310,7 +316,7 @@ class GroupNormalization(_Affine):
         self.axis = self._channel_axis(axis)
         self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_channel_axis(input_shape)
         size = input_shape[self.axis]
         if size is None or (self.groups != -1 and size % self.groups):
@@ -322,7 +328,7 @@ class GroupNormalization(_Affine):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: size})
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         axis = self.axis % inputs.ndim
         n, *sizes = inputs.shape
         channels = sizes[axis - 1]
@@ -336,7 +342,7 @@ class GroupNormalization(_Affine):
         spread = [channels if i == axis else 1 for i in range(1, inputs.ndim)]
         return self._affine(y, spread)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "groups": self.groups,
@@ -355,7 +361,9 @@ class LocalResponseNormalization(Layer):
         alpha, beta, k: constants of the formula.
     """
 
-    def __init__(self, size=5, alpha=1e-4, beta=0.75, k=1.0, **kwargs):
+    def __init__(
+        self, size: Any = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.size = positive_int(size, "size", f'layer "{self.name}"')
         self.alpha = float(alpha)
@@ -363,15 +371,15 @@ class LocalResponseNormalization(Layer):
         self.k = float(k)
         self.input_spec = InputSpec(min_ndim=2)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return inputs.g.local_response_norm(
             inputs, size=self.size, alpha=self.alpha, beta=self.beta, k=self.k
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": self.size,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from fastconv._graph import KerasTensor, flatten, map_structure
 from fastconv.layers.base import Layer
 from fastconv.utils.naming import auto_name
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class Operation(Layer):
@@ -18,7 +24,14 @@ class Operation(Layer):
 
     _any_dtype = True
 
-    def __init__(self, function, arguments=(), keywords=None, name=None, **kwargs):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Any = (),
+        keywords: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         from fastconv import ops
 
         if function.startswith("_") or not hasattr(getattr(ops, function, None), "__wrapped__"):
@@ -29,11 +42,11 @@ class Operation(Layer):
         self.keywords = dict(keywords or {})
 
     @classmethod
-    def record(cls, function, args, kwargs):
+    def record(cls, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Return the symbolic result of calling `function`."""
         tensors = []
 
-        def slot(leaf):
+        def slot(leaf: Any) -> Any:
             if isinstance(leaf, KerasTensor):
                 tensors.append(leaf)
                 return _Marker(len(tensors) - 1)
@@ -43,7 +56,7 @@ class Operation(Layer):
         layer = cls(function, _encode(args), _encode(kwargs))
         return layer(tensors[0] if len(tensors) == 1 else tensors)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         from fastconv import ops
 
         tensors = inputs if isinstance(inputs, (list, tuple)) else [inputs]
@@ -51,7 +64,7 @@ class Operation(Layer):
         kwargs = {k: _decode(v, tensors) for k, v in self.keywords.items()}
         return getattr(ops, self.function)(*args, **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "function": self.function,
@@ -61,11 +74,11 @@ class Operation(Layer):
 
 
 class _Marker:
-    def __init__(self, index):
+    def __init__(self, index: int) -> None:
         self.index = index
 
 
-def _encode(value):
+def _encode(value: Any) -> Any:
     """Arguments as JSON can hold them; tensors, slices and ... become tagged dicts."""
     if isinstance(value, _Marker):
         return {"tensor": value.index}
@@ -82,7 +95,7 @@ def _encode(value):
     return value
 
 
-def _decode(value, tensors):
+def _decode(value: Any, tensors: Any) -> Any:
     if isinstance(value, list):
         return [_decode(v, tensors) for v in value]
     if not isinstance(value, dict):
@@ -98,6 +111,6 @@ def _decode(value, tensors):
     return {k: _decode(v, tensors) for k, v in value.items()}
 
 
-def tensors_in(structure) -> list[KerasTensor]:
+def tensors_in(structure: Any) -> list[KerasTensor]:
     """Return the symbolic tensors of a nested structure."""
     return [t for t in flatten(structure) if isinstance(t, KerasTensor)]

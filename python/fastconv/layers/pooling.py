@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import config, ops
 from fastconv.layers.arguments import (
     enter_channels_last,
@@ -13,7 +15,11 @@ from fastconv.layers.arguments import (
     to_channels_last,
     window_pads,
 )
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class _Pooling(Layer):
@@ -21,8 +27,14 @@ class _Pooling(Layer):
     mode = "max"
 
     def __init__(
-        self, pool_size=2, strides=None, padding="valid", data_format=None, name=None, **kwargs
-    ):
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: Any = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         n, where = self.rank, f'layer "{self.name}"'
         self.pool_size = int_tuple(pool_size, n, "pool_size", where)
@@ -32,7 +44,7 @@ class _Pooling(Layer):
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=n + 2)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = enter_channels_last(inputs, self.data_format)
         g, lead = x.g, (1,) * (2 - self.rank)
         if self.rank == 1:
@@ -55,7 +67,7 @@ class _Pooling(Layer):
             y = g.reshape(y, shape=[n, length, channels])
         return leave_channels_last(y, self.data_format)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, *sizes, channels = to_channels_last(input_shape, self.data_format)
         sizes = [
             output_size(size, pool, stride, 1, self.padding, f'layer "{self.name}"')
@@ -63,7 +75,7 @@ class _Pooling(Layer):
         ]
         return from_channels_last((n, *sizes, channels), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "pool_size": list(self.pool_size),
@@ -105,22 +117,22 @@ class AveragePooling1D(_Pooling):
 class _AdaptivePooling2D(Layer):
     mode = "max"
 
-    def __init__(self, output_size, data_format=None, **kwargs):
+    def __init__(self, output_size: Any, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.output_size = int_tuple(output_size, 2, "output_size", f'layer "{self.name}"')
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=4)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = enter_channels_last(inputs, self.data_format)
         pool = x.g.adaptive_max_pool2d if self.mode == "max" else x.g.adaptive_avg_pool2d
         return leave_channels_last(pool(x, output_size=list(self.output_size)), self.data_format)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, *_, channels = to_channels_last(input_shape, self.data_format)
         return from_channels_last((n, *self.output_size, channels), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         base = super().get_config()
         return {
             **base,
@@ -155,13 +167,15 @@ class _GlobalPooling(Layer):
     rank = 2
     mode = "max"
 
-    def __init__(self, data_format=None, keepdims=False, **kwargs):
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.data_format = config.standardize_data_format(data_format)
         self.keepdims = bool(keepdims)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = enter_channels_last(inputs, self.data_format)
         n, *_, channels = x.shape
         if self.rank == 2:
@@ -174,13 +188,13 @@ class _GlobalPooling(Layer):
             return leave_channels_last(y, self.data_format)
         return y.g.reshape(y, shape=[n, channels])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, *_, channels = to_channels_last(input_shape, self.data_format)
         if not self.keepdims:
             return (n, channels)
         return from_channels_last((n, *(1,) * self.rank, channels), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         base = super().get_config()
         return {**base, "data_format": self.data_format, "keepdims": self.keepdims}
 

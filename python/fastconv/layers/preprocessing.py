@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import ops
 from fastconv.config import epsilon
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
 from fastconv.utils.serialization import plain
+
+if TYPE_CHECKING:
+    from fastconv._types import Axis, TensorLike
 
 
 class Normalization(Layer):
@@ -25,7 +30,14 @@ class Normalization(Layer):
         ValueError: only one of `mean` and `variance` was given, or an axis is out of range.
     """
 
-    def __init__(self, axis=-1, mean=None, variance=None, invert=False, **kwargs):
+    def __init__(
+        self,
+        axis: Axis = -1,
+        mean: float | None = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if (mean is None) != (variance is None):
             raise ValueError(
@@ -36,7 +48,7 @@ class Normalization(Layer):
         self.input_mean, self.input_variance = mean, variance
         self.invert = bool(invert)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         rank = len(input_shape)
         kept = sorted(a % rank for a in self.axis if -rank <= a < rank)
@@ -55,7 +67,7 @@ class Normalization(Layer):
             self.count = add((), "zeros", trainable=False, name="count")
         self.built = True
 
-    def adapt(self, data, batch_size=None, steps=None):
+    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Take mean and variance of an array (N, ...), or of the batches of a data set.
 
         What was seen before is forgotten. `batch_size` is accepted for Keras code; `steps` limits
@@ -83,7 +95,7 @@ class Normalization(Layer):
         self.variance.assign(np.reshape(squares / count, self.variance.shape))
         self.count.assign(count)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         g = inputs.g
         if self.input_mean is None:
             mean = ops.reshape(g.variable(self.mean), self._shape)
@@ -94,10 +106,10 @@ class Normalization(Layer):
         scale = ops.maximum(ops.sqrt(variance), epsilon())
         return inputs * scale + mean if self.invert else (inputs - mean) / scale
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "axis": list(self.axis) or None,
@@ -113,7 +125,9 @@ class Resizing(Layer):
     No gradient flows through "nearest".
     """
 
-    def __init__(self, height, width, interpolation="bilinear", **kwargs):
+    def __init__(
+        self, height: int, width: int, interpolation: str = "bilinear", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         where = f'layer "{self.name}"'
         self.height = int(number(height, "height", 1, owner=where))
@@ -127,7 +141,7 @@ class Resizing(Layer):
         self.input_spec = InputSpec(ndim=4)
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         g, size = inputs.g, (self.height, self.width)
         if self.interpolation == "bilinear":
             return g.resize(inputs, size=list(size), mode="bilinear")
@@ -136,9 +150,9 @@ class Resizing(Layer):
             inputs = g.gather(inputs, g.constant(np.floor(nearest), "int64"), axis=axis)
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], self.height, self.width, input_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         sizes = {"height": self.height, "width": self.width}
         return {**super().get_config(), **sizes, "interpolation": self.interpolation}

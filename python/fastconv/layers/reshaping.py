@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import config, ops
 from fastconv.layers.arguments import (
     enter_channels_last,
@@ -12,7 +14,11 @@ from fastconv.layers.arguments import (
     side_pairs,
     to_channels_last,
 )
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
+from fastconv.layers.input_spec import InputSpec
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape, TensorLike
 
 
 class _Sides(Layer):
@@ -21,7 +27,7 @@ class _Sides(Layer):
     rank = 2
     argument = "padding"
 
-    def __init__(self, value, data_format=None, **kwargs):
+    def __init__(self, value: Any, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = config.standardize_data_format(data_format)
         if self.rank == 1 and isinstance(value, (tuple, list)) and len(value) == 2:
@@ -29,7 +35,7 @@ class _Sides(Layer):
         self.sides = side_pairs(value, self.rank, self.argument, f'layer "{self.name}"')
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
-    def _spatial(self, x_shape, change):
+    def _spatial(self, x_shape: Shape, change: Any) -> Any:
         n, *sizes, channels = to_channels_last(x_shape, self.data_format)
         sizes = [
             None if size is None else change(size, *pair)
@@ -37,34 +43,36 @@ class _Sides(Layer):
         ]
         return from_channels_last((n, *sizes, channels), self.data_format)
 
-    def _first_axis(self):
+    def _first_axis(self) -> Any:
         return 1 if self.data_format == "channels_last" else 2
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         sides = [list(pair) for pair in self.sides]
         value = sides[0] if self.rank == 1 else sides
         return {**super().get_config(), self.argument: value, "data_format": self.data_format}
 
 
 class _ZeroPadding(_Sides):
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         pads = [[0, 0] for _ in inputs.shape]
         pads[self._first_axis() : self._first_axis() + self.rank] = self.sides
         begins, ends = zip(*pads, strict=True)
         return inputs.g.pad(inputs, pads=[*begins, *ends], mode="constant", value=0.0)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self._spatial(input_shape, lambda size, before, after: size + before + after)
 
 
 class ZeroPadding2D(_ZeroPadding):
     """Zeros around feature maps: an integer, (h, w) or ((top, bottom), (left, right))."""
 
-    def __init__(self, padding=(1, 1), data_format=None, **kwargs):
+    def __init__(
+        self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(padding, data_format, **kwargs)
 
     @property
-    def padding(self):
+    def padding(self) -> Any:
         return self.sides
 
 
@@ -73,43 +81,45 @@ class ZeroPadding1D(_ZeroPadding):
 
     rank = 1
 
-    def __init__(self, padding=1, data_format=None, **kwargs):
+    def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(padding, data_format, **kwargs)
 
     @property
-    def padding(self):
+    def padding(self) -> Any:
         return self.sides[0]
 
 
 class _Cropping(_Sides):
     argument = "cropping"
 
-    def _cut(self, size, before, after):
+    def _cut(self, size: Any, before: Any, after: Any) -> Any:
         if size - before - after <= 0:
             raise ValueError(
                 f'layer "{self.name}": cropping {before} + {after} leaves nothing of size {size}'
             )
         return size - before - after
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         self.compute_output_shape(inputs.shape)
         index = [slice(None)] * inputs.ndim
         for axis, (before, after) in enumerate(self.sides, self._first_axis()):
             index[axis] = slice(before, inputs.shape[axis] - after)
         return ops.get_item(inputs, tuple(index))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self._spatial(input_shape, self._cut)
 
 
 class Cropping2D(_Cropping):
     """Feature maps without their borders: an integer, (h, w) or ((top, bottom), (left, right))."""
 
-    def __init__(self, cropping=((0, 0), (0, 0)), data_format=None, **kwargs):
+    def __init__(
+        self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(cropping, data_format, **kwargs)
 
     @property
-    def cropping(self):
+    def cropping(self) -> Any:
         return self.sides
 
 
@@ -118,11 +128,13 @@ class Cropping1D(_Cropping):
 
     rank = 1
 
-    def __init__(self, cropping=(1, 1), data_format=None, **kwargs):
+    def __init__(
+        self, cropping: Any = (1, 1), data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(cropping, data_format, **kwargs)
 
     @property
-    def cropping(self):
+    def cropping(self) -> Any:
         return self.sides[0]
 
 
@@ -134,7 +146,13 @@ class UpSampling2D(Layer):
         interpolation: "nearest" repeats pixels, "bilinear" interpolates with half-pixel centres.
     """
 
-    def __init__(self, size=(2, 2), data_format=None, interpolation="nearest", **kwargs):
+    def __init__(
+        self,
+        size: Any = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.size = int_tuple(size, 2, "size", f'layer "{self.name}"')
         self.data_format = config.standardize_data_format(data_format)
@@ -146,19 +164,19 @@ class UpSampling2D(Layer):
             )
         self.input_spec = InputSpec(ndim=4)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = enter_channels_last(inputs, self.data_format)
         size = [x.shape[1] * self.size[0], x.shape[2] * self.size[1]]
         y = x.g.resize(x, size=size, mode=self.interpolation)
         return leave_channels_last(y, self.data_format)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, h, w, channels = to_channels_last(input_shape, self.data_format)
         h = None if h is None else h * self.size[0]
         w = None if w is None else w * self.size[1]
         return from_channels_last((n, h, w, channels), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "size": list(self.size),
@@ -170,40 +188,40 @@ class UpSampling2D(Layer):
 class UpSampling1D(Layer):
     """Each step repeated `size` times: (N, L, C) -> (N, L * size, C)."""
 
-    def __init__(self, size=2, **kwargs):
+    def __init__(self, size: Any = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = int_tuple(size, 1, "size", f'layer "{self.name}"')[0]
         self.input_spec = InputSpec(ndim=3)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         n, length, channels = inputs.shape
         x = inputs.g.reshape(inputs, shape=[n, 1, length, channels])
         y = x.g.resize(x, size=[1, length * self.size], mode="nearest")
         return y.g.reshape(y, shape=[n, length * self.size, channels])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, length, channels = input_shape
         return (n, None if length is None else length * self.size, channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "size": self.size}
 
 
 class RepeatVector(Layer):
     """Each vector n times: (N, C) -> (N, n, C)."""
 
-    def __init__(self, n, **kwargs):
+    def __init__(self, n: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.n = positive_int(n, "n", f'layer "{self.name}"')
         self.input_spec = InputSpec(ndim=2)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return ops.concatenate([ops.expand_dims(inputs, 1)] * self.n, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], self.n, input_shape[1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "n": self.n}
 
 
@@ -216,7 +234,9 @@ class CenterCrop(Layer):
         height, width: pixels of the result.
     """
 
-    def __init__(self, height, width, data_format=None, **kwargs):
+    def __init__(
+        self, height: int, width: int, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         owner = f'layer "{self.name}"'
         self.height = positive_int(height, "height", owner)
@@ -224,7 +244,7 @@ class CenterCrop(Layer):
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=4)
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         x = enter_channels_last(inputs, self.data_format)
         h, w = x.shape[1:3]
         size = (self.height, self.width)
@@ -238,10 +258,10 @@ class CenterCrop(Layer):
             x = x.g.resize(x, size=[self.height, self.width], mode="bilinear")
         return leave_channels_last(x, self.data_format)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         n, _, _, channels = to_channels_last(input_shape, self.data_format)
         return from_channels_last((n, self.height, self.width, channels), self.data_format)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         sizes = {"height": self.height, "width": self.width}
         return {**super().get_config(), **sizes, "data_format": self.data_format}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastconv import config, ops
 from fastconv.layers.arguments import positive_int
-from fastconv.layers.base import InputSpec, Layer
+from fastconv.layers.base import Layer
 from fastconv.layers.conv import Conv2D
+from fastconv.layers.input_spec import InputSpec
 from fastconv.layers.pooling import GlobalAveragePooling2D
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class SEBlock(Layer):
@@ -23,7 +29,9 @@ class SEBlock(Layer):
     Source: Hu, Shen and Sun, "Squeeze-and-Excitation Networks", 2017.
     """
 
-    def __init__(self, ratio=16, divisor=8, data_format=None, **kwargs):
+    def __init__(
+        self, ratio: int = 16, divisor: int = 8, data_format: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         owner = f'layer "{self.name}"'
         self.ratio = positive_int(ratio, "ratio", owner)
@@ -33,7 +41,7 @@ class SEBlock(Layer):
         self.pool = GlobalAveragePooling2D(self.data_format, keepdims=True, dtype=self.dtype)
         self.fc1 = self.fc2 = None
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
         axis = -1 if self.data_format == "channels_last" else 1
         channels = input_shape[axis]
@@ -55,13 +63,13 @@ class SEBlock(Layer):
         self.fc2.build(self.fc1.compute_output_shape(squeezed))
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: TensorLike) -> TensorLike:
         return ops.multiply(inputs, self.fc2(self.fc1(self.pool(inputs))))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "ratio": self.ratio,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from fastconv.losses.classes import (
     BinaryCrossentropy,
@@ -94,17 +95,49 @@ _FUNCTIONS.update(
 _ALL = {**_FUNCTIONS, **{cls.__name__: cls for cls in _CLASS_OF.values()}}
 
 __all__ = [
-    *sorted(cls.__name__ for cls in _CLASS_OF.values()),
-    *sorted(fn.__name__ for fn in _CLASS_OF),
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Hinge",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
     "Loss",
     "LossFunctionWrapper",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_hinge",
+    "cosine_similarity",
     "deserialize",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
     "serialize",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
 ]
 
 
-def serialize(loss):
+def serialize(loss: Any) -> Any:
     """Return a name, or {"class_name", "config"}."""
     from fastconv.utils.serialization import serialize_callable
 
@@ -113,14 +146,14 @@ def serialize(loss):
     return serialize_callable(loss, _FUNCTIONS)
 
 
-def deserialize(name, custom_objects=None):
+def deserialize(name: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a loss from `serialize()`."""
     from fastconv.utils.serialization import lookup
 
     return get(lookup(name, _ALL, custom_objects, "loss"))
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return a loss from None, a name, a class, an instance, a callable or a config.
 
     Raises:
@@ -137,7 +170,7 @@ def get(identifier):
     raise ValueError(f"could not interpret loss identifier: {identifier!r}")
 
 
-def as_loss(identifier) -> Loss:
+def as_loss(identifier: Any) -> Loss:
     """Return a `Loss` for whatever `compile(loss=...)` accepts."""
     loss = get(identifier)
     if isinstance(loss, Loss):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv import ops
 from fastconv._graph import Tensor
 from fastconv.losses import functions
 from fastconv.utils.naming import auto_name, snake_case
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Axis, TensorLike
 
 _REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
@@ -28,7 +36,9 @@ class Loss:
     index_targets = False  # True: targets are class indices and are fed as int64
     ignore_class: int | None = None
 
-    def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
+    def __init__(
+        self, name: str | None = None, reduction: str = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
         if reduction not in _REDUCTIONS:
             raise ValueError(
                 f"`reduction` must be one of {_REDUCTIONS}, received: reduction={reduction!r}"
@@ -37,11 +47,13 @@ class Loss:
         self.reduction = reduction
         self.dtype = dtype
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
         """Return one value per sample."""
         raise NotImplementedError(f"{type(self).__name__} does not define call()")
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> TensorLike:
         """Return the reduced loss, a number (or a tensor inside a graph).
 
         `sample_weight` has one number per sample, or the shape of the unreduced values.
@@ -64,11 +76,11 @@ class Loss:
             return ops.sum(values) / ops.sum(sample_weight)
         return ops.mean(values)
 
-    def prepare(self, y_true: np.ndarray) -> np.ndarray:
+    def prepare(self, y_true: NDArray[Any]) -> NDArray[Any]:
         """Convert targets before they are fed to a graph."""
         return y_true
 
-    def merged_weights(self, y_true: np.ndarray, sample_weight):
+    def merged_weights(self, y_true: NDArray[Any], sample_weight: TensorLike) -> Any:
         """Return the sample weights with ignored samples at 0 and the others scaled up."""
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)
@@ -88,17 +100,17 @@ class Loss:
             sample_weight.shape + (1,) * (weights.ndim - sample_weight.ndim)
         )
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"name": self.name, "reduction": self.reduction}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a loss from `get_config()`."""
         return cls(**config)
 
 
-def _fit(weight, values):
+def _fit(weight: Any, values: Any) -> Any:
     """Return weights with axes added or dropped so that they broadcast to `values`."""
     rank = len(values.shape)
     shape = tuple(weight.shape)
@@ -121,7 +133,14 @@ def _fit(weight, values):
 class LossFunctionWrapper(Loss):
     """A loss made of a function `(y_true, y_pred, **kwargs)`."""
 
-    def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name or getattr(fn, "__name__", None), reduction, dtype)
         self.fn = fn
         self._fn_kwargs = kwargs
@@ -130,19 +149,19 @@ class LossFunctionWrapper(Loss):
         self.ignore_class = kwargs.get("ignore_class")
         self._signed = fn in (functions.hinge, functions.squared_hinge)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
         return self.fn(y_true, y_pred, **self._fn_kwargs)
 
-    def prepare(self, y_true):
+    def prepare(self, y_true: TensorLike) -> Any:
         return functions.signed_labels(y_true) if self._signed else y_true
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         if type(self) is LossFunctionWrapper:
             return {**super().get_config(), "fn": self.fn, **self._fn_kwargs}
         return {**super().get_config(), **self._fn_kwargs}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         config = dict(config)
         if isinstance(config.get("fn"), str):
             from fastconv.losses import get
@@ -154,14 +173,24 @@ class LossFunctionWrapper(Loss):
 class MeanSquaredError(LossFunctionWrapper):
     """mean((y_true - y_pred)**2)."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="mean_squared_error", dtype=None):
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "mean_squared_error",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.mean_squared_error, reduction, name, dtype)
 
 
 class MeanAbsoluteError(LossFunctionWrapper):
     """mean(|y_true - y_pred|)."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None):
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "mean_absolute_error",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.mean_absolute_error, reduction, name, dtype)
 
 
@@ -169,8 +198,11 @@ class MeanAbsolutePercentageError(LossFunctionWrapper):
     """100 * mean(|(y_true - y_pred) / y_true|)."""
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="mean_absolute_percentage_error", dtype=None
-    ):
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "mean_absolute_percentage_error",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.mean_absolute_percentage_error, reduction, name, dtype)
 
 
@@ -178,57 +210,81 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
     """mean((log(y_true + 1) - log(y_pred + 1))**2)."""
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="mean_squared_logarithmic_error", dtype=None
-    ):
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "mean_squared_logarithmic_error",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.mean_squared_logarithmic_error, reduction, name, dtype)
 
 
 class Huber(LossFunctionWrapper):
     """Squared error / 2 up to `delta`, linear beyond."""
 
-    def __init__(self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None):
+    def __init__(
+        self,
+        delta: float = 1.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "huber_loss",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.huber, reduction, name, dtype, delta=delta)
 
 
 class LogCosh(LossFunctionWrapper):
     """mean(log(cosh(y_pred - y_true)))."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str = "log_cosh", dtype: Any = None
+    ) -> None:
         super().__init__(functions.log_cosh, reduction, name, dtype)
 
 
 class Hinge(LossFunctionWrapper):
     """mean(max(1 - y_true * y_pred, 0))."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str = "hinge", dtype: Any = None
+    ) -> None:
         super().__init__(functions.hinge, reduction, name, dtype)
 
 
 class SquaredHinge(LossFunctionWrapper):
     """mean(max(1 - y_true * y_pred, 0)**2)."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str = "squared_hinge", dtype: Any = None
+    ) -> None:
         super().__init__(functions.squared_hinge, reduction, name, dtype)
 
 
 class CategoricalHinge(LossFunctionWrapper):
     """max(neg - pos + 1, 0) of one-hot targets."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None):
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "categorical_hinge",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.categorical_hinge, reduction, name, dtype)
 
 
 class KLDivergence(LossFunctionWrapper):
     """sum(y_true * log(y_true / y_pred))."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str = "kl_divergence", dtype: Any = None
+    ) -> None:
         super().__init__(functions.kl_divergence, reduction, name, dtype)
 
 
 class Poisson(LossFunctionWrapper):
     """mean(y_pred - y_true * log(y_pred))."""
 
-    def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
+    def __init__(
+        self, reduction: str = "sum_over_batch_size", name: str = "poisson", dtype: Any = None
+    ) -> None:
         super().__init__(functions.poisson, reduction, name, dtype)
 
 
@@ -236,8 +292,12 @@ class CosineSimilarity(LossFunctionWrapper):
     """Minus the cosine of the angle between targets and predictions."""
 
     def __init__(
-        self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity", dtype=None
-    ):
+        self,
+        axis: Axis = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str = "cosine_similarity",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(functions.cosine_similarity, reduction, name, dtype, axis=axis)
 
 
@@ -246,13 +306,13 @@ class CategoricalCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_crossentropy",
-        dtype=None,
-    ):
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: Axis = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str = "categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(
             functions.categorical_crossentropy,
             reduction,
@@ -269,13 +329,13 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        from_logits=False,
-        ignore_class=None,
-        reduction="sum_over_batch_size",
-        axis=-1,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-    ):
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str = "sum_over_batch_size",
+        axis: Axis = -1,
+        name: str = "sparse_categorical_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(
             functions.sparse_categorical_crossentropy,
             reduction,
@@ -292,13 +352,13 @@ class BinaryCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_crossentropy",
-        dtype=None,
-    ):
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: Axis = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str = "binary_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(
             functions.binary_crossentropy,
             reduction,
@@ -315,16 +375,16 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        apply_class_balancing=False,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_focal_crossentropy",
-        dtype=None,
-    ):
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: Axis = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str = "binary_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(
             functions.binary_focal_crossentropy,
             reduction,
@@ -344,15 +404,15 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_focal_crossentropy",
-        dtype=None,
-    ):
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: Axis = -1,
+        reduction: str = "sum_over_batch_size",
+        name: str = "categorical_focal_crossentropy",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(
             functions.categorical_focal_crossentropy,
             reduction,

@@ -6,6 +6,7 @@ They work on NumPy arrays and on tensors of a graph. Names, arguments and formul
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +14,13 @@ from fastconv import ops
 from fastconv._graph import Tensor
 from fastconv.config import epsilon, floatx
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _arrays(y_true, y_pred):
+    from fastconv._types import Axis, TensorLike
+
+
+def _arrays(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """Return both as tensors or float arrays."""
     if isinstance(y_pred, Tensor):
         return y_true, y_pred
@@ -24,7 +30,7 @@ def _arrays(y_true, y_pred):
     return np.asarray(y_true), y_pred
 
 
-def same_rank(y_true, y_pred):
+def same_rank(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """Add or drop a last axis of size 1, so that (N,) and (N, 1) do not broadcast to (N, N)."""
     if len(y_true.shape) + 1 == len(y_pred.shape) and y_pred.shape[-1] == 1:
         y_true = ops.expand_dims(y_true, -1)
@@ -36,7 +42,7 @@ def same_rank(y_true, y_pred):
     return y_true, y_pred
 
 
-def _same_shape(y_true, y_pred, name):
+def _same_shape(y_true: TensorLike, y_pred: TensorLike, name: str) -> TensorLike:
     """Return float targets and predictions of one shape; (N,) and (N, 1) are made to agree."""
     y_true, y_pred = _arrays(y_true, y_pred)
     if isinstance(y_true, np.ndarray):
@@ -50,26 +56,26 @@ def _same_shape(y_true, y_pred, name):
     return y_true, y_pred
 
 
-def mean_squared_error(y_true, y_pred):
+def mean_squared_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean((y_true - y_pred)**2)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_squared_error")
     return ops.mean(ops.square(y_pred - y_true), axis=-1)
 
 
-def mean_absolute_error(y_true, y_pred):
+def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean(|y_true - y_pred|)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_absolute_error")
     return ops.mean(ops.absolute(y_pred - y_true), axis=-1)
 
 
-def mean_absolute_percentage_error(y_true, y_pred):
+def mean_absolute_percentage_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """100 * mean(|(y_true - y_pred) / y_true|)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_absolute_percentage_error")
     size = ops.maximum(ops.absolute(y_true), epsilon())
     return ops.mean(ops.absolute((y_true - y_pred) / size), axis=-1) * 100.0
 
 
-def mean_squared_logarithmic_error(y_true, y_pred):
+def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean((log(y_true + 1) - log(y_pred + 1))**2)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_squared_logarithmic_error")
     first = ops.log(ops.maximum(y_pred, epsilon()) + 1.0)
@@ -77,7 +83,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     return ops.mean(ops.square(first - second), axis=-1)
 
 
-def huber(y_true, y_pred, delta=1.0):
+def huber(y_true: TensorLike, y_pred: TensorLike, delta: float = 1.0) -> TensorLike:
     """Squared error / 2 up to `delta`, linear beyond (Huber 1964)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "huber")
     error = ops.absolute(y_pred - y_true)
@@ -85,39 +91,39 @@ def huber(y_true, y_pred, delta=1.0):
     return ops.mean(ops.square(small) * 0.5 + (error - small) * delta, axis=-1)
 
 
-def log_cosh(y_true, y_pred):
+def log_cosh(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean(log(cosh(y_pred - y_true)))."""
     y_true, y_pred = _same_shape(y_true, y_pred, "log_cosh")
     x = y_pred - y_true
     return ops.mean(x + ops.softplus(x * -2.0) - math.log(2.0), axis=-1)
 
 
-def signed_labels(y_true: np.ndarray) -> np.ndarray:
+def signed_labels(y_true: NDArray[Any]) -> NDArray[Any]:
     """Return labels that are all 0 or 1 as -1 or 1, and others unchanged."""
     if np.all((y_true == 0) | (y_true == 1)):
         return 2.0 * y_true - 1.0
     return y_true
 
 
-def _hinge_arrays(y_true, y_pred, name):
+def _hinge_arrays(y_true: TensorLike, y_pred: TensorLike, name: str) -> TensorLike:
     y_true, y_pred = _same_shape(y_true, y_pred, name)
     # Targets of a graph were converted when they were fed: their values are not known here.
     return (signed_labels(y_true) if isinstance(y_true, np.ndarray) else y_true), y_pred
 
 
-def hinge(y_true, y_pred):
+def hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean(max(1 - y_true * y_pred, 0)); labels -1 and 1, or 0 and 1."""
     y_true, y_pred = _hinge_arrays(y_true, y_pred, "hinge")
     return ops.mean(ops.relu(1.0 - y_true * y_pred), axis=-1)
 
 
-def squared_hinge(y_true, y_pred):
+def squared_hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean(max(1 - y_true * y_pred, 0)**2); labels -1 and 1, or 0 and 1."""
     y_true, y_pred = _hinge_arrays(y_true, y_pred, "squared_hinge")
     return ops.mean(ops.square(ops.relu(1.0 - y_true * y_pred)), axis=-1)
 
 
-def categorical_hinge(y_true, y_pred):
+def categorical_hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """max(neg - pos + 1, 0), pos the score of the true class, neg the best of the others."""
     y_true, y_pred = _same_shape(y_true, y_pred, "categorical_hinge")
     positive = ops.sum(y_true * y_pred, axis=-1)
@@ -125,7 +131,7 @@ def categorical_hinge(y_true, y_pred):
     return ops.relu(negative - positive + 1.0)
 
 
-def kl_divergence(y_true, y_pred):
+def kl_divergence(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """sum(y_true * log(y_true / y_pred)) of probabilities."""
     y_true, y_pred = _same_shape(y_true, y_pred, "kl_divergence")
     y_true = ops.clip(y_true, epsilon(), 1.0)
@@ -133,25 +139,25 @@ def kl_divergence(y_true, y_pred):
     return ops.sum(y_true * ops.log(y_true / y_pred), axis=-1)
 
 
-def poisson(y_true, y_pred):
+def poisson(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """mean(y_pred - y_true * log(y_pred))."""
     y_true, y_pred = _same_shape(y_true, y_pred, "poisson")
     return ops.mean(y_pred - y_true * ops.log(y_pred + epsilon()), axis=-1)
 
 
-def cosine_similarity(y_true, y_pred, axis=-1):
+def cosine_similarity(y_true: TensorLike, y_pred: TensorLike, axis: Axis = -1) -> TensorLike:
     """Minus the cosine of the angle between both."""
     y_true, y_pred = _same_shape(y_true, y_pred, "cosine_similarity")
     return -ops.sum(ops.normalize(y_true, axis) * ops.normalize(y_pred, axis), axis=axis)
 
 
-def _origin(y_pred, activation):
+def _origin(y_pred: TensorLike, activation: Any) -> TensorLike:
     """Return the logits where `y_pred` is the result of that activation in a graph."""
     origin = getattr(y_pred, "origin", None)
     return origin[1] if origin is not None and origin[0] == activation else None
 
 
-def _classes_last(x, axis):
+def _classes_last(x: TensorLike, axis: Axis) -> TensorLike:
     rank = len(x.shape)
     if axis in (-1, rank - 1):
         return x
@@ -159,7 +165,13 @@ def _classes_last(x, axis):
     return ops.transpose(x, [i for i in range(rank) if i != axis] + [axis])
 
 
-def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
+def categorical_crossentropy(
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: Axis = -1,
+) -> TensorLike:
     """-sum(y_true * log(y_pred)); y_true are one-hot or other probabilities.
 
     Args:
@@ -189,7 +201,13 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     return -ops.sum(y_true * ops.log(ops.clip(p, epsilon(), 1.0 - epsilon())), axis=-1)
 
 
-def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_class=None, axis=-1):
+def sparse_categorical_crossentropy(
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    axis: Axis = -1,
+) -> TensorLike:
     """-log(y_pred[y_true]); y_true are class indices in [0, classes).
 
     Args:
@@ -221,7 +239,13 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_cl
     return ops.softmax_cross_entropy(logits, y_true, ignore_index=ignore_class)
 
 
-def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
+def binary_crossentropy(
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: Axis = -1,
+) -> TensorLike:
     """-mean(y_true * log(y_pred) + (1 - y_true) * log(1 - y_pred)).
 
     Args:
@@ -243,15 +267,15 @@ def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, 
 
 
 def binary_focal_crossentropy(
-    y_true,
-    y_pred,
-    apply_class_balancing=False,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: Axis = -1,
+) -> TensorLike:
     """Binary cross-entropy times (1 - p of the true class)**gamma (Lin et al. 2017)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "binary_focal_crossentropy")
     if label_smoothing:
@@ -267,8 +291,14 @@ def binary_focal_crossentropy(
 
 
 def categorical_focal_crossentropy(
-    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1
-):
+    y_true: TensorLike,
+    y_pred: TensorLike,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: Axis = -1,
+) -> TensorLike:
     """Cross-entropy times alpha * (1 - p)**gamma (Lin et al. 2017)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "categorical_focal_crossentropy")
     if label_smoothing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING, Any
 
 from fastconv import losses as _losses
 from fastconv.metrics.accuracy import (
@@ -50,6 +51,9 @@ from fastconv.metrics.regression import (
     SparseCategoricalCrossentropy,
 )
 from fastconv.utils.naming import snake_case
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape
 
 _CLASSES = (
     AUC,
@@ -116,25 +120,63 @@ _ALL.update(
 )
 
 __all__ = [
-    *(cls.__name__ for cls in _CLASSES),
-    *_FUNCTIONS,
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "BinaryCrossentropy",
+    "CategoricalAccuracy",
+    "CategoricalCrossentropy",
+    "ConfusionMatrix",
+    "CosineSimilarity",
+    "F1Score",
+    "FBetaScore",
+    "FalseNegatives",
+    "FalsePositives",
+    "Hinge",
+    "IoU",
+    "KLDivergence",
+    "LogCoshError",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanIoU",
     "MeanMetricWrapper",
+    "MeanSquaredError",
     "Metric",
+    "Precision",
+    "PrecisionAtRecall",
+    "Recall",
+    "RecallAtPrecision",
+    "RootMeanSquaredError",
+    "SensitivityAtSpecificity",
+    "SparseCategoricalAccuracy",
+    "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy",
+    "SpecificityAtSensitivity",
+    "Sum",
+    "TopKCategoricalAccuracy",
+    "TrueNegatives",
+    "TruePositives",
     "accuracy",
+    "binary_accuracy",
+    "categorical_accuracy",
     "deserialize",
     "get",
     "serialize",
+    "sparse_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+    "top_k_categorical_accuracy",
 ]
 
 
-def serialize(metric):
+def serialize(metric: Any) -> Any:
     """Return a name, or {"class_name", "config"}."""
     from fastconv.utils.serialization import serialize_callable
 
     return serialize_callable(metric, _FUNCTIONS)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make a metric from `serialize()`."""
     from fastconv.utils.serialization import lookup
 
@@ -143,7 +185,7 @@ def deserialize(config, custom_objects=None):
     return found() if inspect.isclass(found) else found
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return a metric from None, a name, a class, an instance, a callable or a config.
 
     Raises:
@@ -160,7 +202,7 @@ def get(identifier):
     raise ValueError(f"could not interpret metric identifier: {identifier!r}")
 
 
-def as_metric(identifier, target_shape, output_shape, loss=None) -> Metric:
+def as_metric(identifier: Any, target_shape: Shape, output_shape: Any, loss: Any = None) -> Metric:
     """Return a `Metric` for one entry of `compile(metrics=...)`.
 
     "accuracy" and "crossentropy" choose their kind by the shapes: one output is binary, labels

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.metrics.base import MeanMetricWrapper
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
-def _labels(y_true, y_pred_rank):
+
+def _labels(y_true: TensorLike, y_pred_rank: int) -> Any:
     """Return class indices without a last axis of size 1."""
     if y_true.ndim == y_pred_rank and y_true.shape[-1] == 1:
         y_true = y_true[..., 0]
     return y_true
 
 
-def accuracy(y_true, y_pred):
+def accuracy(y_true: TensorLike, y_pred: TensorLike) -> Any:
     """Share of equal values."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
@@ -22,7 +27,7 @@ def accuracy(y_true, y_pred):
     return (y_true == y_pred).mean(axis=-1) if y_true.ndim > 1 else (y_true == y_pred)
 
 
-def binary_accuracy(y_true, y_pred, threshold=0.5):
+def binary_accuracy(y_true: TensorLike, y_pred: TensorLike, threshold: float = 0.5) -> TensorLike:
     """Share of predictions on the right side of the threshold."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
@@ -37,12 +42,12 @@ def binary_accuracy(y_true, y_pred, threshold=0.5):
     return (y_pred > threshold) == y_true
 
 
-def categorical_accuracy(y_true, y_pred):
+def categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """1 where the largest prediction is at the one-hot target's class, else 0."""
     return np.argmax(y_true, axis=-1) == np.argmax(y_pred, axis=-1)
 
 
-def sparse_categorical_accuracy(y_true, y_pred):
+def sparse_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
     """1 where the largest prediction is at the target's class index, else 0."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     labels = _labels(y_true, y_pred.ndim)
@@ -54,7 +59,9 @@ def sparse_categorical_accuracy(y_true, y_pred):
     return y_pred.argmax(axis=-1) == labels
 
 
-def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5):
+def sparse_top_k_categorical_accuracy(
+    y_true: TensorLike, y_pred: TensorLike, k: int = 5
+) -> TensorLike:
     """1 where fewer than k predictions are larger than that of the target's class, else 0."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     labels = _labels(y_true, y_pred.ndim).astype(np.int64)
@@ -62,7 +69,7 @@ def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5):
     return (y_pred > chosen).sum(axis=-1) < k
 
 
-def top_k_categorical_accuracy(y_true, y_pred, k=5):
+def top_k_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike, k: int = 5) -> Any:
     """1 where fewer than k predictions are larger than that of the one-hot target's class."""
     return sparse_top_k_categorical_accuracy(np.argmax(y_true, axis=-1), y_pred, k)
 
@@ -70,14 +77,16 @@ def top_k_categorical_accuracy(y_true, y_pred, k=5):
 class Accuracy(MeanMetricWrapper):
     """Share of predictions equal to the targets."""
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
         super().__init__(accuracy, name, dtype)
 
 
 class BinaryAccuracy(MeanMetricWrapper):
     """Share of predictions on the right side of the threshold."""
 
-    def __init__(self, name="binary_accuracy", dtype=None, threshold=0.5):
+    def __init__(
+        self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5
+    ) -> None:
         if threshold is not None and not 0 <= threshold < 1:
             raise ValueError(f"`threshold` must be in [0, 1), received: threshold={threshold}")
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
@@ -86,26 +95,30 @@ class BinaryAccuracy(MeanMetricWrapper):
 class CategoricalAccuracy(MeanMetricWrapper):
     """Share of right classes, targets one-hot."""
 
-    def __init__(self, name="categorical_accuracy", dtype=None):
+    def __init__(self, name: str = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name, dtype)
 
 
 class SparseCategoricalAccuracy(MeanMetricWrapper):
     """Share of right classes, targets class indices."""
 
-    def __init__(self, name="sparse_categorical_accuracy", dtype=None):
+    def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
 
 class TopKCategoricalAccuracy(MeanMetricWrapper):
     """Share of samples whose class is among the k best, targets one-hot."""
 
-    def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
+    def __init__(
+        self, k: int = 5, name: str = "top_k_categorical_accuracy", dtype: Any = None
+    ) -> None:
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
 
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     """Share of samples whose class is among the k best, targets class indices."""
 
-    def __init__(self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None):
+    def __init__(
+        self, k: int = 5, name: str = "sparse_top_k_categorical_accuracy", dtype: Any = None
+    ) -> None:
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k)

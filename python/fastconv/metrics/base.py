@@ -2,64 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv import initializers
 from fastconv.utils.naming import auto_name, snake_case
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape, TensorLike
+
 
 class State(np.lib.mixins.NDArrayOperatorsMixin):
     """A metric's accumulated array, with the methods that custom Keras metrics use."""
 
-    def __init__(self, value, name=None):
+    def __init__(self, value: Any, name: str | None = None) -> None:
         self.name = name
         self._start = np.array(value)
         self._value = self._start.copy()
 
-    def assign(self, value):
+    def assign(self, value: Any) -> Any:
         """Replace the value."""
         self._value = np.asarray(value, self._start.dtype).reshape(self._start.shape)
         return self
 
-    def assign_add(self, value):
+    def assign_add(self, value: Any) -> Any:
         """Add to the value."""
         return self.assign(self._value + np.asarray(value))
 
-    def reset(self):
+    def reset(self) -> None:
         """Go back to the initial value."""
         self._value = self._start.copy()
 
-    def numpy(self):
+    def numpy(self) -> Any:
         """Return the value."""
         return self._value
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         return self._value.shape
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._value if dtype is None else self._value.astype(dtype)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         inputs = [x._value if isinstance(x, State) else x for x in inputs]
         return getattr(ufunc, method)(*inputs, **kwargs)
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self._value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<State {self.name}: {self._value}>"
 
 
 class Metric:
     """Base class: subclasses define `update_state`, `result` and keep state in `add_weight`."""
 
-    def __init__(self, dtype=None, name=None):
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or auto_name(snake_case(type(self).__name__))
         self.dtype = dtype or "float32"
         self._states: list[State] = []
 
-    def add_weight(self, shape=(), initializer="zeros", dtype=None, name=None, **kwargs) -> State:
+    def add_weight(
+        self,
+        shape: Shape = (),
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> State:
         """Create a state that `reset_state` sets back."""
         value = initializers.get(initializer)(tuple(shape)).astype(np.float64)
         state = State(value, name)
@@ -73,20 +88,20 @@ class Metric:
         """The states."""
         return list(self._states)
 
-    def update_state(self, *args, **kwargs):
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
         """Take in one batch."""
         raise NotImplementedError(f"{type(self).__name__} does not define update_state()")
 
-    def result(self):
+    def result(self) -> Any:
         """Return the value over all batches since the last reset."""
         raise NotImplementedError(f"{type(self).__name__} does not define result()")
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget all batches."""
         for state in self._states:
             state.reset()
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Return the states, and the attributes that are numbers or arrays."""
         kept = (bool, int, float, np.ndarray, np.generic)
         return {
@@ -94,31 +109,31 @@ class Metric:
             "attributes": {k: v for k, v in vars(self).items() if isinstance(v, kept)},
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         for own, value in zip(self._states, state["states"], strict=True):
             own.assign(np.array(value))
         own = vars(self)
         own.update({k: v for k, v in state["attributes"].items() if k in own})
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> TensorLike:
         self.update_state(*args, **kwargs)
         return self.result()
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a metric from `get_config()`."""
         return cls(**config)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
 
 
-def fit_weights(values: np.ndarray, sample_weight) -> np.ndarray:
+def fit_weights(values: NDArray[Any], sample_weight: TensorLike) -> NDArray[Any]:
     """Return weights broadcast to the values; extra axes of values are averaged before."""
     weights = np.asarray(sample_weight, dtype=np.float64)
     while weights.ndim > values.ndim and weights.shape[-1] == 1:
@@ -135,11 +150,11 @@ def fit_weights(values: np.ndarray, sample_weight) -> np.ndarray:
 class Mean(Metric):
     """Weighted mean of all values."""
 
-    def __init__(self, name="mean", dtype=None):
+    def __init__(self, name: str = "mean", dtype: Any = None) -> None:
         super().__init__(dtype, name)
         self.reset_state()
 
-    def update_state(self, values, sample_weight=None):
+    def update_state(self, values: Any, sample_weight: TensorLike | None = None) -> None:
         values = np.asarray(values)
         if sample_weight is None:
             self.total += float(values.sum(dtype=np.float64))
@@ -149,10 +164,10 @@ class Mean(Metric):
         self.total += float((values * weights).sum(dtype=np.float64))
         self.count += float(weights.sum())
 
-    def result(self):
+    def result(self) -> Any:
         return self.total / self.count if self.count else 0.0
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         self.total = 0.0
         self.count = 0.0
 
@@ -160,44 +175,48 @@ class Mean(Metric):
 class Sum(Metric):
     """Weighted sum of all values."""
 
-    def __init__(self, name="sum", dtype=None):
+    def __init__(self, name: str = "sum", dtype: Any = None) -> None:
         super().__init__(dtype, name)
         self.reset_state()
 
-    def update_state(self, values, sample_weight=None):
+    def update_state(self, values: Any, sample_weight: TensorLike | None = None) -> None:
         values = np.asarray(values, dtype=np.float64)
         if sample_weight is not None:
             values = values * fit_weights(values, sample_weight)
         self.total += float(values.sum())
 
-    def result(self):
+    def result(self) -> Any:
         return self.total
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         self.total = 0.0
 
 
 class MeanMetricWrapper(Mean):
     """Mean over all samples of a function `(y_true, y_pred, **kwargs)`."""
 
-    def __init__(self, fn, name=None, dtype=None, **kwargs):
+    def __init__(
+        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
         self._fn = fn
         self._fn_kwargs = kwargs
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> None:
         values = self._fn(np.asarray(y_true), np.asarray(y_pred), **self._fn_kwargs)
         if values is None:
             raise TypeError(f"metric {self.name!r} returned None; it must return numbers")
         super().update_state(values, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         if type(self) is MeanMetricWrapper:
             return {"name": self.name, "fn": self._fn, **self._fn_kwargs}
         return {**super().get_config(), **self._fn_kwargs}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         config = dict(config)
         if isinstance(config.get("fn"), str):
             from fastconv.metrics import get

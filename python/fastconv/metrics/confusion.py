@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.metrics.base import Metric, fit_weights
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _thresholds(value, default=0.5) -> np.ndarray:
+    from fastconv._types import TensorLike
+
+
+def _thresholds(value: Any, default: float = 0.5) -> NDArray[Any]:
     values = np.atleast_1d(default if value is None else value).astype(np.float64)
     if values.ndim != 1 or np.any((values < 0) | (values > 1)):
         raise ValueError(f"`thresholds` must be numbers in [0, 1], received: {value!r}")
     return values
 
 
-def _aligned(y_true, y_pred, name):
+def _aligned(y_true: TensorLike, y_pred: TensorLike, name: str) -> Any:
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         y_true = y_true[..., None]
@@ -31,7 +38,14 @@ def _aligned(y_true, y_pred, name):
 class _Counts(Metric):
     """Counts per threshold."""
 
-    def __init__(self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(dtype, name)
         self._given = thresholds
         self.top_k = top_k
@@ -44,7 +58,9 @@ class _Counts(Metric):
         self.true_negatives = self.add_weight((n,), name="true_negatives")
         self.false_negatives = self.add_weight((n,), name="false_negatives")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> None:
         y_true, y_pred = _aligned(y_true, y_pred, self.name)
         if self.top_k is not None:
             kth = -np.partition(-y_pred, self.top_k - 1, axis=-1)[..., self.top_k - 1, None]
@@ -62,24 +78,24 @@ class _Counts(Metric):
             self.false_negatives.numpy()[i] += float(truth.sum()) - tp
             self.true_negatives.numpy()[i] += float(falsity.sum()) - fp
 
-    def _scalar(self, values):
+    def _scalar(self, values: Any) -> Any:
         return float(values[0]) if len(self.thresholds) == 1 else values
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "thresholds": self._given}
         if isinstance(self, (Precision, Recall)):
             config.update(top_k=self.top_k, class_id=self.class_id)
         return config
 
 
-def _ratio(a, b):
+def _ratio(a: Any, b: Any) -> Any:
     return np.divide(a, b, out=np.zeros_like(a, dtype=np.float64), where=b != 0)
 
 
 class Precision(_Counts):
     """True positives / all predicted positives."""
 
-    def result(self):
+    def result(self) -> Any:
         tp, fp = self.true_positives.numpy(), self.false_positives.numpy()
         return self._scalar(_ratio(tp, tp + fp))
 
@@ -87,7 +103,7 @@ class Precision(_Counts):
 class Recall(_Counts):
     """True positives / all actual positives."""
 
-    def result(self):
+    def result(self) -> Any:
         tp, fn = self.true_positives.numpy(), self.false_negatives.numpy()
         return self._scalar(_ratio(tp, tp + fn))
 
@@ -95,40 +111,40 @@ class Recall(_Counts):
 class TruePositives(_Counts):
     """Number of true positives."""
 
-    def __init__(self, thresholds=None, name=None, dtype=None):
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
 
-    def result(self):
+    def result(self) -> Any:
         return self._scalar(self.true_positives.numpy())
 
 
 class FalsePositives(_Counts):
     """Number of false positives."""
 
-    def __init__(self, thresholds=None, name=None, dtype=None):
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
 
-    def result(self):
+    def result(self) -> Any:
         return self._scalar(self.false_positives.numpy())
 
 
 class TrueNegatives(_Counts):
     """Number of true negatives."""
 
-    def __init__(self, thresholds=None, name=None, dtype=None):
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
 
-    def result(self):
+    def result(self) -> Any:
         return self._scalar(self.true_negatives.numpy())
 
 
 class FalseNegatives(_Counts):
     """Number of false negatives."""
 
-    def __init__(self, thresholds=None, name=None, dtype=None):
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
 
-    def result(self):
+    def result(self) -> Any:
         return self._scalar(self.false_negatives.numpy())
 
 
@@ -145,13 +161,13 @@ class AUC(Metric):
 
     def __init__(
         self,
-        num_thresholds=200,
-        curve="ROC",
-        summation_method="interpolation",
-        name=None,
-        dtype=None,
-        from_logits=False,
-    ):
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+    ) -> None:
         if curve not in ("ROC", "PR"):
             raise ValueError(f"`curve` must be 'ROC' or 'PR', received: curve={curve!r}")
         if summation_method not in ("interpolation", "minoring", "majoring"):
@@ -169,7 +185,9 @@ class AUC(Metric):
         self._positive = self.add_weight((self.num_thresholds + 1,), name="positive")
         self._negative = self.add_weight((self.num_thresholds + 1,), name="negative")
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> None:
         y_true, y_pred = _aligned(y_true, y_pred, self.name)
         if self.from_logits:
             y_pred = 1.0 / (1.0 + np.exp(-y_pred))
@@ -185,7 +203,7 @@ class AUC(Metric):
         self._positive.assign_add(np.bincount(bins, weights * truth, size))
         self._negative.assign_add(np.bincount(bins, weights * ~truth, size))
 
-    def result(self):
+    def result(self) -> Any:
         # A sample in bin b is above the thresholds 0 .. b - 1.
         tp = np.cumsum(self._positive.numpy()[::-1])[::-1][1:]
         fp = np.cumsum(self._negative.numpy()[::-1])[::-1][1:]
@@ -206,7 +224,7 @@ class AUC(Metric):
         return float(np.sum((x[:-1] - x[1:]) * heights))
 
     @staticmethod
-    def _interpolated_pr(tp, fp, positives):
+    def _interpolated_pr(tp: NDArray[Any], fp: NDArray[Any], positives: NDArray[Any]) -> float:
         p = tp + fp
         dtp, dp = tp[:-1] - tp[1:], p[:-1] - p[1:]
         slope = _ratio(dtp, np.maximum(dp, 0))
@@ -216,7 +234,7 @@ class AUC(Metric):
         area = _ratio(slope * (dtp + intercept * np.log(ratio)), np.full_like(dtp, positives))
         return float(area.sum())
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_thresholds": self.num_thresholds,
@@ -231,7 +249,14 @@ class _AtThreshold(_Counts):
 
     argument = ""
 
-    def __init__(self, value, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        value: Any,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         if not 0 <= value <= 1:
             raise ValueError(f"`{self.argument}` must be in [0, 1], received: {value!r}")
         if num_thresholds <= 0:
@@ -241,19 +266,19 @@ class _AtThreshold(_Counts):
         self.value = float(value)
         self.num_thresholds = int(num_thresholds)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return (the rate that must be large enough, the wanted rate), one a threshold."""
         raise NotImplementedError(f"{type(self).__name__} does not define _rates()")
 
-    def result(self):
+    def result(self) -> Any:
         limited, wanted = self._rates()
         return float(np.max(wanted, where=limited >= self.value, initial=0.0))
 
-    def _rate(self, of, other):
+    def _rate(self, of: Any, other: Any) -> Any:
         found, rest = getattr(self, of).numpy(), getattr(self, other).numpy()
         return _ratio(found, found + rest)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "dtype": self.dtype,
@@ -268,10 +293,17 @@ class SensitivityAtSpecificity(_AtThreshold):
 
     argument = "specificity"
 
-    def __init__(self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(specificity, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_negatives", "false_positives"),
             self._rate("true_positives", "false_negatives"),
@@ -283,10 +315,17 @@ class SpecificityAtSensitivity(_AtThreshold):
 
     argument = "sensitivity"
 
-    def __init__(self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_positives", "false_negatives"),
             self._rate("true_negatives", "false_positives"),
@@ -298,10 +337,17 @@ class PrecisionAtRecall(_AtThreshold):
 
     argument = "recall"
 
-    def __init__(self, recall, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(recall, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_positives", "false_negatives"),
             self._rate("true_positives", "false_positives"),
@@ -313,10 +359,17 @@ class RecallAtPrecision(_AtThreshold):
 
     argument = "precision"
 
-    def __init__(self, precision, num_thresholds=200, class_id=None, name=None, dtype=None):
+    def __init__(
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
         super().__init__(precision, num_thresholds, class_id, name, dtype)
 
-    def _rates(self):
+    def _rates(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return (
             self._rate("true_positives", "false_positives"),
             self._rate("true_positives", "false_negatives"),
@@ -332,7 +385,14 @@ class FBetaScore(Metric):
         threshold: above it a prediction is positive; None takes the largest of each sample.
     """
 
-    def __init__(self, average=None, beta=1.0, threshold=None, name="fbeta_score", dtype=None):
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str = "fbeta_score",
+        dtype: Any = None,
+    ) -> None:
         if average not in (None, "micro", "macro", "weighted"):
             raise ValueError(f"unknown `average`: {average!r}")
         if not beta > 0:
@@ -343,7 +403,9 @@ class FBetaScore(Metric):
         self.threshold = threshold
         self.reset_state()
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> None:
         y_true, y_pred = _aligned(y_true, y_pred, self.name)
         if self.threshold is None:
             # A sample without any score has no class.
@@ -356,7 +418,7 @@ class FBetaScore(Metric):
         self._fp = self._fp + np.sum((chosen & ~truth) * weights, axis=0)
         self._fn = self._fn + np.sum((~chosen & truth) * weights, axis=0)
 
-    def result(self):
+    def result(self) -> Any:
         tp, fp, fn = (np.atleast_1d(v).astype(np.float64) for v in (self._tp, self._fp, self._fn))
         if self.average == "micro":
             tp, fp, fn = (np.atleast_1d(v.sum()) for v in (tp, fp, fn))
@@ -368,10 +430,10 @@ class FBetaScore(Metric):
             return float(np.sum(score * _ratio(tp + fn, np.full_like(tp, np.sum(tp + fn)))))
         return float(score.mean())
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         self._tp = self._fp = self._fn = 0.0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "average": self.average,
@@ -383,10 +445,16 @@ class FBetaScore(Metric):
 class F1Score(FBetaScore):
     """2 * precision * recall / (precision + recall) of each class; arguments as `FBetaScore`."""
 
-    def __init__(self, average=None, threshold=None, name="f1_score", dtype=None):
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str = "f1_score",
+        dtype: Any = None,
+    ) -> None:
         super().__init__(average, 1.0, threshold, name, dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["beta"]
         return config

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.metrics.base import Metric, fit_weights
 from fastconv.utils.checks import integer
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Axis, TensorLike
+
 
 class _Matrix(Metric):
     """Sums of weights by true class (row) and predicted class (column)."""
 
-    def __init__(self, num_classes, name=None, dtype=None):
+    def __init__(self, num_classes: int, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(dtype, name)
         self.num_classes = integer(num_classes, "num_classes", 2, owner=type(self).__name__)
         self._matrix = self.add_weight((self.num_classes,) * 2, name="matrix")
 
-    def _add(self, truth, found, sample_weight, ignored=None) -> None:
+    def _add(
+        self, truth: NDArray[Any], found: Any, sample_weight: TensorLike, ignored: Any = None
+    ) -> None:
         if truth.shape != found.shape:
             raise ValueError(
                 f"{self.name}: classes of targets have the shape {truth.shape}, those of "
@@ -40,11 +49,11 @@ class _Matrix(Metric):
         counts = np.bincount(truth * n + found, weights, n * n)
         self._matrix.assign_add(counts.reshape(n, n))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
-def _indices(values, name) -> np.ndarray:
+def _indices(values: Any, name: str) -> NDArray[Any]:
     """Return class indices without a last axis of size 1."""
     if values.ndim > 1 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -69,7 +78,13 @@ class ConfusionMatrix(_Matrix):
             "all" of the whole, as in scikit-learn.
     """
 
-    def __init__(self, num_classes, normalize=None, name="confusion_matrix", dtype=None):
+    def __init__(
+        self,
+        num_classes: int,
+        normalize: Any = None,
+        name: str = "confusion_matrix",
+        dtype: Any = None,
+    ) -> None:
         if normalize not in (None, "true", "pred", "all"):
             raise ValueError(
                 "`normalize` must be None, 'true', 'pred' or 'all', "
@@ -78,7 +93,9 @@ class ConfusionMatrix(_Matrix):
         super().__init__(num_classes, name, dtype)
         self.normalize = normalize
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> None:
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
         scores = y_pred.ndim > 1 and y_pred.shape[-1] == self.num_classes
         if scores and y_true.shape == y_pred.shape:
@@ -89,7 +106,7 @@ class ConfusionMatrix(_Matrix):
             y_pred = (y_pred > 0.5).astype(np.int64)
         self._add(_indices(y_true, self.name), _indices(y_pred, self.name), sample_weight)
 
-    def result(self):
+    def result(self) -> Any:
         matrix = self._matrix.numpy().copy()
         if self.normalize is None:
             return matrix
@@ -97,7 +114,7 @@ class ConfusionMatrix(_Matrix):
         total = np.broadcast_to(matrix.sum(axis=axis, keepdims=True), matrix.shape)
         return np.divide(matrix, total, out=np.zeros_like(matrix), where=total != 0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "normalize": self.normalize}
 
 
@@ -113,15 +130,15 @@ class IoU(_Matrix):
 
     def __init__(
         self,
-        num_classes,
-        target_class_ids,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_true=True,
-        sparse_y_pred=True,
-        axis=-1,
-    ):
+        num_classes: int,
+        target_class_ids: Any,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: Axis = -1,
+    ) -> None:
         super().__init__(num_classes, name, dtype)
         self.target_class_ids = [int(i) for i in target_class_ids]
         if not all(0 <= i < self.num_classes for i in self.target_class_ids):
@@ -134,7 +151,9 @@ class IoU(_Matrix):
         self.sparse_y_pred = sparse_y_pred
         self.axis = axis
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
+    ) -> None:
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
         if not self.sparse_y_true:
             y_true = y_true.argmax(axis=self.axis)
@@ -143,7 +162,7 @@ class IoU(_Matrix):
         truth, found = _indices(y_true, self.name), _indices(y_pred, self.name)
         self._add(truth, found, sample_weight, self.ignore_class)
 
-    def result(self):
+    def result(self) -> Any:
         matrix = self._matrix.numpy()
         both = np.diag(matrix)
         union = (matrix.sum(axis=0) + matrix.sum(axis=1) - both)[self.target_class_ids]
@@ -152,7 +171,7 @@ class IoU(_Matrix):
             return 0.0
         return float(np.mean(both[self.target_class_ids][occurs] / union[occurs]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "target_class_ids": self.target_class_ids,
@@ -168,14 +187,14 @@ class MeanIoU(IoU):
 
     def __init__(
         self,
-        num_classes,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_true=True,
-        sparse_y_pred=True,
-        axis=-1,
-    ):
+        num_classes: int,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: Axis = -1,
+    ) -> None:
         super().__init__(
             num_classes,
             range(num_classes),
@@ -187,7 +206,7 @@ class MeanIoU(IoU):
             axis,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["target_class_ids"]
         return config

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.models.data import as_array, check_lengths, to_list
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def verbosity(verbose) -> int:
+    from fastconv._types import TensorLike
+
+
+def verbosity(verbose: int | str | bool) -> int:
     if verbose == "auto":
         return 1
     if verbose not in (0, 1, 2, True, False):
@@ -15,12 +22,12 @@ def verbosity(verbose) -> int:
     return int(verbose)
 
 
-def check_int(name, value):
+def check_int(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise ValueError(f"`{name}` must be an integer >= 0, received: {name}={value!r}")
 
 
-def due(epoch: int, freq) -> bool:
+def due(epoch: int, freq: int) -> bool:
     if isinstance(freq, (list, tuple, set)):
         return epoch + 1 in freq
     if not isinstance(freq, (int, np.integer)) or freq < 1:
@@ -28,7 +35,7 @@ def due(epoch: int, freq) -> bool:
     return (epoch + 1) % freq == 0
 
 
-def class_weights(y, table: dict) -> np.ndarray:
+def class_weights(y: TensorLike, table: dict[str, Any]) -> NDArray[Any]:
     """Return one weight for each label; classes that are not in the table have weight 1."""
     if not isinstance(table, dict):
         raise TypeError(f"`class_weight` must be a dict, received: {type(table).__name__}")
@@ -42,7 +49,7 @@ def class_weights(y, table: dict) -> np.ndarray:
     return weights
 
 
-def split(x, y, w, share, names):
+def split(x: TensorLike, y: TensorLike, w: TensorLike, share: float, names: Any) -> Any:
     """Cut the last part of arrays off for validation."""
     if not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
         raise ValueError(f"`validation_split` must be in (0, 1), received: {share!r}")
@@ -63,7 +70,7 @@ def split(x, y, w, share, names):
             "validation; both must be positive"
         )
 
-    def cut(arrays, part):
+    def cut(arrays: Any, part: Any) -> Any:
         return [None if a is None else a[part] for a in arrays] or None
 
     first, last = slice(0, at), slice(at, n)
@@ -73,7 +80,7 @@ def split(x, y, w, share, names):
     )
 
 
-def unpack_validation(data):
+def unpack_validation(data: Any) -> Any:
     if isinstance(data, (tuple, list)) and not hasattr(data, "shape"):
         if not 1 <= len(data) <= 3:
             raise ValueError(

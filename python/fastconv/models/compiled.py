@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv import losses, metrics, optimizers
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class MetricSlot:
@@ -12,7 +18,7 @@ class MetricSlot:
 
     __slots__ = ("metric", "name", "output", "weighted")
 
-    def __init__(self, metric, output: int, name: str, weighted: bool):
+    def __init__(self, metric: Any, output: int, name: str, weighted: bool) -> None:
         self.metric = metric
         self.output = output
         self.name = name
@@ -24,7 +30,7 @@ class LossMean:
 
     __slots__ = ("count", "total")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.total = 0.0
         self.count = 0
 
@@ -45,7 +51,15 @@ class LossMean:
 class Compiled:
     """Optimizer, losses and metrics of a model."""
 
-    def __init__(self, optimizer, loss, loss_weights, metrics_, weighted_metrics, recompute=False):
+    def __init__(
+        self,
+        optimizer: Any,
+        loss: Any,
+        loss_weights: Any,
+        metrics_: Any,
+        weighted_metrics: Any,
+        recompute: bool = False,
+    ) -> None:
         if not isinstance(recompute, (bool, np.bool_)):
             raise TypeError(f"`recompute` must be True or False, received: recompute={recompute!r}")
         self.recompute = bool(recompute)
@@ -69,7 +83,7 @@ class Compiled:
             "metrics": _map_leaves(_metric, metrics_),
             "weighted_metrics": _map_leaves(_metric, weighted_metrics),
         }
-        self.losses: list | None = None
+        self.losses: list[Any] | None = None
         self.loss_weights: list[float] = []
         self.names: list[str] = []
         self.slots: list[MetricSlot] | None = None
@@ -85,7 +99,7 @@ class Compiled:
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
         self.partial = [LossMean() for _ in names] if len(names) > 1 else []
 
-    def match_metrics(self, targets, outputs) -> None:
+    def match_metrics(self, targets: TensorLike, outputs: Any) -> None:
         """Make the metric objects; "accuracy" depends on the shapes of targets and outputs."""
         slots = []
         several = len(self.names) > 1
@@ -102,7 +116,7 @@ class Compiled:
                     slots.append(MetricSlot(metric, output, name, weighted))
         self.slots = slots
 
-    def _metric_lists(self, key) -> list[list]:
+    def _metric_lists(self, key: Any) -> list[list[Any]]:
         given = self.resolved[key]
         names = self.names
         if given is None:
@@ -135,7 +149,7 @@ class Compiled:
         for slot in self.slots or ():
             slot.metric.reset_state()
 
-    def results(self) -> dict:
+    def results(self) -> dict[str, Any]:
         """Return loss, losses of outputs and metrics by name, the loss first."""
         found = {"loss": self.total.result()}
         for name, mean, loss in zip(self.names, self.partial, self.losses or (), strict=False):
@@ -151,14 +165,14 @@ class Compiled:
                 found[slot.name] = _number(value)
         return found
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Return what has been gathered since the last reset."""
         return {
             "means": [(mean.total, mean.count) for mean in (self.total, *self.partial)],
             "metrics": [slot.metric.state_dict() for slot in self.slots or ()],
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned; losses and metrics must have been matched."""
         for mean, (total, count) in zip((self.total, *self.partial), state["means"], strict=True):
             mean.total, mean.count = total, count
@@ -171,11 +185,11 @@ class Compiled:
         for slot, metric in zip(slots, state["metrics"], strict=True):
             slot.metric.load_state_dict(metric)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the arguments of `compile` as plain data."""
         from fastconv.utils.serialization import plain
 
-        def encode(value, module):
+        def encode(value: Any, module: Any) -> Any:
             if isinstance(value, (list, tuple)):
                 return [encode(v, module) for v in value]
             if isinstance(value, dict):
@@ -192,19 +206,19 @@ class Compiled:
         }
 
 
-def _number(value):
+def _number(value: Any) -> Any:
     array = np.asarray(value)
     return float(array) if array.ndim == 0 else array
 
 
-def _metric(entry):
+def _metric(entry: Any) -> Any:
     """Return the metric or function; names that depend on the outputs stay as they are."""
     if not isinstance(entry, str):
         return metrics.get(entry)
     return entry if entry.lower() in metrics.BY_SHAPE else metrics.as_metric(entry, None, None)
 
 
-def _free_name(start: str, name: str, weighted: bool, taken) -> str:
+def _free_name(start: str, name: str, weighted: bool, taken: Any) -> str:
     """Return a name for logs that no other metric has, as Keras makes it."""
     if weighted and start + name in taken:
         name = f"weighted_{name}"
@@ -214,7 +228,7 @@ def _free_name(start: str, name: str, weighted: bool, taken) -> str:
     return free
 
 
-def _map_leaves(fn, value):
+def _map_leaves(fn: Callable[..., Any], value: Any) -> Any:
     """Return the nested lists and dicts with `fn` applied; a serialized object is one entry."""
     if value is None:
         return None
@@ -225,7 +239,7 @@ def _map_leaves(fn, value):
     return fn(value)
 
 
-def _leaves(value) -> list:
+def _leaves(value: Any) -> list[Any]:
     """Entries of nested lists and dicts; a serialized object counts as one."""
     if value is None:
         return []
@@ -236,7 +250,7 @@ def _leaves(value) -> list:
     return [value]
 
 
-def _per_output(value, names, what: str, spread: bool) -> list:
+def _per_output(value: Any, names: Any, what: str, spread: bool) -> list[Any]:
     """Return one entry for each output."""
     if value is None:
         return [None] * len(names)

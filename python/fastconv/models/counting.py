@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import GraphBuilder, Tensor, flatten
 from fastconv._receptive import Field, largest, size_text
 from fastconv.layers.base import is_shape, shapes_of
+
+if TYPE_CHECKING:
+    from fastconv._types import Shape, TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _VIEWS = ("reshape", "flatten", "identity")
 _WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d", "lp_pool2d")
@@ -38,7 +45,7 @@ class LayerCount:
     name: str
     kind: str
     depth: int
-    output_shape: tuple | list
+    output_shape: tuple[Any, ...] | list[Any]
     parameters: int
     multiply_adds: int
     activation_bytes: int
@@ -61,7 +68,7 @@ class ModelCount:
     """
 
     rows: list[LayerCount] = field(default_factory=list)
-    input_shapes: list[tuple] = field(default_factory=list)
+    input_shapes: list[tuple[Any, ...]] = field(default_factory=list)
     parameters: int = 0
     trainable_parameters: int = 0
     multiply_adds: int = 0
@@ -98,7 +105,7 @@ class ModelCount:
 class _Tally:
     """What a layer and all inside it have added to the graph."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.multiply_adds = 0
         self.works = False
         self.memory: dict[int, int] = {}  # bytes of outputs by value
@@ -117,13 +124,13 @@ class _Found:
 class _Counter(GraphBuilder):
     """A graph whose layers and operators are counted."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.tallies = [_Tally()]
         self.layers: dict[int, _Found] = {}
         self.fields: dict[int, Field | None] = {}
 
-    def entry(self, name, shape, dtype) -> Tensor:
+    def entry(self, name: str, shape: Shape, dtype: Any) -> Tensor:
         """Return an input of the model."""
         tensor = self.input(name, shape, dtype)
         if tensor.ndim in (3, 4):
@@ -131,7 +138,7 @@ class _Counter(GraphBuilder):
         return tensor
 
     @contextlib.contextmanager
-    def scope(self, name, training=None):
+    def scope(self, name: str, training: bool | None = None) -> Iterator[Any]:
         self.tallies.append(_Tally())
         with super().scope(name, training):
             yield
@@ -141,7 +148,7 @@ class _Counter(GraphBuilder):
         outer.works |= inner.works
         outer.memory.update(inner.memory)
 
-    def op(self, op, *inputs, **attrs):
+    def op(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         outputs = super().op(op, *inputs, **attrs)
         tally = self.tallies[-1]
         tally.works |= op not in _VIEWS
@@ -154,7 +161,7 @@ class _Counter(GraphBuilder):
             self.fields[tensor.id] = reach
         return outputs
 
-    def traced(self, layer, args, kwargs, outputs):
+    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         tally = self.tallies[-1]
         tensors = [t for t in flatten(outputs) if isinstance(t, Tensor)]
         if tally.works:
@@ -171,7 +178,7 @@ def _bytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * {"float64": 8, "int64": 8}.get(tensor.dtype, 4)
 
 
-def _multiply_adds(op: str, inputs, output: Tensor) -> int:
+def _multiply_adds(op: str, inputs: TensorLike, output: Tensor) -> int:
     if op == "conv2d":
         return math.prod(output.shape) * math.prod(inputs[1].shape[:3])
     if op == "conv_transpose2d":
@@ -181,7 +188,9 @@ def _multiply_adds(op: str, inputs, output: Tensor) -> int:
     return 0
 
 
-def _reach(op: str, before: Field, inputs, output: Tensor, attrs: dict) -> Field:
+def _reach(
+    op: str, before: Field, inputs: TensorLike, output: Tensor, attrs: dict[str, Any]
+) -> Field:
     """Return the receptive field of an operator's outputs, from the largest of its inputs."""
     x = inputs[0]
     if op in _WINDOWS or op == "conv_transpose2d":
@@ -207,7 +216,7 @@ def _reach(op: str, before: Field, inputs, output: Tensor, attrs: dict) -> Field
     return before.whole(spatial[a % x.ndim] for a in axes if a % x.ndim in spatial)
 
 
-def _shapes(model, input_shape) -> list[tuple]:
+def _shapes(model: Model, input_shape: Any) -> list[tuple[Any, ...]]:
     """Return the shapes of the inputs with batch 1."""
     if input_shape is None:
         if model._function is None:
@@ -232,7 +241,7 @@ def _shapes(model, input_shape) -> list[tuple]:
     return [(1, *(int(d) for d in shape)) for shape in shapes]
 
 
-def count(model, input_shape=None, expand_nested=False) -> ModelCount:
+def count(model: Model, input_shape: Any = None, expand_nested: bool = False) -> ModelCount:
     """Count parameters, multiply-adds and memory of each layer, and tell its receptive field.
 
     Args:
@@ -270,7 +279,9 @@ def count(model, input_shape=None, expand_nested=False) -> ModelCount:
     )
 
 
-def _rows(model, g: _Counter, rank: int, expand_nested: bool, depth=0):
+def _rows(
+    model: Model, g: _Counter, rank: int, expand_nested: bool, depth: int = 0
+) -> Iterator[Any]:
     from fastconv.layers.core import InputLayer
     from fastconv.models.model import Model
 
@@ -298,7 +309,7 @@ def _rows(model, g: _Counter, rank: int, expand_nested: bool, depth=0):
             yield from _rows(layer, g, rank, expand_nested, depth + 1)
 
 
-def _shape_list(shapes) -> list[tuple]:
+def _shape_list(shapes: Any) -> list[tuple[Any, ...]]:
     if is_shape(shapes):
         return [tuple(shapes)]
     return [

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._graph.tree import flatten
 from fastconv.models.prefetch import read_ahead
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+
 _AHEAD = 10  # batches that sources without `max_queue_size` are read ahead
 
 
-def as_array(value, what: str) -> np.ndarray:
+def as_array(value: Any, what: str) -> NDArray[Any]:
     """Return a numeric array.
 
     Raises:
@@ -28,11 +35,11 @@ def as_array(value, what: str) -> np.ndarray:
     return array
 
 
-def _is_array_like(value) -> bool:
+def _is_array_like(value: Any) -> bool:
     return hasattr(value, "__array__") or hasattr(value, "shape")
 
 
-def to_list(value, names, what: str) -> list:
+def to_list(value: Any, names: Any, what: str) -> list[Any]:
     """Return one entry for each of `names` from an array, a list, a tuple or a dict.
 
     `names` is None where the number of inputs is not known.
@@ -77,14 +84,14 @@ class Batch:
 
     __slots__ = ("size", "ws", "xs", "ys")
 
-    def __init__(self, xs, ys, ws):
+    def __init__(self, xs: Any, ys: Any, ws: Any) -> None:
         self.xs = xs
         self.ys = ys
         self.ws = ws
         self.size = len(xs[0]) if xs and np.ndim(xs[0]) else 0
 
 
-def unpack(item):
+def unpack(item: Any) -> Any:
     """Return (x, y, sample_weight) of what a generator or data set gave."""
     if isinstance(item, (list, tuple)) and not isinstance(item, np.ndarray):
         if isinstance(item, tuple):
@@ -102,12 +109,12 @@ def unpack(item):
 class Names:
     """Names of the inputs and outputs of a model, None where unknown."""
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs: TensorLike, outputs: Any) -> None:
         self.inputs = inputs
         self.outputs = outputs
 
 
-def make_batch(item, names: Names) -> Batch:
+def make_batch(item: Any, names: Names) -> Batch:
     """Return a `Batch` of what a generator or data set gave, checked."""
     x, y, w = unpack(item)
     xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
@@ -124,7 +131,7 @@ def make_batch(item, names: Names) -> Batch:
     return Batch(xs, ys, ws)
 
 
-def check_lengths(xs, ys, ws) -> None:
+def check_lengths(xs: Any, ys: Any, ws: Any) -> None:
     """Raise ValueError where the numbers of samples differ."""
     for kind, arrays in (("x", xs), ("y", ys), ("sample_weight", ws)):
         for a in arrays:
@@ -139,7 +146,7 @@ def check_lengths(xs, ys, ws) -> None:
         raise ValueError(f"data must have the same number of samples, received {found}")
 
 
-def _without(items, count: int | None):
+def _without(items: Any, count: int | None) -> Any:
     """Return the iterator after `count` items (None: all) have been taken from it."""
     for _ in itertools.islice(items, count):
         pass
@@ -153,7 +160,17 @@ class ArraySource:
     the next one is asked for: taking fresh memory from the system takes longer than the copy.
     """
 
-    def __init__(self, xs, ys, ws, batch_size=32, shuffle=False, seed=0, steps=None, repeat=False):
+    def __init__(
+        self,
+        xs: Any,
+        ys: Any,
+        ws: Any,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        seed: int = 0,
+        steps: int | None = None,
+        repeat: bool = False,
+    ) -> None:
         self.xs, self.ys, self.ws = xs, ys, ws
         check_lengths(xs, ys, ws)
         self.samples = len(xs[0])
@@ -166,7 +183,7 @@ class ArraySource:
         if not repeat:
             self.steps = min(self.steps, self.batches)
         self._repeats = repeat and steps is not None
-        self._gathered: list = [None] * len(xs)
+        self._gathered: list[Any] = [None] * len(xs)
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
@@ -175,7 +192,7 @@ class ArraySource:
         self._rng = np.random.default_rng(seed)
         self._endless = self._forever() if self._repeats else None
 
-    def epoch(self, skip: int | None = 0):
+    def epoch(self, skip: int | None = 0) -> Any:
         """Return an iterator over the batches of one epoch.
 
         `skip`: number of batches to leave out at the start (None: all of them).
@@ -184,11 +201,11 @@ class ArraySource:
         cuts = itertools.islice(cuts, self.steps)
         return map(self._batch, _without(cuts, skip))
 
-    def _forever(self):
+    def _forever(self) -> Iterator[Any]:
         while True:
             yield from self._once()
 
-    def _once(self):
+    def _once(self) -> Iterator[Any]:
         """Yield the places of a batch's samples: a slice or an array."""
         size, n = self.batch_size, self.samples
         order = self._rng.permutation(n) if self.shuffle else None
@@ -196,13 +213,13 @@ class ArraySource:
             stop = min(start + size, n)
             yield slice(start, stop) if order is None else order[start:stop]
 
-    def _batch(self, cut) -> Batch:
+    def _batch(self, cut: Any) -> Batch:
         xs = [self._gather(i, cut) for i in range(len(self.xs))]
         ys = [None if a is None else a[cut] for a in self.ys]
         ws = [None if a is None else a[cut] for a in self.ws]
         return Batch(xs, ys, ws)
 
-    def _gather(self, i: int, cut) -> np.ndarray:
+    def _gather(self, i: int, cut: Any) -> NDArray[Any]:
         x = self.xs[i]
         if isinstance(cut, slice):
             return x[cut]
@@ -212,14 +229,22 @@ class ArraySource:
         # With the mode "raise" NumPy would gather into memory of its own first.
         return np.take(x, cut, axis=0, out=room[: len(cut)], mode="clip")
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do."""
 
 
 class IndexedSource:
     """Batches from an object with `__len__` and `__getitem__` (PyDataset, Sequence)."""
 
-    def __init__(self, dataset, names, shuffle=False, seed=0, steps=None, repeat=False):
+    def __init__(
+        self,
+        dataset: Any,
+        names: Any,
+        shuffle: bool = False,
+        seed: int = 0,
+        steps: int | None = None,
+        repeat: bool = False,
+    ) -> None:
         self.dataset = dataset
         self.names = names
         self.shuffle = shuffle
@@ -238,21 +263,21 @@ class IndexedSource:
         self.seed = seed
         self._rng = np.random.default_rng(seed)
 
-    def epoch(self, skip: int | None = 0):
+    def epoch(self, skip: int | None = 0) -> Any:
         """Return an iterator over the batches of one epoch, as `ArraySource.epoch`.
 
         Batches that are left out are made too: the data set may draw random numbers.
         """
         return _without(self._epoch(), skip)
 
-    def _epoch(self):
+    def _epoch(self) -> Iterator[Any]:
         if hasattr(self.dataset, "on_epoch_begin"):
             self.dataset.on_epoch_begin()
         yield from read_ahead(self._batches(), self._ahead)
         if hasattr(self.dataset, "on_epoch_end"):
             self.dataset.on_epoch_end()
 
-    def _batches(self):
+    def _batches(self) -> Iterator[Any]:
         done = 0
         while done < self.steps:
             length = len(self.dataset)
@@ -263,14 +288,14 @@ class IndexedSource:
                 if done == self.steps:
                     break
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do."""
 
 
 class IterableSource:
     """Batches from a generator, or from an iterable that starts again each epoch."""
 
-    def __init__(self, iterable, names, steps=None):
+    def __init__(self, iterable: Any, names: Any, steps: int | None = None) -> None:
         self.iterable = iterable
         self.names = names
         self.once = hasattr(iterable, "__next__")
@@ -288,11 +313,11 @@ class IterableSource:
     def restart(self, seed: int) -> None:
         """Nothing to do: the order is the iterable's own."""
 
-    def epoch(self, skip: int | None = 0):
+    def epoch(self, skip: int | None = 0) -> Any:
         """Return an iterator over the batches of one epoch, as `ArraySource.epoch`."""
         return _without(self._epoch(), skip)
 
-    def _epoch(self):
+    def _epoch(self) -> Iterator[Any]:
         iterator = self._iterator if self.once else iter(self.iterable)
         items = itertools.islice(iterator, self.steps)
         done = 0
@@ -310,22 +335,22 @@ class IterableSource:
             )
             self.exhausted = True
 
-    def close(self):
+    def close(self) -> None:
         """Nothing to do."""
 
 
 def make_source(
-    x,
-    y=None,
-    sample_weight=None,
+    x: TensorLike,
+    y: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     *,
     names: Names,
-    batch_size=None,
-    shuffle=False,
-    seed=0,
-    steps=None,
-    repeat=False,
-):
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+    steps: int | None = None,
+    repeat: bool = False,
+) -> Any:
     """Return the source of batches for whatever `fit`, `evaluate` or `predict` accept.
 
     `repeat`: start again with the first sample where `steps` asks for more than there is.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import KerasTensor, Node, flatten, map_structure
 from fastconv._graph.tree import pack_as
 from fastconv.layers.core import InputLayer
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class FunctionGraph:
@@ -21,7 +25,7 @@ class FunctionGraph:
             tensor that is not among the inputs, or two layers have one name.
     """
 
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs: TensorLike, outputs: Any) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self.flat_inputs = flatten(inputs)
@@ -78,7 +82,7 @@ class FunctionGraph:
                 stack.extend((t, False) for t in reversed(node.inputs))
         return nodes, preorder
 
-    def _order_layers(self, preorder) -> list:
+    def _order_layers(self, preorder: bool) -> list[Any]:
         depth: dict[int, int] = {}  # of nodes; outputs have 0
         of_tensor: dict[int, int] = {id(t): 0 for t in self.flat_outputs}
         layer_depth: dict[int, int] = {}
@@ -96,11 +100,11 @@ class FunctionGraph:
             preorder.setdefault(id(layer), len(preorder))
         return sorted(layers.values(), key=lambda x: (-layer_depth[id(x)], preorder[id(x)]))
 
-    def run(self, values: list):
+    def run(self, values: list[Any]) -> Any:
         """Call the layers on other tensors and return the outputs in their nesting."""
         table = dict(zip((id(t) for t in self.flat_inputs), values, strict=True))
 
-        def value(leaf):
+        def value(leaf: Any) -> Any:
             return table[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
 
         for node in self.nodes:
@@ -111,7 +115,7 @@ class FunctionGraph:
 
     # Configuration
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return layers and calls as plain data."""
         from fastconv.utils.serialization import plain, serialize_keras_object
 
@@ -119,7 +123,7 @@ class FunctionGraph:
         for number, node in enumerate(self.nodes):
             where.update((id(t), [number, i]) for i, t in enumerate(flatten(node.outputs)))
 
-        def encode(value):
+        def encode(value: Any) -> Any:
             if isinstance(value, KerasTensor):
                 return {"tensor": where[id(value)]}
             if isinstance(value, tuple):
@@ -146,7 +150,9 @@ class FunctionGraph:
         }
 
     @classmethod
-    def tensors_from_config(cls, config, custom_objects=None):
+    def tensors_from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
         """Make the layers, repeat the calls, and return (inputs, outputs)."""
         from fastconv.utils.serialization import deserialize_keras_object
 
@@ -157,7 +163,7 @@ class FunctionGraph:
         given = [layers[name].output for name in config["input_layers"]]
         results = []
 
-        def decode(value):
+        def decode(value: Any) -> Any:
             if isinstance(value, list):
                 return [decode(v) for v in value]
             if not isinstance(value, dict):

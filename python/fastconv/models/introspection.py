@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastconv import _core
 from fastconv._graph import GraphBuilder, Tensor, flatten
 from fastconv.utils.rng import step_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 
 class ClassGradients(NamedTuple):
@@ -23,14 +30,16 @@ class ClassGradients(NamedTuple):
         gradients: name of a layer -> the gradient with respect to its output, in its shape.
     """
 
-    class_index: np.ndarray
-    scores: np.ndarray
-    inputs: np.ndarray
-    outputs: dict[str, np.ndarray]
-    gradients: dict[str, np.ndarray]
+    class_index: NDArray[Any]
+    scores: NDArray[Any]
+    inputs: NDArray[Any]
+    outputs: dict[str, NDArray[Any]]
+    gradients: dict[str, NDArray[Any]]
 
 
-def layer_outputs(model, x, layers: Iterable | None = None) -> dict[str, np.ndarray]:
+def layer_outputs(
+    model: Model, x: TensorLike, layers: Iterable[Any] | None = None
+) -> dict[str, NDArray[Any]]:
     """Return the outputs of layers for a batch, in inference mode.
 
     Args:
@@ -53,7 +62,7 @@ def layer_outputs(model, x, layers: Iterable | None = None) -> dict[str, np.ndar
     return dict(zip(found, plan.run(_fed(g, feeds)), strict=True))
 
 
-def layer_shapes(model, x) -> dict[str, tuple[int, ...]]:
+def layer_shapes(model: Model, x: TensorLike) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of all that `layer_outputs` would return for a batch, in its order."""
     g = GraphBuilder()
     _run(g, model, _prepared(model, x))
@@ -61,7 +70,10 @@ def layer_shapes(model, x) -> dict[str, tuple[int, ...]]:
 
 
 def class_gradients(
-    model, x, class_index: int | Sequence[int] | None = None, layers: Iterable = ()
+    model: Model,
+    x: TensorLike,
+    class_index: int | Sequence[int] | None = None,
+    layers: Iterable[Any] = (),
 ) -> ClassGradients:
     """Return the gradients of class scores with respect to the input and to layers' outputs.
 
@@ -130,7 +142,7 @@ class LayerTime(NamedTuple):
     seconds: float
 
 
-def layer_times(model, x, repeats: int = 5) -> list[LayerTime]:
+def layer_times(model: Model, x: TensorLike, repeats: int = 5) -> list[LayerTime]:
     """Return how long each layer takes for a batch, in the order in which they run.
 
     A step of the plan counts for the innermost layer that it is named after. Layers that the
@@ -159,7 +171,7 @@ def layer_times(model, x, repeats: int = 5) -> list[LayerTime]:
     return list(found.values())
 
 
-def find_layer(model, layer):
+def find_layer(model: Model, layer: Layer) -> Any:
     """Return a layer of the model, or of one inside it, by its name or as it is.
 
     Raises:
@@ -176,13 +188,15 @@ def find_layer(model, layer):
     )
 
 
-def _prepared(model, x) -> list[np.ndarray]:
+def _prepared(model: Model, x: TensorLike) -> list[NDArray[Any]]:
     batch = model._one_batch(x)
     model._prepare_inputs(batch)
     return batch.xs
 
 
-def _run(g: GraphBuilder, model, xs) -> tuple[dict[str, tuple[Tensor, np.ndarray]], list[Tensor]]:
+def _run(
+    g: GraphBuilder, model: Model, xs: Any
+) -> tuple[dict[str, tuple[Tensor, NDArray[Any]]], list[Tensor]]:
     """Trace the model; returns its inputs by name with their values, and its outputs."""
     dtype = model._compute_dtype(model.dtype)
     feeds = {}
@@ -194,12 +208,12 @@ def _run(g: GraphBuilder, model, xs) -> tuple[dict[str, tuple[Tensor, np.ndarray
     return feeds, outputs
 
 
-def _fed(g: GraphBuilder, feeds) -> list[np.ndarray]:
+def _fed(g: GraphBuilder, feeds: Any) -> list[NDArray[Any]]:
     # Layers that are random even in inference mode have a seed among the inputs.
     return [feeds[name][1] if name in feeds else step_seed(0, 0) for name in g.feeds]
 
 
-def _outputs_of(g: GraphBuilder, model, layers) -> dict[str, Tensor]:
+def _outputs_of(g: GraphBuilder, model: Model, layers: Any) -> dict[str, Tensor]:
     if layers is None:
         layers = [layer for layer, outputs in g.calls if isinstance(outputs, Tensor)]
         layers = [layer for layer in dict.fromkeys(layers) if layer is not model]
@@ -215,7 +229,7 @@ def _outputs_of(g: GraphBuilder, model, layers) -> dict[str, Tensor]:
     return found
 
 
-def _checked_classes(class_index, samples: int, classes: int) -> np.ndarray:
+def _checked_classes(class_index: int, samples: int, classes: int) -> NDArray[Any]:
     chosen = np.asarray(class_index)
     if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (samples,)):
         raise ValueError(

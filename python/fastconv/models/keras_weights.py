@@ -9,11 +9,19 @@ import contextlib
 import io
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.utils.naming import snake_case
+
+if TYPE_CHECKING:
+    from fastconv._graph import Variable
+    from fastconv._types import PathLike, TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _INSIDE = "model.weights.h5"  # the weights in a .keras file
 _MODEL = "model_weights"  # the group of weights in a whole-model .h5 file
@@ -27,7 +35,7 @@ class _Source:
 
     label: str
     names: tuple[str, ...]  # of the models around the layer and of the layer
-    arrays: list
+    arrays: list[Any]
     parts: tuple[str, ...] = ()  # names of the arrays, where the file has them
 
 
@@ -37,10 +45,10 @@ class _Target:
 
     path: str  # in Keras's files
     names: tuple[str, ...]
-    variables: list
+    variables: list[Any]
 
 
-def load_keras_weights(model, source, skip_mismatch: bool = False) -> None:
+def load_keras_weights(model: Model, source: Any, skip_mismatch: bool = False) -> None:
     """Set the weights of a built model to those of a Keras model.
 
     Layers are matched by their names; where those differ (Keras numbers automatic names through
@@ -93,7 +101,7 @@ def load_keras_weights(model, source, skip_mismatch: bool = False) -> None:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def is_keras_file(path) -> bool:
+def is_keras_file(path: PathLike) -> bool:
     """Tell whether a file begins as a zip archive or as HDF5."""
     with open(path, "rb") as file:
         head = file.read(8)
@@ -103,22 +111,22 @@ def is_keras_file(path) -> bool:
 # Matching: each way is a list of (target, source or None) and the sources that are left.
 
 
-def _by_name(targets, sources):
+def _by_name(targets: TensorLike, sources: Any) -> Any:
     table = {s.names: s for s in sources}
     return [(t, table.get(t.names)) for t in targets]
 
 
-def _by_path(targets, sources):
+def _by_path(targets: TensorLike, sources: Any) -> Any:
     table = {s.label: s for s in sources}
     return [(t, table.get(t.path)) for t in targets]
 
 
-def _by_order(targets, sources):
+def _by_order(targets: TensorLike, sources: Any) -> Any:
     rest = iter([s for s in sources if s.arrays])
     return [(t, next(rest, None)) for t in targets]
 
 
-def _fit(pairs, sources):
+def _fit(pairs: Any, sources: Any) -> Any:
     """Return ([(variable, array)], problems) of one way of matching."""
     found, problems = [], []
     for target, source in pairs:
@@ -150,7 +158,7 @@ def _fit(pairs, sources):
     return found, problems
 
 
-def _ordered(variables, source):
+def _ordered(variables: list[Variable], source: Any) -> Any:
     """Return the variables in the order of the arrays.
 
     The old format puts what is trained first, also across the layers of an inner model.
@@ -159,13 +167,13 @@ def _ordered(variables, source):
         return variables
     other = [v for v in variables if v.trainable] + [v for v in variables if not v.trainable]
 
-    def hits(order):
+    def hits(order: Any) -> Any:
         return sum(v.name == part for v, part in zip(order, source.parts, strict=True))
 
     return other if hits(other) > hits(variables) else variables
 
 
-def _assign(path, model, sources, ways, skip_mismatch) -> None:
+def _assign(path: PathLike, model: Model, sources: Any, ways: Any, skip_mismatch: bool) -> None:
     results = [_fit(pairs, sources) for pairs in ways]
     # Names first; where nothing fits, places tell more about what is wrong.
     best = min(results[::-1], key=lambda result: len(result[1]))
@@ -183,18 +191,18 @@ def _assign(path, model, sources, ways, skip_mismatch) -> None:
 # The model
 
 
-def _top(model) -> list[_Target]:
+def _top(model: Model) -> list[_Target]:
     """Return the layers of the outermost model that have weights."""
     return [_Target("", (x.name,), x.weights) for x in model.layers if x.weights]
 
 
-def _targets(model) -> list[_Target]:
+def _targets(model: Model) -> list[_Target]:
     found: list[_Target] = []
     _walk(model, "", (), set(), found)
     return found
 
 
-def _walk(layer, path, names, visited, found) -> None:
+def _walk(layer: Layer, path: PathLike, names: Any, visited: Any, found: Any) -> None:
     """Visit layers in Keras's order; a shared one has the place of its first visit."""
     from fastconv.models.model import Model
 
@@ -221,7 +229,7 @@ def _walk(layer, path, names, visited, found) -> None:
             _walk_container(child, f"{path}/{key}", names, visited, found)
 
 
-def _walk_container(items, path, names, visited, found) -> None:
+def _walk_container(items: Any, path: PathLike, names: Any, visited: Any, found: Any) -> None:
     from fastconv.models.model import Model
 
     counts: dict[str, int] = {}
@@ -245,7 +253,7 @@ def _walk_container(items, path, names, visited, found) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: str, weight_bytes: int):
+def _opened(path: str, weight_bytes: int) -> Iterator[Any]:
     """Open the HDF5 file, or the one inside a .keras file."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"no such file: {path}")
@@ -287,7 +295,7 @@ def _member(path: str, weight_bytes: int) -> bytes:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
-def _child(group, name: str, path: str):
+def _child(group: Any, name: str, path: str) -> Any:
     """Return an entry of a group, without following links that could lead out of the file."""
     import h5py
 
@@ -305,7 +313,9 @@ def _child(group, name: str, path: str):
     return group
 
 
-def _sources(group, path: str, where: str = "", names=(), depth: int = 0):
+def _sources(
+    group: Any, path: str, where: str = "", names: Any = (), depth: int = 0
+) -> Iterator[Any]:
     """Yield the layers of a file of Keras 3: groups with a group `vars`."""
     import h5py
 
@@ -335,7 +345,7 @@ def _sources(group, path: str, where: str = "", names=(), depth: int = 0):
             yield from _sources(child, path, f"{where}/{key}", names, depth + 1)
 
 
-def _legacy_sources(file, path: str) -> list[_Source]:
+def _legacy_sources(file: Any, path: str) -> list[_Source]:
     """Return the layers of a file in the older format, which lists them by name."""
     root = _child(file, _MODEL, path) if _MODEL in file else file
     found = []
@@ -350,7 +360,7 @@ def _legacy_sources(file, path: str) -> list[_Source]:
     return found
 
 
-def _texts(group, name: str) -> list[str]:
+def _texts(group: Any, name: str) -> list[str]:
     """Return a list of names from an attribute, which long lists have in pieces."""
     if name in group.attrs:
         return [_text(v) for v in group.attrs[name]]
@@ -361,5 +371,5 @@ def _texts(group, name: str) -> list[str]:
     return found
 
 
-def _text(value) -> str:
+def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import KerasTensor, flatten
 from fastconv._graph.tree import is_nested
@@ -10,6 +12,9 @@ from fastconv.layers.base import Layer, is_shape, shapes_of
 from fastconv.models.function import FunctionGraph
 from fastconv.models.trainer import Trainer
 from fastconv.utils.naming import auto_name
+
+if TYPE_CHECKING:
+    from fastconv._types import PathLike, TensorLike
 
 
 class Model(Trainer, Layer):
@@ -29,7 +34,7 @@ class Model(Trainer, Layer):
 
     _any_dtype = True
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         function = None
         if args and len(args) <= 3 and isinstance(flatten(args[0])[0], KerasTensor):
             kwargs.update(zip(("inputs", "outputs", "name"), args, strict=False))
@@ -51,7 +56,7 @@ class Model(Trainer, Layer):
         if not trainable:
             self.trainable = False
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Layer) and "_nodes" not in self.__dict__:
             raise RuntimeError(
                 f"{type(self).__name__}.__init__ must call super().__init__() before it sets layers"
@@ -86,10 +91,10 @@ class Model(Trainer, Layer):
             return list(self._function.layers)
         return super()._sublayers()
 
-    def _sublayers(self):
+    def _sublayers(self) -> Any:
         return self.layers
 
-    def get_layer(self, name=None, index=None) -> Layer:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its index.
 
         Raises:
@@ -112,32 +117,32 @@ class Model(Trainer, Layer):
         )
 
     @property
-    def inputs(self) -> list:
+    def inputs(self) -> list[Any]:
         """Symbolic inputs."""
         return list(self._require_function("inputs").flat_inputs)
 
     @property
-    def outputs(self) -> list:
+    def outputs(self) -> list[Any]:
         """Symbolic outputs."""
         return list(self._require_function("outputs").flat_outputs)
 
     @property
-    def input(self):
+    def input(self) -> TensorLike:
         """Symbolic input, in its nesting."""
         return self._require_function("input").inputs
 
     @property
-    def output(self):
+    def output(self) -> TensorLike:
         """Symbolic output, in its nesting."""
         return self._require_function("output").outputs
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> Any:
         """Shape of `input`."""
         return shapes_of(self.input)
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> Any:
         """Shape of `output`."""
         return shapes_of(self.output)
 
@@ -160,7 +165,7 @@ class Model(Trainer, Layer):
 
     # Calling
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: TensorLike, training: bool | None = None) -> TensorLike:
         """Run the layers; subclasses define their own."""
         function = self._function
         if function is None:
@@ -170,7 +175,7 @@ class Model(Trainer, Layer):
             )
         return function.run(self._match_inputs(inputs))
 
-    def _match_inputs(self, inputs) -> list:
+    def _match_inputs(self, inputs: TensorLike) -> list[Any]:
         """Return inputs in the order of the model, with the rank the model wants."""
         function = self._function
         if isinstance(inputs, dict):
@@ -198,7 +203,7 @@ class Model(Trainer, Layer):
             for i, (x, t) in enumerate(zip(flat, function.flat_inputs, strict=True))
         ]
 
-    def _match_one(self, index, x, wanted: KerasTensor):
+    def _match_one(self, index: int, x: TensorLike, wanted: KerasTensor) -> Any:
         from fastconv import ops
 
         rank = len(wanted.shape)
@@ -218,7 +223,7 @@ class Model(Trainer, Layer):
             )
         return x
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create the weights of a model whose input shape was not known, for a shape with batch."""
         if self.built and self._function is not None:
             return
@@ -240,7 +245,7 @@ class Model(Trainer, Layer):
         self.built = True
         self._build_shape = input_shape
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output shape for an input shape; None stands for any size."""
         function = self._function
         if function is not None and is_shape(input_shape) and is_shape(self.input_shape):
@@ -250,7 +255,7 @@ class Model(Trainer, Layer):
                 return (input_shape[0], *self.output_shape[1:])
         return super().compute_output_shape(input_shape)
 
-    def _call_symbolic(self, args, kwargs):
+    def _call_symbolic(self, args: Any, kwargs: Any) -> Any:
         function = self._function
         single = function is not None and not is_nested(function.outputs)
         if single and is_shape(self._first_shapes(args, kwargs)):
@@ -258,7 +263,7 @@ class Model(Trainer, Layer):
         # Tracing keeps lists and dicts of outputs as they are.
         return self._call_symbolic_traced(args, kwargs)
 
-    def _call_symbolic_traced(self, args, kwargs):
+    def _call_symbolic_traced(self, args: Any, kwargs: Any) -> Any:
         from fastconv._graph import Node
         from fastconv.layers.base import _tensors_from_shapes
 
@@ -271,14 +276,16 @@ class Model(Trainer, Layer):
 
     # Configuration and files
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         if type(self).get_config is Model.get_config and self._function is None:
             return self._recorded_config({"name": self.name, "trainable": self._trainable})
         base = {"name": self.name, "trainable": self._trainable}
         return {**base, **self._require_function("configuration").get_config()}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
         """Make a model from `get_config()`, with new weights."""
         config = dict(config)
         if "nodes" not in config:
@@ -288,13 +295,20 @@ class Model(Trainer, Layer):
         model._trainable = config.get("trainable", True)
         return model
 
-    def to_json(self, **kwargs) -> str:
+    def to_json(self, **kwargs: Any) -> str:
         """Return the configuration as JSON text; `kwargs` go to `json.dumps`."""
         from fastconv.utils.serialization import serialize_keras_object
 
         return json.dumps(serialize_keras_object(self), **kwargs)
 
-    def save(self, filepath, overwrite=True, zipped=None, include_optimizer=True, **kwargs):
+    def save(
+        self,
+        filepath: PathLike,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        include_optimizer: bool = True,
+        **kwargs: Any,
+    ) -> None:
         """Write configuration, weights and training state into one file.
 
         The file is safetensors; it is written beside its name and then renamed.
@@ -306,13 +320,15 @@ class Model(Trainer, Layer):
 
         save_model(self, filepath, overwrite=overwrite, include_optimizer=include_optimizer)
 
-    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+    def save_weights(
+        self, filepath: PathLike, overwrite: bool = True, max_shard_size: Any = None
+    ) -> None:
         """Write the weights into a safetensors file."""
         from fastconv.models.saving import save_weights
 
         save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+    def load_weights(self, filepath: PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Read weights written by `save_weights` or `save`, or by Keras.
 
         Keras's files (`.keras`, `.weights.h5`, `.h5`) need h5py; their layers are matched by name,
@@ -327,15 +343,15 @@ class Model(Trainer, Layer):
 
     def summary(
         self,
-        line_length=None,
-        positions=None,
-        print_fn=None,
-        expand_nested=False,
-        show_trainable=False,
-        layer_range=None,
-        show_counts=False,
-        input_shape=None,
-    ):
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[..., Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+        show_counts: bool = False,
+        input_shape: Any = None,
+    ) -> None:
         """Print a table of the layers, their output shapes and numbers of parameters.
 
         Args:
@@ -375,11 +391,11 @@ class Model(Trainer, Layer):
         """Values of the weight penalties."""
         return [float(w.regularizer(w.numpy())) for w in self.trainable_weights if w.regularizer]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _alone(tensors):
+def _alone(tensors: Any) -> Any:
     """Return the tensor of a list of one: as in Keras, such a model takes and gives arrays."""
     single = isinstance(tensors, (list, tuple)) and len(tensors) == 1
     return tensors[0] if single else tensors

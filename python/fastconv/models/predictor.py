@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv._graph.tree import pack_as
 from fastconv.callbacks.base import CallbackList
 from fastconv.models.arguments import verbosity
-from fastconv.models.data import Batch, as_array, check_lengths, make_source, to_list
+from fastconv.models.data import Batch, Names, as_array, check_lengths, make_source, to_list
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.layers.base import Layer
+    from fastconv.models.compiled import Compiled
+    from fastconv.models.function import FunctionGraph
+
+    _Base = Layer  # what it is a part of is a layer too
+else:
+    _Base = object
 
 
-class Predictor:
+class Predictor(_Base):
     """The part of `Model` that runs without changing weights, and single training steps."""
+
+    if TYPE_CHECKING:  # of the other parts
+        _compiled: Compiled | None
+        _structures: dict[str, Any]
+
+        @property
+        def _function(self) -> FunctionGraph | None: ...
+        def _require_compiled(self, what: str) -> Compiled: ...
+        def _sign(self) -> None: ...
+        def _names(self) -> Names: ...
+        def _step(self, mode: str, batch: Batch) -> Any: ...
+        def _run_batch(self, mode: str, batch: Batch) -> Any: ...
+        def _loop_test(self, source: Any, run: Any) -> Any: ...
+        def _match_inputs(self, inputs: Any) -> Any: ...
+        def reset_metrics(self) -> None: ...
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **kwargs,
-    ):
+        x: TensorLike | None = None,
+        y: TensorLike | None = None,
+        batch_size: int | None = None,
+        verbose: int | str | bool = "auto",
+        sample_weight: TensorLike | None = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """Return loss and metrics on data: a number, a list as `metrics_names`, or a dict.
 
         Arguments as in `fit`.
@@ -49,14 +78,21 @@ class Predictor:
             raise ValueError("evaluate: the data gave no batches")
         return self._returned(return_dict)
 
-    def _returned(self, return_dict: bool):
+    def _returned(self, return_dict: bool) -> Any:
         results = self._compiled.results()
         if return_dict:
             return results
         values = list(results.values())
         return values[0] if len(values) == 1 else values
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(
+        self,
+        x: TensorLike,
+        batch_size: int | None = None,
+        verbose: int | str | bool = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """Return the outputs for all samples: an array, or a list or dict for several outputs.
 
         Args:
@@ -78,7 +114,7 @@ class Predictor:
         total = None
         if hasattr(source, "samples"):
             total = min(source.samples, source.steps * source.batch_size)
-        gathered: list = []
+        gathered: list[Any] = []
         filled = 0
         run.call("on_predict_begin", None)
         for index, batch in enumerate(source.epoch()):
@@ -101,7 +137,7 @@ class Predictor:
             gathered = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
         return self._packed(gathered)
 
-    def _predict_batch(self, batch: Batch) -> list[np.ndarray]:
+    def _predict_batch(self, batch: Batch) -> list[NDArray[Any]]:
         batch.ys, batch.ws = [], []
         self._prepare_inputs(batch)
         _, outputs = self._step("predict", batch)(batch.xs)
@@ -114,13 +150,15 @@ class Predictor:
         if self._function is not None:
             batch.xs = self._match_inputs(batch.xs)
 
-    def _packed(self, arrays):
+    def _packed(self, arrays: Any) -> Any:
         structure = self._structures.get("output")
         return arrays[0] if structure is None else pack_as(structure, arrays)
 
     # Single batches
 
-    def _one_batch(self, x, y=None, sample_weight=None) -> Batch:
+    def _one_batch(
+        self, x: TensorLike, y: TensorLike | None = None, sample_weight: TensorLike | None = None
+    ) -> Batch:
         names = self._names()
         xs = [as_array(v, "x") for v in to_list(x, names.inputs, "x")]
         ys = [None if v is None else as_array(v, "y") for v in to_list(y, names.outputs, "y")]
@@ -135,7 +173,14 @@ class Predictor:
             raise ValueError("`x` holds no samples")
         return Batch(xs, ys, ws)
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self,
+        x: TensorLike,
+        y: TensorLike | None = None,
+        sample_weight: TensorLike | None = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """Train on one batch; returns the loss, or a list or dict with the metrics.
 
         As in Keras 3, the values are those of this batch alone.
@@ -146,7 +191,13 @@ class Predictor:
         self._run_batch("train", self._one_batch(x, y, sample_weight), class_weight)
         return self._returned(return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self,
+        x: TensorLike,
+        y: TensorLike | None = None,
+        sample_weight: TensorLike | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """Evaluate one batch; returns as `train_on_batch`."""
         self._require_compiled("test_on_batch")
         self._sign()
@@ -154,6 +205,6 @@ class Predictor:
         self._run_batch("test", self._one_batch(x, y, sample_weight))
         return self._returned(return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: TensorLike) -> Any:
         """Return the outputs for one batch."""
         return self._packed(self._predict_batch(self._one_batch(x)))

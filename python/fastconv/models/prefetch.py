@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 
 class _Queue:
     """Batches on their way from the reading thread, at most `size` of them."""
 
-    def __init__(self, batches, size: int):
+    def __init__(self, batches: Any, size: int) -> None:
         self._batches = batches
         self._size = size
         self._ready: deque = deque()
@@ -39,7 +41,7 @@ class _Queue:
     def _has_room(self) -> bool:
         return self._stopped or len(self._ready) < self._size
 
-    def take(self):
+    def take(self) -> Any:
         """Return whether there is a batch, and it; raise what reading raised."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready or self._ended)
@@ -62,7 +64,7 @@ class _Queue:
         self._thread.join()
 
 
-def read_ahead(batches, size: int):
+def read_ahead(batches: Any, size: int) -> Iterator[Any]:
     """Yield the batches of an iterator in their order, made in a thread up to `size` ahead.
 
     What making a batch raises is raised where that batch would come. The thread has ended when

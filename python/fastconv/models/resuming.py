@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from fastconv._files import FORMAT
 from fastconv.models import saving
 from fastconv.models.data import ArraySource, Batch
 from fastconv.utils import rng
+
+if TYPE_CHECKING:
+    from fastconv._types import PathLike, Shape
+    from fastconv.models import Model
 
 KIND = "training"
 _STATE = "optimizer//"  # no weight has such a name: "optimizer" is reserved at the top level
@@ -30,7 +35,7 @@ class Progress:
         saved: contents of a file of `save_progress` to go on from, or None.
     """
 
-    def __init__(self, source, callbacks, initial_epoch: int):
+    def __init__(self, source: Any, callbacks: Any, initial_epoch: int) -> None:
         self.source = source
         self.callbacks = callbacks
         self.initial_epoch = initial_epoch
@@ -40,7 +45,7 @@ class Progress:
         self.saved = None
         self.validated: list[int] = []  # epochs that had a validation
         self._started = self._epoch_started = rng.get_state()
-        self._shapes: list | None = None
+        self._shapes: list[Any] | None = None
 
     def note_shapes(self, batch: Batch) -> None:
         """Keep the shapes of the first batch: from them an unbuilt model is built again."""
@@ -55,7 +60,7 @@ class Progress:
         else:
             self._epoch_started = rng.get_state()
 
-    def restore(self, model, make_validation=None) -> None:
+    def restore(self, model: Model, make_validation: Any = None) -> None:
         """Take the place and the state from `saved`.
 
         The data of earlier epochs are passed over, so that generators and data sets that draw
@@ -71,7 +76,7 @@ class Progress:
         except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(f"the backup is damaged or of another program: {error!r}") from error
 
-    def _restore(self, model, make_validation) -> None:
+    def _restore(self, model: Model, make_validation: Any) -> None:
         content, _ = self.saved
         differing = [
             f"{key} was {content['data'].get(key)}, is {value}"
@@ -93,7 +98,7 @@ class Progress:
         self.validated = list(content["validated"])
         self.apply(model)
 
-    def apply(self, model) -> None:
+    def apply(self, model: Model) -> None:
         """Set model, optimizer, metrics, callbacks and random generators to the saved state."""
         content, tensors = self.saved
         self._shapes = content["shapes"]
@@ -119,7 +124,7 @@ class Progress:
         if not self.batch or isinstance(self.source, ArraySource):
             rng.set_state(content["random"])
 
-    def state(self, model) -> dict:
+    def state(self, model: Model) -> dict[str, Any]:
         """Return what `restore` needs besides weights and optimizer slots."""
         optimizer = model.optimizer
         return {
@@ -139,7 +144,7 @@ class Progress:
             "random": rng.get_state(),
         }
 
-    def _data(self) -> dict:
+    def _data(self) -> dict[str, Any]:
         source = self.source
         kind = type(source).__name__.removesuffix("Source").lower()
         found = {"kind": kind, "initial_epoch": self.initial_epoch, "steps": source.steps}
@@ -148,7 +153,7 @@ class Progress:
                 found[name] = getattr(source, name)
         return found
 
-    def _stateful(self) -> list:
+    def _stateful(self) -> list[Any]:
         found = []
         for callback in self.callbacks.callbacks:
             state = callback.state_dict() if hasattr(callback, "state_dict") else None
@@ -157,12 +162,12 @@ class Progress:
         return found
 
 
-def _stand_in(shape):
+def _stand_in(shape: Shape) -> Any:
     """Return an array of a shape that needs no memory."""
     return None if shape is None else np.broadcast_to(np.float32(0), tuple(shape))
 
 
-def save_progress(model, path) -> None:
+def save_progress(model: Model, path: PathLike) -> None:
     """Write the state of the running `fit` of a model; the file appears whole or not at all.
 
     Raises:
@@ -180,7 +185,7 @@ def save_progress(model, path) -> None:
     saving.write_arrays(path, arrays, metadata)
 
 
-def load_progress(path):
+def load_progress(path: PathLike) -> Any:
     """Return (content, weights and optimizer slots) of a file of `save_progress`.
 
     Raises:
@@ -196,7 +201,7 @@ def load_progress(path):
     return content, {k: v for k, v in tensors.items() if not k.startswith(_STATE)}
 
 
-def _encode(value, arrays):
+def _encode(value: Any, arrays: Any) -> Any:
     """Return `value` as JSON can hold it: arrays go to `arrays`, others become tagged dicts."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -216,7 +221,7 @@ def _encode(value, arrays):
     )
 
 
-def _decode(value, arrays):
+def _decode(value: Any, arrays: Any) -> Any:
     if isinstance(value, list):
         return [_decode(item, arrays) for item in value]
     if not isinstance(value, dict):

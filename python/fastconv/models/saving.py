@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +18,16 @@ from fastconv._files import FORMAT, check_metadata, write_atomically
 from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
 
+if TYPE_CHECKING:
+    from fastconv._types import PathLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
+
 VERSION = 1
 _OPTIMIZER = "optimizer/"
 
 
-def tensor_names(layer, prefix="") -> dict[str, object]:
+def tensor_names(layer: Layer, prefix: str = "") -> dict[str, object]:
     """Return the variables of a layer or model by the names they have in files."""
     from fastconv.models.model import Model
 
@@ -42,7 +49,7 @@ def tensor_names(layer, prefix="") -> dict[str, object]:
     return found
 
 
-def _parts(layers, top: bool) -> list[str]:
+def _parts(layers: Any, top: bool) -> list[str]:
     """Return distinct names for the layers of one level.
 
     Names given by the user are kept, automatic ones are numbered within their model.
@@ -68,7 +75,7 @@ def _parts(layers, top: bool) -> list[str]:
     return parts
 
 
-def _is_automatic(layer, kind: str) -> bool:
+def _is_automatic(layer: Layer, kind: str) -> bool:
     from fastconv.models.model import Model
 
     if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name):
@@ -76,21 +83,21 @@ def _is_automatic(layer, kind: str) -> bool:
     return isinstance(layer, Model) and bool(re.fullmatch(r"functional(_\d+)?", layer.name))
 
 
-def _write(path, tensors, metadata, overwrite) -> None:
+def _write(path: PathLike, tensors: Any, metadata: Any, overwrite: bool) -> None:
     path = os.fspath(path)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} exists already and overwrite=False")
     write_arrays(path, {k: np.ascontiguousarray(v.numpy()) for k, v in tensors.items()}, metadata)
 
 
-def write_arrays(path, arrays, metadata) -> None:
+def write_arrays(path: PathLike, arrays: Any, metadata: Any) -> None:
     """Write arrays and metadata into a safetensors file, which appears whole or not at all."""
     from safetensors.numpy import save
 
     write_atomically(path, save(arrays, metadata=metadata))
 
 
-def tensors_with_optimizer(model) -> dict[str, object]:
+def tensors_with_optimizer(model: Model) -> dict[str, object]:
     """Return weights and optimizer slots by the names they have in files."""
     names = tensor_names(model)
     tensors = dict(names)
@@ -101,7 +108,9 @@ def tensors_with_optimizer(model) -> dict[str, object]:
     return tensors
 
 
-def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
+def save_model(
+    model: Model, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
+) -> None:
     """Write a model, its weights and its training state into one file.
 
     Raises:
@@ -131,7 +140,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True) -> None:
     _write(filepath, tensors, metadata, overwrite)
 
 
-def save_weights(model, filepath, overwrite=True) -> None:
+def save_weights(model: Model, filepath: PathLike, overwrite: bool = True) -> None:
     """Write the weights of a model into a file."""
     if not model.built:
         raise ValueError(
@@ -142,7 +151,7 @@ def save_weights(model, filepath, overwrite=True) -> None:
     _write(filepath, tensor_names(model), metadata, overwrite)
 
 
-def read_file(filepath):
+def read_file(filepath: PathLike) -> Any:
     """Return (tensors, metadata) of a checked file."""
     from safetensors import SafetensorError, safe_open
 
@@ -178,7 +187,7 @@ def read_file(filepath):
     return tensors, metadata
 
 
-def assign_weights(path, model, tensors, skip_mismatch=False) -> None:
+def assign_weights(path: PathLike, model: Model, tensors: Any, skip_mismatch: bool = False) -> None:
     """Set the weights from tensors after all names and shapes have been checked."""
     names = tensor_names(model)
     given = {k: v for k, v in tensors.items() if not k.startswith(_OPTIMIZER)}
@@ -201,7 +210,7 @@ def assign_weights(path, model, tensors, skip_mismatch=False) -> None:
         weight.assign(value)
 
 
-def load_weights(model, filepath, skip_mismatch=False) -> None:
+def load_weights(model: Model, filepath: PathLike, skip_mismatch: bool = False) -> None:
     """Set the weights of a built model from a file of `save` or `save_weights`, or of Keras."""
     if not model.built:
         raise ValueError(
@@ -218,7 +227,12 @@ def load_weights(model, filepath, skip_mismatch=False) -> None:
     assign_weights(os.fspath(filepath), model, tensors, skip_mismatch)
 
 
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+def load_model(
+    filepath: PathLike,
+    custom_objects: dict[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Any:
     """Return the model of a file written by `Model.save`.
 
     Args:
@@ -270,19 +284,19 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     return model
 
 
-def _all_known():
+def _all_known() -> Any:
     from fastconv.utils.serialization import _known_classes
 
     return _known_classes()
 
 
-def _as_shape(value):
+def _as_shape(value: Any) -> Any:
     if value and isinstance(value[0], list):
         return [tuple(s) for s in value]
     return tuple(value)
 
 
-def _restore_training(path, model, content, tensors) -> None:
+def _restore_training(path: PathLike, model: Model, content: Any, tensors: Any) -> None:
     try:
         model.compile(**content["compile"])
     except (ValueError, TypeError) as error:
@@ -294,7 +308,7 @@ def _restore_training(path, model, content, tensors) -> None:
     assign_optimizer(path, model, tensors)
 
 
-def assign_optimizer(path, model, tensors) -> None:
+def assign_optimizer(path: PathLike, model: Model, tensors: Any) -> None:
     """Set the optimizer's slots from the tensors of a file."""
     optimizer = model.optimizer
     found = {}
@@ -312,12 +326,14 @@ def assign_optimizer(path, model, tensors) -> None:
             state.assign(value)
 
 
-def model_from_json(json_string, custom_objects=None):
+def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """Return a model with new weights from `Model.to_json()`."""
     return deserialize_keras_object(json.loads(json_string), custom_objects)
 
 
-def clone_model(model, input_tensors=None, clone_function=None):
+def clone_model(
+    model: Model, input_tensors: Any = None, clone_function: Callable[..., Any] | None = None
+) -> Any:
     """Return a model of the same structure with new weights."""
     if input_tensors is not None or clone_function is not None:
         raise ValueError("clone_model: input_tensors and clone_function are not supported")

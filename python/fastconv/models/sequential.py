@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastconv._graph import KerasTensor
 from fastconv.layers.base import Layer, is_shape
 from fastconv.layers.core import InputLayer
@@ -20,7 +22,7 @@ class Sequential(Model):
         name: name of the model.
     """
 
-    def __init__(self, layers=None, trainable=True, name=None):
+    def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         Model.__init__(self, name=name)
         self._stack: list[Layer] = []
         self._entry: InputLayer | None = None
@@ -31,16 +33,16 @@ class Sequential(Model):
             self.trainable = False
 
     @property
-    def layers(self):
+    def layers(self) -> Any:
         return list(self._stack)
 
     @property
-    def _function(self):
+    def _function(self) -> Any:
         if self._functional is None and self._entry is not None and self._stack:
             self._functional = FunctionGraph(self._tensors[0], self._tensors[-1])
         return self._functional
 
-    def add(self, layer, rebuild=True) -> None:
+    def add(self, layer: Layer, rebuild: bool = True) -> None:
         """Add a layer at the end.
 
         Raises:
@@ -88,7 +90,7 @@ class Sequential(Model):
         self._stack.append(layer)
         self._changed()
 
-    def pop(self, rebuild=True) -> Layer:
+    def pop(self, rebuild: bool = True) -> Layer:
         """Remove the last layer and return it.
 
         Raises:
@@ -114,7 +116,7 @@ class Sequential(Model):
         self._reset_plans()
         self._eager_plans.clear()
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         """Create the weights for an input shape with its batch axis."""
         if self._entry is not None:
             self.built = bool(self._stack)
@@ -136,7 +138,7 @@ class Sequential(Model):
             self._tensors.append(layer(self._tensors[-1]))
         self._changed()
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> Any:
         if self._function is None:
             shape = tuple(input_shape)
             for layer in self._stack:
@@ -144,7 +146,7 @@ class Sequential(Model):
             return tuple(shape)
         return super().compute_output_shape(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         from fastconv.utils.serialization import serialize_keras_object
 
         layers = [self._entry] if self._entry is not None else []
@@ -155,7 +157,9 @@ class Sequential(Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
         from fastconv.utils.serialization import deserialize_keras_object
 
         model = cls(name=config.get("name"))

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv import _core, ops
 from fastconv._graph import GraphBuilder, flatten
 from fastconv.utils.rng import step_seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape, TensorLike
+    from fastconv.models import Model
 
 _ZERO_SEED = 0
 
@@ -14,17 +22,17 @@ _ZERO_SEED = 0
 class StepBuilder(GraphBuilder):
     """A builder that can also offer targets as class indices."""
 
-    def __init__(self, training):
+    def __init__(self, training: bool) -> None:
         super().__init__(training)
         self.target_names: dict[int, str] = {}
 
-    def target(self, name, shape, dtype):
+    def target(self, name: str, shape: Shape, dtype: Any) -> Any:
         """Return the input of a target."""
         tensor = self.input(f"{name}:{dtype}", shape, dtype)
         self.target_names[tensor.id] = name
         return tensor
 
-    def index_targets(self, tensor):
+    def index_targets(self, tensor: TensorLike) -> Any:
         """Return a target again, this time as int64."""
         name = self.target_names.get(tensor.id)
         if name is None:
@@ -38,7 +46,9 @@ class StepBuilder(GraphBuilder):
 class Step:
     """A plan and how to feed it."""
 
-    def __init__(self, model, mode, x_shapes, y_shapes, w_shapes):
+    def __init__(
+        self, model: Model, mode: str, x_shapes: Any, y_shapes: Any, w_shapes: Any
+    ) -> None:
         self.mode = mode
         self.name = model.name
         g = StepBuilder(training=mode == "train")
@@ -59,9 +69,9 @@ class Step:
         recompute = mode == "train" and model._compiled.recompute
         self.plan = _core.Plan(g.graph, [t.id for t in results], recompute=recompute)
         self._recipe = [_parse(name) for name in g.feeds]
-        self._converted: dict[int, np.ndarray] = {}  # inputs of other types, in the plan's
+        self._converted: dict[int, NDArray[Any]] = {}  # inputs of other types, in the plan's
 
-    def _add_losses(self, g, model, outputs, y_shapes, w_shapes):
+    def _add_losses(self, g: Any, model: Model, outputs: Any, y_shapes: Any, w_shapes: Any) -> Any:
         """Return the total loss and, for several outputs, the loss of each."""
         compiled = model._compiled
         values, terms = [], []
@@ -112,7 +122,7 @@ class Step:
         return [total, *(values if len(compiled.names) > 1 else ())]
 
     @staticmethod
-    def _add_updates(g, model, total):
+    def _add_updates(g: Any, model: Model, total: Any) -> None:
         variables = model.trainable_weights
         if not variables:
             raise ValueError(f"model '{model.name}' has no trainable weights")
@@ -121,7 +131,15 @@ class Step:
         grads = g.gradients([total], [g.variable(v) for v in variables])
         optimizer.emit(g, variables, grads)
 
-    def __call__(self, xs, ys=(), ws=(), losses=(), optimizer=None, seed=0):
+    def __call__(
+        self,
+        xs: Any,
+        ys: Any = (),
+        ws: Any = (),
+        losses: Any = (),
+        optimizer: Any = None,
+        seed: int = 0,
+    ) -> TensorLike:
         """Run the plan; returns ([losses], [outputs])."""
         feeds = []
         for kind, index, dtype in self._recipe:
@@ -145,7 +163,7 @@ class Step:
             raise ValueError(f"model '{self.name}': {error}") from error
         return results[: self.loss_count], results[self.loss_count :]
 
-    def _input(self, index, array, dtype):
+    def _input(self, index: int, array: Any, dtype: Any) -> Any:
         if self.mode != "train" or array.dtype == dtype:
             return _feed(array, dtype)
         # Training runs in one thread: the memory of the step before can be used again.
@@ -156,7 +174,7 @@ class Step:
         return room
 
 
-def _feed(array, dtype):
+def _feed(array: Any, dtype: Any) -> Any:
     if dtype == "int64" and array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("class indices must be finite numbers, the targets hold NaN or infinity")
     converted = np.ascontiguousarray(array, dtype=dtype)
@@ -168,7 +186,7 @@ def _feed(array, dtype):
     return converted
 
 
-def _parse(name: str):
+def _parse(name: str) -> Any:
     kind, _, dtype = name.partition(":")
     if kind[0] in "xyw" and kind[1:].isdigit():
         return kind[0], int(kind[1:]), dtype

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import KerasTensor
 from fastconv._receptive import size_text
 from fastconv.layers.base import shapes_of
 from fastconv.models.counting import count
+
+if TYPE_CHECKING:
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _COUNTED = ["Mult-adds", "Memory", "Field"]
 
@@ -22,13 +28,13 @@ def bytes_text(count_bytes: float) -> str:
     return ""
 
 
-def _weights_text(weights) -> str:
+def _weights_text(weights: Any) -> str:
     count = sum(w.size for w in weights)
     total = sum(w.size * (8 if w.dtype == "float64" else 4) for w in weights)
     return f"{count:,} ({bytes_text(total)})"
 
 
-def _shape_text(layer) -> str:
+def _shape_text(layer: Layer) -> str:
     try:
         shapes = shapes_of(layer.output)
     except AttributeError:
@@ -38,12 +44,12 @@ def _shape_text(layer) -> str:
     return str(shapes)
 
 
-def flatten_shapes(shapes):
+def flatten_shapes(shapes: Any) -> Any:
     """Return the shapes of a list or dict of outputs."""
     return list(shapes.values()) if isinstance(shapes, dict) else list(shapes)
 
 
-def _connected(layer, nodes) -> str:
+def _connected(layer: Layer, nodes: Any) -> str:
     names = []
     for node in nodes:
         if node.layer is layer:
@@ -58,7 +64,15 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _rows(model, layers, connections, nested, trainable, counts, depth=0):
+def _rows(
+    model: Model,
+    layers: Any,
+    connections: Any,
+    nested: Any,
+    trainable: bool,
+    counts: Any,
+    depth: int = 0,
+) -> Iterator[Any]:
     from fastconv.models.model import Model
 
     function = model._function
@@ -76,7 +90,7 @@ def _rows(model, layers, connections, nested, trainable, counts, depth=0):
             yield from _rows(layer, layer.layers, connections, nested, trainable, counts, depth + 1)
 
 
-def _count_cells(row) -> list[str]:
+def _count_cells(row: Any) -> list[str]:
     if row is None:
         return ["-"] * len(_COUNTED)
     return [
@@ -87,16 +101,16 @@ def _count_cells(row) -> list[str]:
 
 
 def print_summary(
-    model,
-    line_length=None,
-    positions=None,
-    print_fn=None,
-    expand_nested=False,
-    show_trainable=False,
-    layer_range=None,
-    show_counts=False,
-    input_shape=None,
-):
+    model: Model,
+    line_length: int | None = None,
+    positions: Any = None,
+    print_fn: Callable[..., Any] | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Any = None,
+    show_counts: bool = False,
+    input_shape: Any = None,
+) -> None:
     """Print the table.
 
     Args:
@@ -147,7 +161,7 @@ def print_summary(
         print_fn(text)
 
 
-def _table(header, rows, widths, unicode):
+def _table(header: Any, rows: Any, widths: Any, unicode: bool) -> Iterator[Any]:
     if unicode:
         top, below, between, bottom = "┏━┳┓", "┡━╇┩", "├─┼┤", "└─┴┘"
         heavy, light = "┃", "│"
@@ -158,11 +172,11 @@ def _table(header, rows, widths, unicode):
 
     right = ("Param #", *_COUNTED)
 
-    def rule(marks):
+    def rule(marks: Any) -> Any:
         left, fill, middle, right = marks
         return left + middle.join(fill * (w + 2) for w in widths) + right
 
-    def line(cells, bar):
+    def line(cells: Any, bar: Any) -> Any:
         texts = []
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
             cell = _cut(cell, width)
@@ -179,7 +193,7 @@ def _table(header, rows, widths, unicode):
     yield rule(bottom)
 
 
-def _totals(model):
+def _totals(model: Model) -> Any:
     optimizer = model.optimizer
     states = optimizer.variables if optimizer is not None and optimizer.built else []
     trained = model.trainable_weights
@@ -191,7 +205,7 @@ def _totals(model):
     ]
 
 
-def _counted_totals(counted):
+def _counted_totals(counted: Any) -> Any:
     macs = counted.multiply_adds
     short = f" ({macs / 1e9:.2f} G)" if macs >= 1e7 else ""
     shapes = ", ".join(str(shape) for shape in counted.input_shapes)

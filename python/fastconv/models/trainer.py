@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from fastconv.models.resuming import Progress
 from fastconv.models.steps import Step
 from fastconv.utils.rng import draw_seed
 
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
+
 _PLANS = 8  # plans kept: a few batch sizes, for training, evaluation and prediction
 # Methods by which Keras models replace what a step does.
 _OVERRIDES = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
@@ -33,17 +38,24 @@ _OVERRIDES = ("train_step", "test_step", "predict_step", "compute_loss", "comput
 class Trainer(Predictor):
     """The part of `Model` that knows data, losses and optimizers."""
 
-    def _init_trainer(self):
+    if TYPE_CHECKING:  # of `Model`
+
+        @property
+        def input_names(self) -> list[str]: ...
+        @property
+        def output_names(self) -> list[str]: ...
+
+    def _init_trainer(self) -> None:
         self._compiled: Compiled | None = None
-        self._plans: OrderedDict = OrderedDict()
-        self._structures: dict = {}
-        self._signature: tuple = ()
+        self._plans: OrderedDict[str, Any] = OrderedDict()
+        self._structures: dict[str, Any] = {}
+        self._signature: tuple[Any, ...] = ()
         self._seed = 0
         self._progress: Progress | None = None
         self.stop_training = False
         self.history = None
 
-    def _reset_plans(self):
+    def _reset_plans(self) -> None:
         if hasattr(self, "_plans"):
             self._plans.clear()
 
@@ -51,17 +63,17 @@ class Trainer(Predictor):
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-        recompute=False,
-    ):
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str = "auto",
+        auto_scale_loss: bool = True,
+        recompute: bool = False,
+    ) -> None:
         """Choose how the model is trained.
 
         Args:
@@ -102,17 +114,17 @@ class Trainer(Predictor):
         return self._compiled is not None
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> Any:
         """The optimizer given to `compile`."""
         return None if self._compiled is None else self._compiled.optimizer
 
     @property
-    def loss(self):
+    def loss(self) -> Any:
         """The loss given to `compile`."""
         return None if self._compiled is None else self._compiled.user["loss"]
 
     @property
-    def metrics(self) -> list:
+    def metrics(self) -> list[Any]:
         """The metric objects; known after the first batch."""
         slots = () if self._compiled is None else self._compiled.slots or ()
         return [slot.metric for slot in slots]
@@ -122,12 +134,12 @@ class Trainer(Predictor):
         """Names of what `evaluate` returns."""
         return [] if self._compiled is None else list(self._compiled.results())
 
-    def reset_metrics(self):
+    def reset_metrics(self) -> None:
         """Forget what `train_on_batch` and `test_on_batch` have gathered."""
         if self._compiled is not None:
             self._compiled.reset()
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> Any:
         """Return the arguments of `compile` as plain data."""
         return None if self._compiled is None else self._compiled.get_config()
 
@@ -157,7 +169,7 @@ class Trainer(Predictor):
         if compiled is not None and compiled.losses is None:
             compiled.match_losses(self._all_output_names(batch))
 
-    def _all_output_names(self, batch) -> list[str]:
+    def _all_output_names(self, batch: Batch) -> list[str]:
         if self._function is not None:
             return self.output_names
         outputs = self._infer_outputs([x.shape for x in batch.xs])
@@ -167,7 +179,7 @@ class Trainer(Predictor):
             else [f"output_{i + 1}" for i in range(len(flatten(outputs)))]
         )
 
-    def _infer_outputs(self, shapes):
+    def _infer_outputs(self, shapes: Any) -> Any:
         """Return the nesting of a subclassed model's outputs."""
         from fastconv._graph import KerasTensor
 
@@ -179,7 +191,7 @@ class Trainer(Predictor):
             return [None] * len(traced)
         return None
 
-    def _run_on(self, g, xs):
+    def _run_on(self, g: Any, xs: Any) -> Any:
         """Run the model on the inputs of a step."""
         if self._function is not None:
             with g.scope(self.name):
@@ -212,7 +224,7 @@ class Trainer(Predictor):
         """Note what the plans of training depend on besides shapes."""
         self._signature = tuple(id(w) for w in self.trainable_weights)
 
-    def _weights_of(self, batch: Batch, class_weight) -> None:
+    def _weights_of(self, batch: Batch, class_weight: dict[int, float]) -> None:
         """Bring sample weights, class weights and ignored classes together."""
         compiled = self._compiled
         outputs = len(compiled.names)
@@ -240,7 +252,9 @@ class Trainer(Predictor):
         if self._compiled.slots is None:
             self._match_metrics(batch)
 
-    def _matched_step(self, mode: str, batch: Batch, class_weight=None):
+    def _matched_step(
+        self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None
+    ) -> Any:
         """Bring a batch into the model's form; returns its plan and the weights for metrics."""
         compiled = self._compiled
         self._prepare(batch)
@@ -257,7 +271,9 @@ class Trainer(Predictor):
             self._match_metrics(batch)
         return self._step(mode, batch), user_ws
 
-    def _run_batch(self, mode: str, batch: Batch, class_weight=None) -> None:
+    def _run_batch(
+        self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None
+    ) -> None:
         """Train or test on one batch and update losses and metrics."""
         compiled = self._compiled
         step, user_ws = self._matched_step(mode, batch, class_weight)
@@ -296,7 +312,7 @@ class Trainer(Predictor):
         ]
         compiled.match_metrics(targets, shapes)
 
-    def _output_shapes(self, batch: Batch) -> list[tuple]:
+    def _output_shapes(self, batch: Batch) -> list[tuple[Any, ...]]:
         if self._function is not None:
             return [t.shape for t in self._function.flat_outputs]
         # The plan for prediction tells the shapes of a subclassed model.
@@ -307,37 +323,37 @@ class Trainer(Predictor):
             variable.assign(np.asarray(variable.constraint(variable.numpy())))
 
     @property
-    def _constrained(self):
+    def _constrained(self) -> Any:
         known = self._structures.get("constrained")
         if known is None or known[0] != self._signature:
             found = [w for w in self.trainable_weights if w.constraint is not None]
             known = self._structures["constrained"] = (self._signature, found)
         return known[1]
 
-    def _logs(self) -> dict:
+    def _logs(self) -> dict[str, Any]:
         return dict(sorted(self._compiled.results().items()))
 
     # fit
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-    ):
+        x: TensorLike | None = None,
+        y: TensorLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str | bool = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: TensorLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> Any:
         """Train the model.
 
         Args:
@@ -393,7 +409,7 @@ class Trainer(Predictor):
             if size is None and is_array:
                 size = batch_size
 
-            def validate():
+            def validate() -> Any:
                 return make_source(vx, vy, vw, names=names, batch_size=size, steps=validation_steps)
 
             if not hasattr(vx, "__next__"):
@@ -474,7 +490,7 @@ class Trainer(Predictor):
             self._progress = None  # it holds the data
         return run.history
 
-    def _try_validation(self, source, training) -> None:
+    def _try_validation(self, source: Any, training: bool) -> None:
         """Test one batch of validation arrays without noting the results."""
         if not isinstance(source, ArraySource) or any(y is None for y in source.ys):
             return
@@ -489,7 +505,7 @@ class Trainer(Predictor):
         step = self._matched_step("test", batch)[0]
         step(batch.xs, batch.ys, batch.ws, self._compiled.losses, None, self._seed)
 
-    def _loop_test(self, source, run) -> int:
+    def _loop_test(self, source: Any, run: Callable[..., Any]) -> int:
         """Test on all batches and return their number."""
         compiled = self._compiled
         index = -1

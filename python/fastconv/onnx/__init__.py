@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _NAMES = {"export": "fastconv.onnx.exporter", "load": "fastconv.onnx.reader"}
 
 __all__ = ["export", "load"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module 'fastconv.onnx' has no attribute {name!r}")
     import importlib

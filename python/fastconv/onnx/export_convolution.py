@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.layers.arguments import same_pads
 from fastconv.onnx.export_writer import Context, channels_first, identity, operator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _OIHW = (3, 2, 0, 1)  # of the core's HWIO, and of (kh, kw, cout, cin) for transposed convolution
 _NCHW = channels_first(4)
@@ -23,7 +27,7 @@ def _activated(c: Context, name: str) -> str:
     raise c.fail(f"its activation {kind!r} has no translation")
 
 
-def _padding(c: Context, kernel, strides, dilations) -> dict:
+def _padding(c: Context, kernel: Any, strides: Any, dilations: Any) -> dict[str, Any]:
     """Return the attributes that say how the input is padded.
 
     Padding "same" with a stride depends on the input's size; where that is not fixed, ONNX has to
@@ -67,7 +71,7 @@ def _conv(c: Context) -> None:
     c.set(_activated(c, name), _NCHW)
 
 
-def _cut_pads(c: Context, kernel, strides, dilations) -> list[int]:
+def _cut_pads(c: Context, kernel: Any, strides: Any, dilations: Any) -> list[int]:
     """Return the padding with which the convolution has just `output_size`."""
     pads = list(c.get("pads"))
     found = []
@@ -198,7 +202,7 @@ def _adaptive_pool(c: Context) -> None:
     c.set(c.emit(name, [c.w.want(x, _NCHW)], kernel_shape=window, strides=window), _NCHW)
 
 
-def _window_means(size: int, count: int, dtype: str) -> np.ndarray:
+def _window_means(size: int, count: int, dtype: str) -> NDArray[Any]:
     """Return the matrix (count, size) that averages an axis over an adaptive pool's windows."""
     matrix = np.zeros((count, size), dtype)
     for i in range(count):

@@ -6,11 +6,16 @@ They take their inputs with the axes in any order, so they keep the one of the c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.onnx.export_convolution import reduce
 from fastconv.onnx.export_writer import Context, Value, channels_first, identity, operator
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 _UNARY = {
     "relu": "Relu",
@@ -40,7 +45,7 @@ _UNARY = {
 }
 
 
-def _unary(c: Context, write) -> None:
+def _unary(c: Context, write: Callable[..., Any]) -> None:
     name, order = c.w.held(c.inputs[0])
     c.set(write(name), order)
 
@@ -106,7 +111,7 @@ def _mish(c: Context) -> None:
 def _gelu(c: Context) -> None:
     approximate = c.get("approximate", "none")
 
-    def write(x):
+    def write(x: TensorLike) -> Any:
         if c.w.opset >= 20:
             return c.emit("Gelu", [x], approximate=approximate)
         half, one = c.w.number(0.5, c.dtype), c.w.number(1.0, c.dtype)
@@ -139,7 +144,7 @@ def _scale(c: Context) -> None:
         c.same()
         return
 
-    def write(x):
+    def write(x: TensorLike) -> Any:
         if alpha != 1.0:
             x = c.emit("Mul", [x, c.w.number(alpha, c.dtype)])
         return x if beta == 0.0 else c.emit("Add", [x, c.w.number(beta, c.dtype)])
@@ -198,7 +203,7 @@ def _full_rank(c: Context, value: Value, rank: int) -> Value:
     return wide
 
 
-def align(c: Context, values: list[Value], rank: int, broadcast: bool = True):
+def align(c: Context, values: list[Value], rank: int, broadcast: bool = True) -> Any:
     """Return tensors of all values with their axes in one order, and that order."""
     if broadcast:
         values = [_full_rank(c, v, rank) for v in values]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv.onnx.export_elementwise import align
@@ -51,7 +53,7 @@ def _reshape(c: Context) -> None:
     c.set(c.emit("Reshape", [c.w.want(x), shape]))
 
 
-def _units(old, new):
+def _units(old: Any, new: Any) -> Any:
     """Return (removed axes, added axes) if only axes of size 1 come and go, else None."""
     removed, added, i, j = [], [], 0, 0
     while i < len(old) or j < len(new):
@@ -111,7 +113,7 @@ def _slice(c: Context) -> None:
     c.set(c.emit("Slice", inputs), order)
 
 
-def bound(c: Context, values, sizes, key: str) -> int:
+def bound(c: Context, values: Any, sizes: Any, key: str) -> int:
     """Return a position along an axis, counted from the end where its size is not fixed."""
     if key == "end" and all(v == n for v, n in zip(values, sizes, strict=True)):
         return END

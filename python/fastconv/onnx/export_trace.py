@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import _core
 from fastconv._graph import GraphBuilder, Tensor, flatten
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._graph import Variable
+    from fastconv._types import Shape, TensorLike
+    from fastconv.models import Model
 
 # Sizes of (batch, every other free axis) for the traces. The odd ones tell padding "same" from
 # "valid" at every stride; networks that join enlarged with earlier maps may not take them.
@@ -27,7 +35,7 @@ class Node:
     op: str
     inputs: list[int | None]
     outputs: list[int]
-    attrs: list[dict]
+    attrs: list[dict[str, Any]]
     name: str
 
     @property
@@ -35,11 +43,11 @@ class Node:
         """The layer and the operator, for error messages."""
         return f"layer {self.name!r}, operator {self.op!r}"
 
-    def each(self, key: str, default=None) -> list:
+    def each(self, key: str, default: Any = None) -> list[Any]:
         """Return an attribute of every trace."""
         return [attrs.get(key, default) for attrs in self.attrs]
 
-    def get(self, key: str, default=None):
+    def get(self, key: str, default: Any = None) -> Any:
         """Return an attribute that must not depend on the free axes.
 
         Raises:
@@ -65,35 +73,35 @@ class Trace:
     shapes: dict[int, list[tuple[int, ...]]]  # of each value, one for each trace
     dtypes: dict[int, str]
     names: dict[int, str]  # of variables
-    constants: dict[int, np.ndarray]  # values that do not depend on the inputs
+    constants: dict[int, NDArray[Any]]  # values that do not depend on the inputs
     fills: dict[int, np.generic] = field(default_factory=dict)  # one number, shape is not fixed
 
 
 class _Recorder(GraphBuilder):
     """A builder that keeps what it adds."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(training=False)
-        self.nodes: list[tuple] = []
+        self.nodes: list[tuple[Any, ...]] = []
         self.given: dict[int, object] = {}  # constants and variables
         self.outside: dict[str, int] = {}  # inputs
 
-    def input(self, name, shape, dtype):
+    def input(self, name: str, shape: Shape, dtype: Any) -> TensorLike:
         tensor = super().input(name, shape, dtype)
         self.outside[name] = tensor.id
         return tensor
 
-    def variable(self, variable):
+    def variable(self, variable: Variable) -> Any:
         tensor = super().variable(variable)
         self.given[tensor.id] = getattr(variable, "core", variable)
         return tensor
 
-    def constant(self, value, dtype):
+    def constant(self, value: Any, dtype: Any) -> Any:
         tensor = super().constant(value, dtype)
         self.given[tensor.id] = np.asarray(value, dtype)
         return tensor
 
-    def op(self, op, *inputs, **attrs):
+    def op(self, op: str, *inputs: Any, **attrs: Any) -> Any:
         outputs = super().op(op, *inputs, **attrs)
         ids = [None if x is None else x.id for x in inputs]
         made = [outputs.id] if isinstance(outputs, Tensor) else [t.id for t in outputs]
@@ -102,7 +110,7 @@ class _Recorder(GraphBuilder):
         return outputs
 
 
-def _record(model, shapes, batch: int, size: int):
+def _record(model: Model, shapes: Any, batch: int, size: int) -> Any:
     g = _Recorder()
     dtype = model._compute_dtype(model.dtype)
     xs = []
@@ -114,7 +122,7 @@ def _record(model, shapes, batch: int, size: int):
     return g, xs, outputs
 
 
-def trace(model, shapes, batch_size: int | None) -> Trace:
+def trace(model: Model, shapes: Any, batch_size: int | None) -> Trace:
     """Return the inference graph of a model for inputs of these shapes (axis 0 is the batch).
 
     Raises:
@@ -160,7 +168,7 @@ def trace(model, shapes, batch_size: int | None) -> Trace:
     return found
 
 
-def _check_same(model, runs) -> None:
+def _check_same(model: Model, runs: Any) -> None:
     first, _, outputs = runs[0]
     layout = [(n[0], n[1], n[2]) for n in first.nodes]
     for other, _, other_outputs in runs[1:]:
@@ -173,7 +181,7 @@ def _check_same(model, runs) -> None:
             )
 
 
-def _fold(found: Trace, runs, used: set[int]) -> None:
+def _fold(found: Trace, runs: Any, used: set[int]) -> None:
     """Compute what depends on weights and constants only; the core does it, whatever it is."""
     recorders = [run[0] for run in runs]
     fixed: set[int] = set()

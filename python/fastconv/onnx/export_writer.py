@@ -9,10 +9,14 @@ which the value does not exist yet.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from fastconv.onnx.export_trace import Node, Trace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Order = tuple[int, ...]
 
@@ -32,7 +36,7 @@ class Value:
 
     __slots__ = ("array", "dtype", "hint", "shapes", "tensors")
 
-    def __init__(self, shapes, dtype: str, array=None, hint: str = ""):
+    def __init__(self, shapes: Any, dtype: str, array: Any = None, hint: str = "") -> None:
         self.shapes = [tuple(s) for s in shapes]
         self.dtype = dtype
         self.array = array  # where it is a constant
@@ -61,17 +65,17 @@ class Value:
 class Writer:
     """Collects ONNX nodes and initializers."""
 
-    def __init__(self, trace: Trace, opset: int, reserved: set[str]):
+    def __init__(self, trace: Trace, opset: int, reserved: set[str]) -> None:
         self.opset = opset
-        self.nodes: list = []
-        self.initializers: list = []
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
         self.values: dict[int, Value] = {}
         self.inputs: list[tuple[str, Value]] = []
         self.scope = ""
         self._trace = trace
         self._names = set(reserved)
         self._node_names: set[str] = set()
-        self._small: dict[tuple, str] = {}
+        self._small: dict[tuple[Any, ...], str] = {}
         self._shape_of: dict[str, str] = {}
 
     # Names
@@ -135,7 +139,7 @@ class Writer:
 
     # Nodes
 
-    def node(self, op: str, inputs: list[str], outputs: int = 1, **attrs):
+    def node(self, op: str, inputs: list[str], outputs: int = 1, **attrs: Any) -> Any:
         """Add a node; returns the name of its output, or names of several."""
         from onnx import helper
 
@@ -145,13 +149,13 @@ class Writer:
         self.nodes.append(helper.make_node(op, inputs, names, name=label, **attrs))
         return names[0] if outputs == 1 else names
 
-    def constant(self, array, hint: str) -> str:
+    def constant(self, array: Any, hint: str) -> str:
         """Add an initializer and return its name."""
         name = self.fresh(hint)
         self.initializers.append(_tensor(np.ascontiguousarray(array).reshape(array.shape), name))
         return name
 
-    def ints(self, values, scalar: bool = False) -> str:
+    def ints(self, values: Any, scalar: bool = False) -> str:
         """Return an int64 initializer."""
         array = np.array(values, np.int64).reshape(() if scalar else -1)
         return self.shared(array)
@@ -160,7 +164,7 @@ class Writer:
         """Return an initializer of rank 0."""
         return self.shared(np.array(value, dtype))
 
-    def shared(self, array) -> str:
+    def shared(self, array: Any) -> str:
         """Return an initializer for a small array, shared where the same one was wanted before."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._small:
@@ -170,7 +174,7 @@ class Writer:
 
     # Shapes that are only known when the model runs
 
-    def runtime_shape(self, dims, what: str) -> str:
+    def runtime_shape(self, dims: Any, what: str) -> str:
         """Return an int64 tensor of sizes, each given for every trace.
 
         Raises:
@@ -186,7 +190,7 @@ class Writer:
             parts.append(self._runtime_size(sizes, what))
         return parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=0)
 
-    def _runtime_size(self, sizes, what: str) -> str:
+    def _runtime_size(self, sizes: Any, what: str) -> str:
         for name, value in self.inputs:
             for position, axis in enumerate(value.order):
                 known = value.dims(axis)
@@ -209,7 +213,7 @@ class Writer:
 class Context:
     """One node of the trace while it is translated."""
 
-    def __init__(self, writer: Writer, node: Node):
+    def __init__(self, writer: Writer, node: Node) -> None:
         self.w = writer
         self.node = node
         self.inputs = [None if v is None else writer.value(v) for v in node.inputs]
@@ -224,7 +228,7 @@ class Context:
     def dtype(self) -> str:
         return self.w._trace.dtypes[self.node.outputs[0]]
 
-    def emit(self, op: str, inputs: list[str], **attrs) -> str:
+    def emit(self, op: str, inputs: list[str], **attrs: Any) -> str:
         """Add a node and return the name of its output."""
         return self.w.node(op, inputs, **attrs)
 
@@ -245,17 +249,20 @@ class Context:
 OPERATORS: dict[str, Callable[[Context], None]] = {}
 
 
-def operator(*names: str):
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def operator(*names: str) -> Callable[[_Function], _Function]:
     """Register the translation of core operators."""
 
-    def register(fn):
+    def register(fn: _Function) -> _Function:
         OPERATORS.update(dict.fromkeys(names, fn))
         return fn
 
     return register
 
 
-def _tensor(array: np.ndarray, name: str):
+def _tensor(array: NDArray[Any], name: str) -> Any:
     from onnx import numpy_helper
 
     return numpy_helper.from_array(array, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,18 +24,22 @@ from fastconv.onnx.export_writer import (
 )
 from fastconv.utils.checks import integer
 
+if TYPE_CHECKING:
+    from fastconv._types import PathLike
+    from fastconv.models import Model
+
 _OLDEST = 13  # Squeeze, Unsqueeze and ReduceSum got their present form there
 _MOST_BYTES = 2**31 - 2**20  # protobuf's limit, less room for everything but the weights
 
 
 def export(
-    model,
-    path,
+    model: Model,
+    path: PathLike,
     *,
     opset: int = 17,
     batch_size: int | None = None,
-    input_names=None,
-    output_names=None,
+    input_names: Any = None,
+    output_names: Any = None,
     input_layout: str = "channels_last",
     output_layout: str = "channels_last",
 ) -> None:
@@ -77,15 +82,15 @@ def export(
 
 
 def to_proto(
-    model,
+    model: Model,
     *,
-    opset=17,
-    batch_size=None,
-    input_names=None,
-    output_names=None,
-    input_layout="channels_last",
-    output_layout="channels_last",
-):
+    opset: int = 17,
+    batch_size: int | None = None,
+    input_names: Any = None,
+    output_names: Any = None,
+    input_layout: str = "channels_last",
+    output_layout: str = "channels_last",
+) -> Any:
     """Return what `export` writes, a checked `onnx.ModelProto`."""
     try:
         import onnx
@@ -140,7 +145,7 @@ def to_proto(
     return _assemble(model, writer, outputs, results, opset, batch_size)
 
 
-def _input_shapes(model) -> list[tuple]:
+def _input_shapes(model: Model) -> list[tuple[Any, ...]]:
     """Return the shapes of the inputs, None where a size is open."""
     from fastconv.layers.base import is_shape
 
@@ -158,7 +163,7 @@ def _input_shapes(model) -> list[tuple]:
     return [tuple(s) for s in shapes]
 
 
-def _batch(model, shapes, batch_size) -> int | None:
+def _batch(model: Model, shapes: Any, batch_size: int) -> int | None:
     if batch_size is not None:
         batch_size = integer(batch_size, "batch_size", 1)
     if model._function is None:
@@ -174,7 +179,7 @@ def _batch(model, shapes, batch_size) -> int | None:
     return batch_size
 
 
-def _own_names(model, found: Trace) -> tuple[list[str], list[str]]:
+def _own_names(model: Model, found: Trace) -> tuple[list[str], list[str]]:
     if model._function is not None:
         return _distinct(model.input_names, set()), _distinct(model.output_names, set())
     structure = model._structures.get("output")
@@ -187,7 +192,7 @@ def _numbered(kind: str, n: int) -> list[str]:
     return [kind] if n == 1 else [f"{kind}_{i}" for i in range(n)]
 
 
-def _distinct(names, taken: set[str]) -> list[str]:
+def _distinct(names: Any, taken: set[str]) -> list[str]:
     result = []
     for name in names:
         free, n = name, 1
@@ -198,7 +203,7 @@ def _distinct(names, taken: set[str]) -> list[str]:
     return result
 
 
-def _names(given, own: list[str], argument: str) -> list[str]:
+def _names(given: Any, own: list[str], argument: str) -> list[str]:
     """Return checked names."""
     if given is None:
         return own
@@ -213,7 +218,7 @@ def _names(given, own: list[str], argument: str) -> list[str]:
     return list(names)
 
 
-def _check_size(model, found: Trace) -> None:
+def _check_size(model: Model, found: Trace) -> None:
     size = sum(array.nbytes for array in found.constants.values())
     if size > _MOST_BYTES:
         raise ValueError(
@@ -222,7 +227,9 @@ def _check_size(model, found: Trace) -> None:
         )
 
 
-def _info(writer: Writer, name: str, value: Value, order, batch_size, prefix=None):
+def _info(
+    writer: Writer, name: str, value: Value, order: Any, batch_size: int, prefix: str | None = None
+) -> Any:
     from onnx import helper
 
     batches = writer.inputs[0][1].dims(0)
@@ -238,7 +245,9 @@ def _info(writer: Writer, name: str, value: Value, order, batch_size, prefix=Non
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _assemble(model, writer: Writer, names, results, opset: int, batch_size):
+def _assemble(
+    model: Model, writer: Writer, names: Any, results: Any, opset: int, batch_size: int
+) -> Any:
     """Give the results the names of the outputs and return the checked model."""
     import onnx
     from onnx import helper

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fastconv.inference.model import Node
 
@@ -34,7 +35,7 @@ class Function:
     label: str
     inputs: list[str]
     outputs: list[str]
-    defaults: dict
+    defaults: dict[str, Any]
     nodes: list[tuple[Node, str]]
 
 
@@ -47,7 +48,9 @@ class Inliner:
         where: what messages start with, the name of the file.
     """
 
-    def __init__(self, functions: dict[tuple, Function], names: set[str], where: str):
+    def __init__(
+        self, functions: dict[tuple[Any, ...], Function], names: set[str], where: str
+    ) -> None:
         self._functions = functions
         self._names = names
         self._where = where
@@ -62,7 +65,7 @@ class Inliner:
         """
         yield from self._expand(node, overload, [])
 
-    def _expand(self, node: Node, overload: str, active: list) -> Iterator[Node]:
+    def _expand(self, node: Node, overload: str, active: list[Any]) -> Iterator[Node]:
         key = (node.domain, node.op, overload)
         function = self._functions.get(key)
         if function is None:
@@ -128,11 +131,11 @@ class Inliner:
         return rename
 
 
-def _pairs(formal: list[str], actual: list[str]):
+def _pairs(formal: list[str], actual: list[str]) -> Any:
     return zip(formal, [*actual, *[""] * (len(formal) - len(actual))], strict=True)
 
 
-def _resolved(attrs: dict, given: dict) -> dict:
+def _resolved(attrs: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return attributes with the caller's values; what the caller leaves out is left out."""
     return {
         name: given[value] if isinstance(value, Reference) else value

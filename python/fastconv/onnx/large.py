@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LARGE = 1 << 16
 # Fields of ModelProto, GraphProto and TensorProto.
@@ -16,7 +20,7 @@ class _Unusual(Exception):
     """Not what writers of ONNX write: protobuf shall judge it."""
 
 
-def split(file: BinaryIO) -> tuple[bytes, dict[int, np.ndarray]]:
+def split(file: BinaryIO) -> tuple[bytes, dict[int, NDArray[Any]]]:
     """Return a model without the raw data of its large initializers, and that data.
 
     Args:
@@ -35,7 +39,7 @@ def split(file: BinaryIO) -> tuple[bytes, dict[int, np.ndarray]]:
     return rest, {index: _array(file, *place) for index, place in found.items()}
 
 
-def _array(file: BinaryIO, start: int, size: int) -> np.ndarray:
+def _array(file: BinaryIO, start: int, size: int) -> NDArray[Any]:
     array = np.empty(size, np.uint8)
     file.seek(start)
     count = file.readinto(array)
@@ -53,7 +57,7 @@ class _Fields:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def of(self, start: int, end: int):
+    def of(self, start: int, end: int) -> Iterator[Any]:
         """Yield number and wire type of each field, where it starts, its contents and its end."""
         while start < end:
             self._file.seek(start)

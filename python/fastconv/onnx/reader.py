@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +13,15 @@ from fastconv.onnx.functions import Function, Inliner, Reference
 from fastconv.onnx.large import split
 from fastconv.onnx.tensors import ExternalFiles, dtype_name, text, to_array
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv.models import Model
+
 OLDEST_OPSET = 7
 
 
-def load(model) -> ModelGraph:
+def load(model: Model) -> ModelGraph:
     """Return the `ModelGraph` of an ONNX model.
 
     Functions of the model are inlined, `Constant` nodes become constants, and weights that are
@@ -60,7 +66,7 @@ def load(model) -> ModelGraph:
         raise ValueError(f"{where} is damaged: a text in it is not UTF-8 ({error})") from None
 
 
-def _read(path: str) -> tuple[bytes, dict[int, np.ndarray]]:
+def _read(path: str) -> tuple[bytes, dict[int, NDArray[Any]]]:
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder, not an ONNX model")
     if not os.path.exists(path):
@@ -69,7 +75,7 @@ def _read(path: str) -> tuple[bytes, dict[int, np.ndarray]]:
         return split(file)
 
 
-def _parse(data: bytes, where: str):
+def _parse(data: bytes, where: str) -> Any:
     from google.protobuf.message import DecodeError
 
     import onnx
@@ -87,12 +93,14 @@ def _parse(data: bytes, where: str):
 
 
 class _Reader:
-    def __init__(self, proto, where: str, files: ExternalFiles, large: dict[int, np.ndarray]):
+    def __init__(
+        self, proto: Any, where: str, files: ExternalFiles, large: dict[int, NDArray[Any]]
+    ) -> None:
         self._proto = proto
         self._large = large
         self._where = where
         self._files = files
-        self._constants: dict[str, np.ndarray] = {}
+        self._constants: dict[str, NDArray[Any]] = {}
 
     def read(self) -> ModelGraph:
         proto, graph = self._proto, self._proto.graph
@@ -138,7 +146,7 @@ class _Reader:
                 f"{onnx.__version__} reads up to {onnx.IR_VERSION}: pip install --upgrade onnx"
             )
 
-    def _opsets(self, imports, what: str) -> dict[str, int]:
+    def _opsets(self, imports: Any, what: str) -> dict[str, int]:
         """Return the version of each domain after checking that of ONNX's own."""
         import onnx
 
@@ -164,7 +172,7 @@ class _Reader:
             )
         return found
 
-    def _nodes(self, graph, opsets: dict[str, int]) -> list[Node]:
+    def _nodes(self, graph: Any, opsets: dict[str, int]) -> list[Node]:
         functions = self._functions(opsets)
         plain = [(self._node(node, opsets), text(node.overload)) for node in graph.node]
         names = {name for node, _ in plain for name in (*node.inputs, *node.outputs)}
@@ -179,7 +187,7 @@ class _Reader:
                     nodes.append(inner)
         return nodes
 
-    def _functions(self, opsets: dict[str, int]) -> dict[tuple, Function]:
+    def _functions(self, opsets: dict[str, int]) -> dict[tuple[Any, ...], Function]:
         found = {}
         for proto in self._proto.functions:
             label = f"the function {proto.name!r}"
@@ -198,7 +206,7 @@ class _Reader:
             found[key] = Function(label, inputs, outputs, defaults, nodes)
         return found
 
-    def _node(self, proto, opsets: dict[str, int], inside: bool = False) -> Node:
+    def _node(self, proto: Any, opsets: dict[str, int], inside: bool = False) -> Node:
         node = Node(
             text(proto.op_type),
             _texts(proto.input),
@@ -214,7 +222,7 @@ class _Reader:
         node.attrs = self._attributes(proto.attribute, node.label(), inside)
         return node
 
-    def _attributes(self, protos, label: str, inside: bool = False) -> dict:
+    def _attributes(self, protos: Any, label: str, inside: bool = False) -> dict[str, Any]:
         found = {}
         for proto in protos:
             what = f"{self._where}: the attribute {proto.name!r} of {label}"
@@ -233,7 +241,7 @@ class _Reader:
                 found[name] = value
         return found
 
-    def _attribute(self, proto, what: str):
+    def _attribute(self, proto: Any, what: str) -> Any:
         """Return the value of an attribute, None for subgraphs and types."""
         kind = proto.type
         if kind == proto.FLOAT:
@@ -285,14 +293,14 @@ class _Reader:
             value.flags.writeable = False
         self._add_constant(node.outputs[0], value)
 
-    def _add_constant(self, name: str, value: np.ndarray) -> None:
+    def _add_constant(self, name: str, value: NDArray[Any]) -> None:
         if not name:
             raise ValueError(f"{self._where}: a constant has no name")
         if name in self._constants:
             raise ValueError(f"{self._where}: the constant {name!r} is defined twice")
         self._constants[name] = value
 
-    def _value(self, proto, kind: str) -> ValueInfo:
+    def _value(self, proto: Any, kind: str) -> ValueInfo:
         what = f"{self._where}: the {kind} {proto.name!r}"
         form = proto.type.WhichOneof("value")
         if form is None and kind == "output":
@@ -313,7 +321,7 @@ class _Reader:
         return ValueInfo(text(proto.name), dtype, checked_shape(shape, what))
 
 
-def _dimension(proto):
+def _dimension(proto: Any) -> Any:
     if proto.HasField("dim_value"):
         # Some exporters write -1 for a size that is not known.
         return None if proto.dim_value == -1 else proto.dim_value
@@ -326,5 +334,5 @@ def _domain(name: str | bytes) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _texts(names) -> list[str]:
+def _texts(names: Any) -> list[str]:
     return [text(name) for name in names]

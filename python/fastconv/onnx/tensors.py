@@ -9,11 +9,17 @@ from __future__ import annotations
 import math
 import os
 import stat
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv.inference.memory import Mapping, map_file
 from fastconv.inference.structure import checked_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
 
 # TensorProto's field and the NumPy type it holds, by NumPy's name of the element type.
 _FIELDS = {
@@ -68,11 +74,11 @@ class ExternalFiles:
         folder: the model's folder; None refuses external data (a model from bytes has no folder).
     """
 
-    def __init__(self, folder: str | None):
+    def __init__(self, folder: str | None) -> None:
         self._folder = folder
         self._maps: dict[str, Mapping | bytes] = {}
 
-    def read(self, tensor, count: int, what: str) -> memoryview:
+    def read(self, tensor: TensorLike, count: int, what: str) -> memoryview:
         """Return the bytes of a tensor.
 
         Args:
@@ -104,7 +110,7 @@ class ExternalFiles:
             )
         return memoryview(data)[offset : offset + length]
 
-    def _open(self, location: str, what: str):
+    def _open(self, location: str, what: str) -> Any:
         path = self._inside(location, what)
         if path not in self._maps:
             try:
@@ -148,8 +154,8 @@ def _number(digits: str, name: str, what: str) -> int:
 
 
 def to_array(
-    tensor, files: ExternalFiles, what: str, large: np.ndarray | None = None
-) -> np.ndarray:
+    tensor: TensorLike, files: ExternalFiles, what: str, large: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Return a `TensorProto` as a read-only array, without a copy where the layout allows it.
 
     Args:
@@ -193,7 +199,9 @@ def to_array(
     return array
 
 
-def _from_field(tensor, name: str, count: int, shape: tuple, what: str) -> np.ndarray:
+def _from_field(
+    tensor: TensorLike, name: str, count: int, shape: tuple[Any, ...], what: str
+) -> NDArray[Any]:
     field, stored = _FIELDS[name]
     values = getattr(tensor, field)
     need = count * 2 if name.startswith("complex") else count

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
+
+if TYPE_CHECKING:
+    from fastconv._types import PathLike
 
 _LIMIT = 2**31 - 1  # of a protobuf message
 _FIELDS = ("producer_name", "producer_version", "domain", "doc_string")  # of the metadata
 _FEWEST_IR = 4  # initializers need not be inputs
 
 
-def save(model: ModelGraph, path) -> None:
+def save(model: ModelGraph, path: PathLike) -> None:
     """Write a graph as an ONNX file.
 
     Args:
@@ -29,7 +34,7 @@ def save(model: ModelGraph, path) -> None:
     write_atomically(path, to_proto(model).SerializeToString())
 
 
-def to_proto(model: ModelGraph):
+def to_proto(model: ModelGraph) -> Any:
     """Return a graph as a checked `onnx.ModelProto`; errors as `save`."""
     try:
         import onnx
@@ -68,7 +73,7 @@ def to_proto(model: ModelGraph):
     return proto
 
 
-def _check(proto) -> None:
+def _check(proto: Any) -> None:
     """Run the checker; it wants a shape of every input and output, which need not be known."""
     import onnx
 
@@ -121,7 +126,7 @@ def _since(node: Node, version: int) -> int | None:
     return None if schema is None else schema.since_version
 
 
-def _schema(node: Node, version: int):
+def _schema(node: Node, version: int) -> Any:
     from onnx import defs
 
     try:
@@ -130,7 +135,7 @@ def _schema(node: Node, version: int):
         return None
 
 
-def _node(node: Node, version: int):
+def _node(node: Node, version: int) -> Any:
     from onnx import helper, numpy_helper
 
     proto = helper.make_node(
@@ -147,7 +152,7 @@ def _node(node: Node, version: int):
     return proto
 
 
-def _typed(value, kind):
+def _typed(value: Any, kind: Any) -> Any:
     """A plain value and type as `make_attribute` takes them: it tells types by values."""
     from onnx import AttributeProto
 
@@ -159,7 +164,7 @@ def _typed(value, kind):
     return value, None
 
 
-def _value(value: ValueInfo):
+def _value(value: ValueInfo) -> Any:
     from onnx import TensorProto, helper
 
     if not value.dtype:

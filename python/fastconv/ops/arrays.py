@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -10,12 +13,20 @@ from fastconv._graph import KerasTensor, Tensor, Variable, current_builder, flat
 from fastconv._graph.tree import map_structure
 from fastconv.config import epsilon, floatx
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _op(fn):
+    from fastconv._types import Axis, Shape, TensorLike
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _op(fn: _Function) -> _Function:
     """Let `fn` see either graph tensors or NumPy arrays, whatever it is called with."""
 
     @functools.wraps(fn)
-    def wrapper(*args, **kwargs):
+    def wrapper(*args: Any, **kwargs: Any) -> TensorLike:
         leaves = flatten((args, kwargs))
         if any(isinstance(leaf, KerasTensor) for leaf in leaves):
             from fastconv.layers.operation import Operation
@@ -29,24 +40,24 @@ def _op(fn):
             )
         return fn(*args, **kwargs)
 
-    return wrapper
+    return typing.cast(_Function, wrapper)
 
 
-def _is_graph(*values) -> bool:
+def _is_graph(*values: Any) -> bool:
     return any(isinstance(v, Tensor) for v in values)
 
 
-def _lift(g, value, dtype) -> Tensor:
+def _lift(g: Any, value: Any, dtype: Any) -> Tensor:
     return value if isinstance(value, Tensor) else g.constant(value, dtype)
 
 
-def _axes(axis, ndim: int) -> list[int]:
+def _axes(axis: Axis | None, ndim: int) -> list[int]:
     if axis is None:
         return list(range(ndim))
     return [int(a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
 
 
-def _scalar(value) -> float | None:
+def _scalar(value: Any) -> float | None:
     if isinstance(value, (int, float, np.number)):
         return float(value)
     if isinstance(value, np.ndarray) and value.ndim == 0:
@@ -54,7 +65,7 @@ def _scalar(value) -> float | None:
     return None
 
 
-def _binary(op, fn, a, b):
+def _binary(op: str, fn: Callable[..., Any], a: Any, b: Any) -> TensorLike:
     tensor = a if isinstance(a, Tensor) else b
     if not isinstance(tensor, Tensor):
         return fn(a, b)
@@ -62,7 +73,7 @@ def _binary(op, fn, a, b):
     return g.op(op, _lift(g, a, dtype), _lift(g, b, dtype))
 
 
-def _unary(op, fn, x, **attrs):
+def _unary(op: str, fn: Callable[..., Any], x: TensorLike, **attrs: Any) -> TensorLike:
     return x.g.op(op, x, **attrs) if isinstance(x, Tensor) else fn(np.asarray(x))
 
 
@@ -70,7 +81,7 @@ def _unary(op, fn, x, **attrs):
 
 
 @_op
-def add(x1, x2):
+def add(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Sum, with broadcasting."""
     for x, other in ((x1, x2), (x2, x1)):
         if isinstance(x, Tensor) and _scalar(other) is not None:
@@ -79,7 +90,7 @@ def add(x1, x2):
 
 
 @_op
-def subtract(x1, x2):
+def subtract(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Difference, with broadcasting."""
     if isinstance(x1, Tensor) and _scalar(x2) is not None:
         return x1.g.scale(x1, alpha=1.0, beta=-_scalar(x2))
@@ -89,7 +100,7 @@ def subtract(x1, x2):
 
 
 @_op
-def multiply(x1, x2):
+def multiply(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Product, with broadcasting."""
     for x, other in ((x1, x2), (x2, x1)):
         if isinstance(x, Tensor) and _scalar(other) is not None:
@@ -98,7 +109,7 @@ def multiply(x1, x2):
 
 
 @_op
-def divide(x1, x2):
+def divide(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Quotient, with broadcasting."""
     return _binary("div", np.divide, x1, x2)
 
@@ -107,7 +118,7 @@ true_divide = divide
 
 
 @_op
-def power(x1, x2):
+def power(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 to the power of x2."""
     if isinstance(x1, Tensor) and _scalar(x2) == 2.0:
         return x1.g.square(x1)
@@ -115,25 +126,25 @@ def power(x1, x2):
 
 
 @_op
-def maximum(x1, x2):
+def maximum(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """The larger of two, element by element."""
     return _binary("maximum", np.maximum, x1, x2)
 
 
 @_op
-def minimum(x1, x2):
+def minimum(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """The smaller of two, element by element."""
     return _binary("minimum", np.minimum, x1, x2)
 
 
 @_op
-def negative(x):
+def negative(x: TensorLike) -> TensorLike:
     """-x."""
     return _unary("neg", np.negative, x)
 
 
 @_op
-def absolute(x):
+def absolute(x: TensorLike) -> TensorLike:
     """Absolute value."""
     return _unary("abs", np.abs, x)
 
@@ -142,55 +153,55 @@ abs = absolute
 
 
 @_op
-def exp(x):
+def exp(x: TensorLike) -> TensorLike:
     """e to the power of x."""
     return _unary("exp", np.exp, x)
 
 
 @_op
-def log(x):
+def log(x: TensorLike) -> TensorLike:
     """Natural logarithm."""
     return _unary("log", np.log, x)
 
 
 @_op
-def log1p(x):
+def log1p(x: TensorLike) -> TensorLike:
     """log(1 + x)."""
     return log(x + 1.0) if _is_graph(x) else np.log1p(x)
 
 
 @_op
-def sqrt(x):
+def sqrt(x: TensorLike) -> TensorLike:
     """Square root."""
     return _unary("sqrt", np.sqrt, x)
 
 
 @_op
-def rsqrt(x):
+def rsqrt(x: TensorLike) -> TensorLike:
     """1 / sqrt(x)."""
     return _unary("rsqrt", lambda v: 1.0 / np.sqrt(v), x)
 
 
 @_op
-def square(x):
+def square(x: TensorLike) -> TensorLike:
     """x * x."""
     return _unary("square", np.square, x)
 
 
 @_op
-def sign(x):
+def sign(x: TensorLike) -> TensorLike:
     """-1, 0 or 1."""
     return _unary("sign", np.sign, x)
 
 
 @_op
-def reciprocal(x):
+def reciprocal(x: TensorLike) -> TensorLike:
     """1 / x."""
     return _unary("reciprocal", np.reciprocal, x)
 
 
 @_op
-def erf(x):
+def erf(x: TensorLike) -> TensorLike:
     """The error function (inside models)."""
     if not _is_graph(x):
         import math
@@ -200,7 +211,7 @@ def erf(x):
 
 
 @_op
-def clip(x, x_min, x_max):
+def clip(x: TensorLike, x_min: float, x_max: float) -> TensorLike:
     """Values limited to [x_min, x_max]."""
     if _is_graph(x):
         return x.g.clip(x, min=float(x_min), max=float(x_max))
@@ -211,13 +222,13 @@ def clip(x, x_min, x_max):
 
 
 @_op
-def relu(x):
+def relu(x: TensorLike) -> TensorLike:
     """max(x, 0)."""
     return _unary("relu", lambda v: np.where(v < 0, 0, v).astype(v.dtype), x)
 
 
 @_op
-def leaky_relu(x, negative_slope=0.2):
+def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> TensorLike:
     """x where positive, else negative_slope * x."""
     return _unary(
         "leaky_relu",
@@ -227,14 +238,14 @@ def leaky_relu(x, negative_slope=0.2):
     )
 
 
-def _np_sigmoid(v):
+def _np_sigmoid(v: NDArray[Any]) -> TensorLike:
     # exp of a negative number only: no overflow at either end.
     e = np.exp(-np.abs(v))
     return np.where(v >= 0, 1.0 / (1.0 + e), e / (1.0 + e)).astype(v.dtype)
 
 
 @_op
-def sigmoid(x):
+def sigmoid(x: TensorLike) -> TensorLike:
     """1 / (1 + exp(-x))."""
     if _is_graph(x):
         y = x.g.sigmoid(x)
@@ -244,13 +255,13 @@ def sigmoid(x):
 
 
 @_op
-def tanh(x):
+def tanh(x: TensorLike) -> TensorLike:
     """Hyperbolic tangent."""
     return _unary("tanh", np.tanh, x)
 
 
 @_op
-def elu(x, alpha=1.0):
+def elu(x: TensorLike, alpha: float = 1.0) -> TensorLike:
     """x where positive, else alpha * (exp(x) - 1)."""
     return _unary(
         "elu",
@@ -261,14 +272,14 @@ def elu(x, alpha=1.0):
 
 
 @_op
-def selu(x):
+def selu(x: TensorLike) -> TensorLike:
     """Scaled exponential linear unit (Klambauer et al. 2017)."""
     scale, alpha = 1.0507009873554805, 1.6732632423543772
     return _unary("selu", lambda v: scale * elu(v, alpha), x)
 
 
 @_op
-def gelu(x, approximate=True):
+def gelu(x: TensorLike, approximate: bool = True) -> TensorLike:
     """Gaussian error linear unit (Hendrycks and Gimpel 2016), by erf or its tanh approximation."""
     if _is_graph(x):
         return x.g.gelu(x, approximate="tanh" if approximate else "none")
@@ -279,42 +290,42 @@ def gelu(x, approximate=True):
 
 
 @_op
-def silu(x):
+def silu(x: TensorLike) -> TensorLike:
     """x * sigmoid(x)."""
     return _unary("silu", lambda v: v * _np_sigmoid(v), x)
 
 
 @_op
-def hard_sigmoid(x):
+def hard_sigmoid(x: TensorLike) -> TensorLike:
     """clip(x / 6 + 1 / 2, 0, 1)."""
     return _unary("hard_sigmoid", lambda v: np.clip(v / 6 + 0.5, 0, 1), x, alpha=1 / 6, beta=0.5)
 
 
 @_op
-def hard_silu(x):
+def hard_silu(x: TensorLike) -> TensorLike:
     """x * hard_sigmoid(x)."""
     return _unary("hard_swish", lambda v: v * np.clip(v / 6 + 0.5, 0, 1), x)
 
 
 @_op
-def softplus(x):
+def softplus(x: TensorLike) -> TensorLike:
     """log(1 + exp(x))."""
     return _unary("softplus", lambda v: np.logaddexp(v, 0).astype(v.dtype), x)
 
 
 @_op
-def softsign(x):
+def softsign(x: TensorLike) -> TensorLike:
     """x / (1 + |x|)."""
     return _unary("softsign", lambda v: v / (1 + np.abs(v)), x)
 
 
-def _np_softmax(v, axis):
+def _np_softmax(v: NDArray[Any], axis: Axis) -> TensorLike:
     e = np.exp(v - np.max(v, axis=axis, keepdims=True))
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
 @_op
-def softmax(x, axis=-1):
+def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """exp(x) divided by its sum along the axis."""
     if _is_graph(x):
         y = x.g.softmax(x, axis=int(axis))
@@ -325,7 +336,7 @@ def softmax(x, axis=-1):
 
 
 @_op
-def log_softmax(x, axis=-1):
+def log_softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """Logarithm of softmax."""
     if _is_graph(x):
         return x.g.log_softmax(x, axis=int(axis))
@@ -337,7 +348,9 @@ def log_softmax(x, axis=-1):
 # Reductions
 
 
-def _reduce(op, fn, x, axis, keepdims):
+def _reduce(
+    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool
+) -> TensorLike:
     if not _is_graph(x):
         return fn(
             np.asarray(x), axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims
@@ -346,25 +359,25 @@ def _reduce(op, fn, x, axis, keepdims):
 
 
 @_op
-def sum(x, axis=None, keepdims=False):
+def sum(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Sum along axes (all by default)."""
     return _reduce("reduce_sum", np.sum, x, axis, keepdims)
 
 
 @_op
-def mean(x, axis=None, keepdims=False):
+def mean(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Mean along axes (all by default)."""
     return _reduce("reduce_mean", np.mean, x, axis, keepdims)
 
 
 @_op
-def max(x, axis=None, keepdims=False):
+def max(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Largest value along axes (all by default)."""
     return _reduce("reduce_max", np.max, x, axis, keepdims)
 
 
 @_op
-def min(x, axis=None, keepdims=False):
+def min(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Smallest value along axes (all by default)."""
     return _reduce("reduce_min", np.min, x, axis, keepdims)
 
@@ -372,13 +385,13 @@ def min(x, axis=None, keepdims=False):
 # Shape
 
 
-def shape(x) -> tuple:
+def shape(x: TensorLike) -> tuple[Any, ...]:
     """Shape of an array or tensor."""
     return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
 
 
 @_op
-def reshape(x, newshape):
+def reshape(x: TensorLike, newshape: Shape) -> TensorLike:
     """The same elements in another shape; one entry may be -1."""
     if _is_graph(x):
         return x.g.reshape(x, shape=[int(d) for d in newshape])
@@ -386,7 +399,7 @@ def reshape(x, newshape):
 
 
 @_op
-def transpose(x, axes=None):
+def transpose(x: TensorLike, axes: Axis | None = None) -> TensorLike:
     """Axes in another order (reversed by default)."""
     if _is_graph(x):
         perm = list(range(x.ndim))[::-1] if axes is None else [int(a) for a in axes]
@@ -395,7 +408,7 @@ def transpose(x, axes=None):
 
 
 @_op
-def expand_dims(x, axis):
+def expand_dims(x: TensorLike, axis: Axis) -> TensorLike:
     """A new axis of size 1."""
     if not _is_graph(x):
         return np.expand_dims(x, axis)
@@ -405,7 +418,7 @@ def expand_dims(x, axis):
 
 
 @_op
-def squeeze(x, axis=None):
+def squeeze(x: TensorLike, axis: Axis | None = None) -> TensorLike:
     """Without axes of size 1."""
     if not _is_graph(x):
         return np.squeeze(x, axis)
@@ -418,7 +431,7 @@ def squeeze(x, axis=None):
 
 
 @_op
-def concatenate(xs, axis=0):
+def concatenate(xs: Any, axis: Axis = 0) -> TensorLike:
     """Arrays joined along an existing axis."""
     tensor = next((x for x in xs if isinstance(x, Tensor)), None)
     if tensor is None:
@@ -428,7 +441,7 @@ def concatenate(xs, axis=0):
 
 
 @_op
-def get_item(x, key):
+def get_item(x: TensorLike, key: Any) -> TensorLike:
     """Basic slicing with step 1 and integers, as `x[1:, :, 0]`."""
     if not _is_graph(x):
         return np.asarray(x)[key]
@@ -454,7 +467,7 @@ def get_item(x, key):
 
 
 @_op
-def matmul(x1, x2):
+def matmul(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Matrix product of x1[..., K] and x2[K, M]."""
     tensor = x1 if isinstance(x1, Tensor) else x2
     if not isinstance(tensor, Tensor):
@@ -464,7 +477,12 @@ def matmul(x1, x2):
 
 
 @_op
-def softmax_cross_entropy(logits, target, label_smoothing=0.0, ignore_index=None):
+def softmax_cross_entropy(
+    logits: TensorLike,
+    target: TensorLike,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+) -> TensorLike:
     """Cross-entropy of softmax(logits) along the last axis.
 
     `target` holds class indices (one axis less than `logits`) or probabilities (same shape).
@@ -492,7 +510,7 @@ def softmax_cross_entropy(logits, target, label_smoothing=0.0, ignore_index=None
 
 
 @_op
-def sigmoid_cross_entropy(logits, target):
+def sigmoid_cross_entropy(logits: TensorLike, target: TensorLike) -> TensorLike:
     """Binary cross-entropy of sigmoid(logits), element by element."""
     if _is_graph(logits):
         return logits.g.sigmoid_cross_entropy(logits, _lift(logits.g, target, logits.dtype))
@@ -503,12 +521,12 @@ def sigmoid_cross_entropy(logits, target):
 # Conversions
 
 
-def convert_to_numpy(x) -> np.ndarray:
+def convert_to_numpy(x: TensorLike) -> NDArray[Any]:
     """Return a NumPy array."""
     return x.numpy() if isinstance(x, Variable) else np.asarray(x)
 
 
-def convert_to_tensor(x, dtype=None):
+def convert_to_tensor(x: TensorLike, dtype: Any = None) -> TensorLike:
     """Return tensors unchanged and everything else as a NumPy array."""
     if isinstance(x, (Tensor, KerasTensor)):
         return x
@@ -516,7 +534,7 @@ def convert_to_tensor(x, dtype=None):
 
 
 @_op
-def cast(x, dtype):
+def cast(x: TensorLike, dtype: Any) -> TensorLike:
     """The values in another type; inside a model, floats keep their precision."""
     if not _is_graph(x):
         return np.asarray(x).astype(dtype)
@@ -524,30 +542,30 @@ def cast(x, dtype):
     return x if kinds == {"f"} else x.g.cast(x, dtype=np.dtype(dtype).name)
 
 
-def zeros(shape, dtype=None):
+def zeros(shape: Shape, dtype: Any = None) -> TensorLike:
     """An array of zeros."""
     return np.zeros(shape, dtype or floatx())
 
 
-def ones(shape, dtype=None):
+def ones(shape: Shape, dtype: Any = None) -> TensorLike:
     """An array of ones."""
     return np.ones(shape, dtype or floatx())
 
 
 @_op
-def zeros_like(x):
+def zeros_like(x: TensorLike) -> TensorLike:
     """Zeros of the same shape."""
     return x.g.constant(np.zeros(x.shape), x.dtype) if _is_graph(x) else np.zeros_like(x)
 
 
 @_op
-def ones_like(x):
+def ones_like(x: TensorLike) -> TensorLike:
     """Ones of the same shape."""
     return x.g.constant(np.ones(x.shape), x.dtype) if _is_graph(x) else np.ones_like(x)
 
 
 @_op
-def normalize(x, axis=-1):
+def normalize(x: TensorLike, axis: Axis = -1) -> TensorLike:
     """x divided by its Euclidean norm along the axis."""
     norm = sqrt(sum(square(x), axis=axis, keepdims=True))
     return x / maximum(norm, epsilon())

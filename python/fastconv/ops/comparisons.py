@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from fastconv.config import floatx
@@ -24,8 +27,11 @@ from fastconv.ops.arrays import (
     transpose,
 )
 
+if TYPE_CHECKING:
+    from fastconv._types import Axis, TensorLike
 
-def _compare(kind, fn, a, b):
+
+def _compare(kind: Any, fn: Callable[..., Any], a: Any, b: Any) -> TensorLike:
     tensor = a if isinstance(a, Tensor) else b
     if not isinstance(tensor, Tensor):
         return fn(a, b)
@@ -34,47 +40,47 @@ def _compare(kind, fn, a, b):
 
 
 @_op
-def equal(x1, x2):
+def equal(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Whether two are equal, element by element; no gradient flows through comparisons."""
     return _compare("eq", np.equal, x1, x2)
 
 
 @_op
-def not_equal(x1, x2):
+def not_equal(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Whether two differ, element by element."""
     return _compare("ne", np.not_equal, x1, x2)
 
 
 @_op
-def less(x1, x2):
+def less(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 < x2."""
     return _compare("lt", np.less, x1, x2)
 
 
 @_op
-def less_equal(x1, x2):
+def less_equal(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 <= x2."""
     return _compare("le", np.less_equal, x1, x2)
 
 
 @_op
-def greater(x1, x2):
+def greater(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 > x2."""
     return _compare("gt", np.greater, x1, x2)
 
 
 @_op
-def greater_equal(x1, x2):
+def greater_equal(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 >= x2."""
     return _compare("ge", np.greater_equal, x1, x2)
 
 
-def _as_bool(g, value):
+def _as_bool(g: Any, value: Any) -> TensorLike:
     value = _lift(g, value, "bool")
     return value if value.dtype == "bool" else g.cast(value, dtype="bool")
 
 
-def _logical(kind, fn, a, b):
+def _logical(kind: Any, fn: Callable[..., Any], a: Any, b: Any) -> TensorLike:
     tensor = a if isinstance(a, Tensor) else b
     if not isinstance(tensor, Tensor):
         return fn(a, b)
@@ -83,25 +89,25 @@ def _logical(kind, fn, a, b):
 
 
 @_op
-def logical_and(x1, x2):
+def logical_and(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Whether both are true."""
     return _logical("and", np.logical_and, x1, x2)
 
 
 @_op
-def logical_or(x1, x2):
+def logical_or(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Whether one or both are true."""
     return _logical("or", np.logical_or, x1, x2)
 
 
 @_op
-def logical_not(x):
+def logical_not(x: TensorLike) -> TensorLike:
     """Whether it is false."""
     return x.g.logical_not(_as_bool(x.g, x)) if _is_graph(x) else np.logical_not(x)
 
 
 @_op
-def where(condition, x1, x2):
+def where(condition: TensorLike, x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 where the condition is true, x2 elsewhere, with broadcasting."""
     tensor = next((v for v in (x1, x2, condition) if isinstance(v, Tensor)), None)
     if tensor is None:
@@ -111,7 +117,9 @@ def where(condition, x1, x2):
     return g.where(_as_bool(g, condition), _lift(g, x1, dtype), _lift(g, x2, dtype))
 
 
-def _arg_extreme(op, fn, x, axis, keepdims):
+def _arg_extreme(
+    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool
+) -> TensorLike:
     if not _is_graph(x):
         return fn(np.asarray(x), axis=axis, keepdims=keepdims)
     if axis is None:
@@ -120,18 +128,20 @@ def _arg_extreme(op, fn, x, axis, keepdims):
 
 
 @_op
-def argmax(x, axis=None, keepdims=False):
+def argmax(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Index (int64) of the largest value along an axis, or of all values."""
     return _arg_extreme("arg_max", np.argmax, x, axis, keepdims)
 
 
 @_op
-def argmin(x, axis=None, keepdims=False):
+def argmin(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Index (int64) of the smallest value along an axis, or of all values."""
     return _arg_extreme("arg_min", np.argmin, x, axis, keepdims)
 
 
-def _quantified(op, fn, x, axis, keepdims):
+def _quantified(
+    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool
+) -> TensorLike:
     if not _is_graph(x):
         return fn(np.asarray(x), axis=axis, keepdims=keepdims)
     flags = _as_bool(x.g, x)
@@ -139,19 +149,19 @@ def _quantified(op, fn, x, axis, keepdims):
 
 
 @_op
-def any(x, axis=None, keepdims=False):
+def any(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Whether some value along the axes (all by default) is true."""
     return _quantified("reduce_max", np.any, x, axis, keepdims)
 
 
 @_op
-def all(x, axis=None, keepdims=False):
+def all(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Whether every value along the axes (all by default) is true."""
     return _quantified("reduce_min", np.all, x, axis, keepdims)
 
 
 @_op
-def one_hot(x, num_classes, axis=-1, dtype=None):
+def one_hot(x: TensorLike, num_classes: int, axis: Axis = -1, dtype: Any = None) -> TensorLike:
     """Class indices (N, ...) as vectors (N, ..., num_classes) of 0 and 1."""
     dtype = dtype or floatx()
     classes = np.arange(num_classes)
@@ -169,7 +179,7 @@ def one_hot(x, num_classes, axis=-1, dtype=None):
 
 
 @_op
-def var(x, axis=None, keepdims=False):
+def var(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Variance along axes (all by default), divided by the number of values."""
     if not _is_graph(x):
         return np.var(np.asarray(x), axis=axis, keepdims=keepdims)
@@ -177,13 +187,13 @@ def var(x, axis=None, keepdims=False):
 
 
 @_op
-def std(x, axis=None, keepdims=False):
+def std(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
     """Standard deviation along axes (all by default)."""
     return sqrt(var(x, axis, keepdims))
 
 
 @_op
-def stack(x, axis=0):
+def stack(x: TensorLike, axis: Axis = 0) -> TensorLike:
     """Arrays of one shape along a new axis."""
     if not _is_graph(*x):
         return np.stack(x, axis)
@@ -191,7 +201,7 @@ def stack(x, axis=0):
 
 
 @_op
-def dot(x1, x2):
+def dot(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """Sum of products over the last axis of x1 and the only or second-to-last one of x2."""
     if not _is_graph(x1, x2):
         return np.dot(x1, x2)
@@ -200,7 +210,7 @@ def dot(x1, x2):
     return matmul(x1, x2)
 
 
-def arange(start, stop=None, step=1, dtype=None):
+def arange(start: Any, stop: Any = None, step: int = 1, dtype: Any = None) -> TensorLike:
     """Evenly spaced numbers from start (0 if only one number is given) to below stop."""
     if stop is None:
         start, stop = 0, start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from fastconv.optimizers import schedules
 from fastconv.optimizers.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -31,14 +32,14 @@ _ALL = {cls.__name__: cls for cls in (SGD, Adam, AdamW, RMSprop, *_MORE)}
 _ALL.update({name.lower(): cls for name, cls in list(_ALL.items())})
 
 
-def serialize(optimizer):
+def serialize(optimizer: Any) -> Any:
     """Return {"class_name", "config"}."""
     from fastconv.utils.serialization import serialize_keras_object
 
     return serialize_keras_object(optimizer)
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """Make an optimizer from `serialize()`."""
     from fastconv.utils.serialization import lookup
 
@@ -46,7 +47,7 @@ def deserialize(config, custom_objects=None):
     return found() if inspect.isclass(found) else found
 
 
-def get(identifier):
+def get(identifier: Any) -> Any:
     """Return an optimizer from a name in any case, an instance or a config.
 
     Raises:

@@ -6,6 +6,7 @@ Every state s changes to s + rate * (target - s): gradient descent with the grad
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,16 +15,31 @@ from fastconv.optimizers.algorithms import _in_range
 from fastconv.optimizers.optimizer import Optimizer
 from fastconv.utils.checks import number
 
+if TYPE_CHECKING:
+    from fastconv._graph import Variable
+    from fastconv._types import TensorLike
+
 
 class _Composed(Optimizer):
     """What the optimizers of this file have in common: how weights and states change."""
 
-    def __init__(self, learning_rate, weight_decay, epsilon, **kwargs):
+    def __init__(
+        self, learning_rate: Any, weight_decay: float | None, epsilon: float | None, **kwargs: Any
+    ) -> None:
         super().__init__(learning_rate, weight_decay, **kwargs)
         if epsilon is not None:
             self.epsilon = number(epsilon, "epsilon", 0, owner=type(self).__name__)
 
-    def emit_update(self, g, param, grad, slots, lr, step, weight_decay):
+    def emit_update(
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
+    ) -> None:
         change, states = self.changes(grad, slots, step)
         plain = {"momentum": 0.0, "nesterov": False}
         attrs = {**plain, "weight_decay": weight_decay}
@@ -35,17 +51,17 @@ class _Composed(Optimizer):
             factor = g.constant(np.array(rate), param.dtype)
             g.graph.add("sgd_update", [slots[name].id, gradient.id, None, factor.id], plain, kind)
 
-    def changes(self, grad, slots, step):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         """Return what is subtracted from the weight, and (target, rate) of each state."""
         raise NotImplementedError(f"{type(self).__name__} does not define changes()")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("beta_1", "beta_2", "rho", "epsilon")
         own = {name: getattr(self, name) for name in names if hasattr(self, name)}
         return {**super().get_config(), **own}
 
 
-def _toward(state, target, rate):
+def _toward(state: TensorLike, target: TensorLike, rate: float) -> Any:
     """The state after it has changed."""
     return state + (target - state) * rate
 
@@ -57,14 +73,21 @@ class Adadelta(_Composed):
     b = rho * b + (1 - rho) * d**2, w -= lr * d.
     """
 
-    def __init__(self, learning_rate=0.001, rho=0.95, epsilon=1e-7, weight_decay=None, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, weight_decay, epsilon, **kwargs)
         self.rho = _in_range("rho", rho)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("accumulated_grad", "accumulated_delta_var")
 
-    def changes(self, grad, slots, step):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         squares, steps = slots["accumulated_grad"], slots["accumulated_delta_var"]
         rate = 1.0 - self.rho
         mean_square = _toward(squares, ops.square(grad), rate)
@@ -84,21 +107,21 @@ class Adamax(_Composed):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        weight_decay=None,
-        **kwargs,
-    ):
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, weight_decay, epsilon, **kwargs)
         self.beta_1 = _in_range("beta_1", beta_1)
         self.beta_2 = _in_range("beta_2", beta_2)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum", "norm")
 
-    def changes(self, grad, slots, step):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         rate = 1.0 - self.beta_1
         mean = _toward(slots["momentum"], grad, rate)
         largest = ops.maximum(slots["norm"] * self.beta_2, ops.abs(grad))
@@ -115,18 +138,18 @@ class Nadam(Adamax):
     w -= lr * h / (sqrt(v / (1 - beta_2**t)) + epsilon).
     """
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum", "velocity", "u_product")
 
-    def initial_slot(self, name, variable):
+    def initial_slot(self, name: str, variable: Variable) -> Any:
         if name == "u_product":
             return np.ones((), variable.dtype)
         return super().initial_slot(name, variable)
 
-    def _schedule(self, step):
+    def _schedule(self, step: int) -> Any:
         return (1.0 - 0.5 * ops.exp(step * math.log(0.96))) * self.beta_1
 
-    def changes(self, grad, slots, step):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         now, following = self._schedule(step), self._schedule(step + 1.0)
         product = slots["u_product"] * now
         mean = _toward(slots["momentum"], grad, 1.0 - self.beta_1)
@@ -148,14 +171,21 @@ class Lion(_Composed):
     w -= lr * sign(beta_1 * m + (1 - beta_1) * g), m = beta_2 * m + (1 - beta_2) * g.
     """
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.99, weight_decay=None, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        weight_decay: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, weight_decay, None, **kwargs)
         self.beta_1 = _in_range("beta_1", beta_1)
         self.beta_2 = _in_range("beta_2", beta_2)
 
-    def slot_names(self):
+    def slot_names(self) -> tuple[str, ...]:
         return ("momentum",)
 
-    def changes(self, grad, slots, step):
+    def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
         direction = slots["momentum"] * self.beta_1 + grad * (1.0 - self.beta_1)
         return ops.sign(direction), {"momentum": (grad, 1.0 - self.beta_2)}

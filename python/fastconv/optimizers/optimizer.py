@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from fastconv._graph import GraphBuilder, Tensor, Variable
 from fastconv.optimizers.schedules import LearningRateSchedule, deserialize_schedule
 from fastconv.utils.naming import auto_name, snake_case
 from fastconv.utils.serialization import serialize_keras_object
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
 
 
 class LearningRate(float):
@@ -27,7 +33,7 @@ class LearningRate(float):
     def value(self) -> float:
         return float(self)
 
-    def assign(self, value) -> None:
+    def assign(self, value: Any) -> None:
         """Set the optimizer's learning rate."""
         self._optimizer.learning_rate = value
 
@@ -53,19 +59,19 @@ class Optimizer:
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name=None,
-        **kwargs,
-    ):
+        learning_rate: Any,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         if kwargs:
             raise ValueError(f"Argument(s) not recognized: {kwargs}")
         if loss_scale_factor is not None or gradient_accumulation_steps is not None:
@@ -112,7 +118,7 @@ class Optimizer:
         return value
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: Any) -> None:
         if isinstance(value, dict):
             value = deserialize_schedule(value)
         if not isinstance(value, LearningRateSchedule) and not callable(value):
@@ -141,7 +147,9 @@ class Optimizer:
 
     # Weight decay
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None) -> None:
+    def exclude_from_weight_decay(
+        self, var_list: list[Variable] | None = None, var_names: Any = None
+    ) -> None:
         """Leave variables out of weight decay, given themselves or by parts of their names."""
         self._undecayed_ids.update(id(v) for v in var_list or ())
         self._undecayed_names.extend(var_names or ())
@@ -159,11 +167,11 @@ class Optimizer:
         """Return the names of the states kept for each weight."""
         return ()
 
-    def initial_slot(self, name: str, variable: Variable) -> np.ndarray:
+    def initial_slot(self, name: str, variable: Variable) -> NDArray[Any]:
         """Return the first value of a state."""
         return np.zeros(variable.shape, variable.dtype)
 
-    def build(self, variables) -> None:
+    def build(self, variables: list[Variable]) -> None:
         """Create the states for a list of weights; those that exist are kept."""
         names = self.slot_names() + (("average",) if self.use_ema else ())
         for variable in variables:
@@ -215,7 +223,16 @@ class Optimizer:
                 decay = self._decay(variable)
                 self.emit_update(g, g.variable(variable), grad, slots, lr, step, decay)
 
-    def emit_update(self, g, param, grad, slots, lr, step, weight_decay) -> None:
+    def emit_update(
+        self,
+        g: Any,
+        param: Any,
+        grad: TensorLike,
+        slots: Any,
+        lr: Any,
+        step: TensorLike,
+        weight_decay: float | None,
+    ) -> None:
         """Add the update node of one weight."""
         raise NotImplementedError(f"{type(self).__name__} does not define emit_update()")
 
@@ -273,7 +290,7 @@ class Optimizer:
         if every and self.iterations % every == 0:
             self.finalize_variable_values(self._built_for)
 
-    def finalize_variable_values(self, var_list) -> None:
+    def finalize_variable_values(self, var_list: list[Variable]) -> None:
         """Replace weights by their moving averages, where those are kept."""
         if self._swapped:
             self.swap_averages()
@@ -301,7 +318,7 @@ class Optimizer:
 
     # State of a run
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Return what changes while training, but for the slots."""
         rate = self._learning_rate
         return {
@@ -310,7 +327,7 @@ class Optimizer:
             "swapped": self._swapped,
         }
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         self.iterations = state["iterations"]
         if state["learning_rate"] is not None and isinstance(self._learning_rate, float):
@@ -319,7 +336,7 @@ class Optimizer:
 
     # Configuration
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs to make an equal optimizer, without its state."""
         rate = self._learning_rate
         if isinstance(rate, LearningRateSchedule):
@@ -339,9 +356,11 @@ class Optimizer:
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
         """Make an optimizer from `get_config()`."""
         return cls(**config)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} learning_rate={self.current_learning_rate()}>"

@@ -6,20 +6,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastconv._types import TensorLike
 
 
 class LearningRateSchedule:
     """Base class: `__call__(step)` returns the learning rate of a step (counted from 0)."""
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(step)")
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         raise NotImplementedError(f"{type(self).__name__} must define get_config()")
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a schedule from `get_config()`."""
         return cls(**config)
 
@@ -29,11 +34,11 @@ class _Plain(LearningRateSchedule):
 
     FIELDS: tuple[str, ...] = ()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {field: getattr(self, field) for field in (*self.FIELDS, "name")}
 
 
-def _positive(name, value):
+def _positive(name: str, value: Any) -> Any:
     if value <= 0:
         raise ValueError(f"`{name}` must be positive, received: {name}={value}")
     return value
@@ -46,19 +51,19 @@ class ExponentialDecay(_Plain):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        decay_rate,
-        staircase=False,
-        name="ExponentialDecay",
-    ):
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "ExponentialDecay",
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive("decay_steps", decay_steps)
         self.decay_rate = decay_rate
         self.staircase = staircase
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         periods = step / self.decay_steps
         if self.staircase:
             periods = math.floor(periods)
@@ -70,15 +75,15 @@ class InverseTimeDecay(ExponentialDecay):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        decay_rate,
-        staircase=False,
-        name="InverseTimeDecay",
-    ):
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "InverseTimeDecay",
+    ) -> None:
         super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         periods = step / self.decay_steps
         if self.staircase:
             periods = math.floor(periods)
@@ -90,7 +95,7 @@ class PiecewiseConstantDecay(_Plain):
 
     FIELDS = ("boundaries", "values")
 
-    def __init__(self, boundaries, values, name="PiecewiseConstant"):
+    def __init__(self, boundaries: Any, values: Any, name: str = "PiecewiseConstant") -> None:
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 "`boundaries` must have one entry less than `values`, received: "
@@ -100,7 +105,7 @@ class PiecewiseConstantDecay(_Plain):
         self.values = list(values)
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         for boundary, value in zip(self.boundaries, self.values, strict=False):
             if step <= boundary:
                 return value
@@ -114,13 +119,13 @@ class PolynomialDecay(_Plain):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        end_learning_rate=0.0001,
-        power=1.0,
-        cycle=False,
-        name="PolynomialDecay",
-    ):
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str = "PolynomialDecay",
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive("decay_steps", decay_steps)
         self.end_learning_rate = end_learning_rate
@@ -128,7 +133,7 @@ class PolynomialDecay(_Plain):
         self.cycle = cycle
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         steps = self.decay_steps
         if self.cycle:
             steps *= max(1, math.ceil(step / steps))
@@ -149,13 +154,13 @@ class CosineDecay(_Plain):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        alpha=0.0,
-        name="CosineDecay",
-        warmup_target=None,
-        warmup_steps=0,
-    ):
+        initial_learning_rate: float,
+        decay_steps: int,
+        alpha: float = 0.0,
+        name: str = "CosineDecay",
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = _positive("decay_steps", decay_steps)
         self.alpha = alpha
@@ -163,7 +168,7 @@ class CosineDecay(_Plain):
         self.warmup_target = warmup_target
         self.warmup_steps = warmup_steps
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         peak = self.initial_learning_rate
         if self.warmup_target is not None:
             if step < self.warmup_steps:
@@ -183,13 +188,13 @@ class CosineDecayRestarts(_Plain):
 
     def __init__(
         self,
-        initial_learning_rate,
-        first_decay_steps,
-        t_mul=2.0,
-        m_mul=1.0,
-        alpha=0.0,
-        name="SGDRDecay",
-    ):
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str = "SGDRDecay",
+    ) -> None:
         self.initial_learning_rate = initial_learning_rate
         self.first_decay_steps = _positive("first_decay_steps", first_decay_steps)
         self.t_mul = t_mul
@@ -197,7 +202,7 @@ class CosineDecayRestarts(_Plain):
         self.alpha = alpha
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         share = step / self.first_decay_steps
         if self.t_mul == 1.0:
             period = math.floor(share)
@@ -239,15 +244,15 @@ class OneCycle(_Plain):
 
     def __init__(
         self,
-        max_learning_rate,
-        total_steps,
-        pct_start=0.3,
-        anneal_strategy="cos",
-        div_factor=25.0,
-        final_div_factor=1e4,
-        three_phase=False,
-        name="OneCycle",
-    ):
+        max_learning_rate: float,
+        total_steps: int,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        name: str = "OneCycle",
+    ) -> None:
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
                 "`anneal_strategy` must be 'cos' or 'linear', "
@@ -267,7 +272,7 @@ class OneCycle(_Plain):
         self.three_phase = three_phase
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> TensorLike:
         peak = self.max_learning_rate
         first = peak / self.div_factor
         last = self.total_steps - 1
@@ -301,14 +306,16 @@ CLASSES = {
 }
 
 
-def serialize(schedule):
+def serialize(schedule: Callable[..., Any]) -> Any:
     """Return {"class_name", "config"}."""
     from fastconv.utils.serialization import serialize_keras_object
 
     return serialize_keras_object(schedule)
 
 
-def deserialize_schedule(config, custom_objects=None):
+def deserialize_schedule(
+    config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+) -> Any:
     """Make a schedule from `serialize()`."""
     from fastconv.utils.serialization import deserialize_keras_object
 

@@ -1,11 +1,15 @@
 """Images from folders and arrays, with the names of `keras.preprocessing`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from fastconv.preprocessing._directory import image_dataset_from_directory
 
 __all__ = ["image", "image_dataset_from_directory"]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "image":
         import importlib
 

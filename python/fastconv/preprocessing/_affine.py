@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,17 +11,22 @@ from fastconv._runtime import core as _core
 from fastconv.functional._plans import run
 from fastconv.utils.checks import integer
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Shape, TensorLike
+
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
 
-def check_fill_mode(value) -> str:
+def check_fill_mode(value: Any) -> str:
     """Return a checked fill mode."""
     if value not in FILL_MODES:
         raise ValueError(f"`fill_mode` must be one of {FILL_MODES}, received: {value!r}")
     return value
 
 
-def check_order(value) -> int:
+def check_order(value: Any) -> int:
     """Return a checked order of interpolation."""
     if integer(value, "interpolation_order") > 1:
         raise ValueError(
@@ -30,7 +36,9 @@ def check_order(value) -> int:
     return int(value)
 
 
-def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> np.ndarray:
+def matrices(
+    theta: float, tx: float, ty: float, shear: float, zx: float, zy: float, height: int, width: int
+) -> NDArray[Any]:
     """Return the maps (N, 6) from output to input pixels that `warp` takes.
 
     Args:
@@ -54,7 +62,7 @@ def matrices(theta, tx, ty, shear, zx, zy, height: int, width: int) -> np.ndarra
     return np.stack([yy, yx, y_shift, xy, xx, x_shift], 1)
 
 
-def flip(maps: np.ndarray, horizontal, vertical, height: int, width: int) -> None:
+def flip(maps: NDArray[Any], horizontal: bool, vertical: bool, height: int, width: int) -> None:
     """Let maps of `matrices` flip their images afterwards where the masks (N,) say so."""
     for flags, column, size in ((horizontal, 1, width), (vertical, 0, height)):
         for row in (0, 3):
@@ -63,13 +71,13 @@ def flip(maps: np.ndarray, horizontal, vertical, height: int, width: int) -> Non
             maps[:, row + column] -= 2 * factor
 
 
-def _build(shape, dtype, order, fill, value):
+def _build(shape: Shape, dtype: Any, order: Any, fill: str, value: Any) -> Any:
     graph = _core.Graph()
     ids = [graph.input("images", shape, dtype), graph.input("maps", (shape[0], 6), "float64")]
     (out,) = graph.add("warp", ids, {"order": order, "fill": fill, "value": value}, "warp")
     plan = _core.Plan(graph, [out])
 
-    def run_plan(feeds):
+    def run_plan(feeds: Any) -> Any:
         # Other threads than the main one work beside a model that has all processors.
         own = threading.current_thread() is not threading.main_thread()
         return plan.run(feeds, threads=1 if own else 0)
@@ -77,7 +85,9 @@ def _build(shape, dtype, order, fill, value):
     return run_plan, sum(plan.memory.values())
 
 
-def warp(images: np.ndarray, maps: np.ndarray, order: int, fill: str, value: float) -> np.ndarray:
+def warp(
+    images: NDArray[Any], maps: NDArray[Any], order: int, fill: str, value: float
+) -> NDArray[Any]:
     """Return images (N, H, W, C), float32 or float64, sampled where maps (N, 6) of pixels point."""
     if not (maps % 1).any():  # whole pixels need no interpolation
         order = 0
@@ -85,13 +95,13 @@ def warp(images: np.ndarray, maps: np.ndarray, order: int, fill: str, value: flo
     return run(_build, key, [images, np.ascontiguousarray(maps, np.float64)])[0]
 
 
-def as_float(x: np.ndarray) -> np.ndarray:
+def as_float(x: NDArray[Any]) -> NDArray[Any]:
     """Return an image in a type that `warp` takes and that holds its numbers."""
-    small = x.dtype.kind in "bui" and x.dtype.itemsize <= 2
+    small = x.dtype.kind in ("b", "u", "i") and x.dtype.itemsize <= 2
     return x.astype(np.float32 if small or x.dtype == np.float16 else np.float64, copy=False)
 
 
-def like(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def like(y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return numbers in an image's own type, rounded where it holds integers."""
     if dtype.kind not in "ui":
         return y.astype(dtype, copy=False)
@@ -100,20 +110,20 @@ def like(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def apply_affine_transform(
-    x,
-    theta=0,
-    tx=0,
-    ty=0,
-    shear=0,
-    zx=1,
-    zy=1,
-    row_axis=1,
-    col_axis=2,
-    channel_axis=0,
-    fill_mode="nearest",
-    cval=0.0,
-    order=1,
-):
+    x: TensorLike,
+    theta: float = 0,
+    tx: float = 0,
+    ty: float = 0,
+    shear: float = 0,
+    zx: float = 1,
+    zy: float = 1,
+    row_axis: int = 1,
+    col_axis: int = 2,
+    channel_axis: int = 0,
+    fill_mode: str = "nearest",
+    cval: float = 0.0,
+    order: Any = 1,
+) -> Any:
     """Return an image rotated, shifted, sheared and zoomed about its centre.
 
     Args:
@@ -153,7 +163,16 @@ def apply_affine_transform(
     return y if channel_axis == 2 else np.ascontiguousarray(y.transpose(2, 0, 1))
 
 
-def _random(x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, order):
+def _random(
+    x: TensorLike,
+    parameters: dict[str, Any],
+    row_axis: int,
+    col_axis: int,
+    channel_axis: int,
+    fill_mode: str,
+    cval: float,
+    order: Any,
+) -> Any:
     return apply_affine_transform(
         x,
         **parameters,
@@ -167,15 +186,15 @@ def _random(x, parameters, row_axis, col_axis, channel_axis, fill_mode, cval, or
 
 
 def random_rotation(
-    x,
-    rg,
-    row_axis=1,
-    col_axis=2,
-    channel_axis=0,
-    fill_mode="nearest",
-    cval=0.0,
-    interpolation_order=1,
-):
+    x: TensorLike,
+    rg: float,
+    row_axis: int = 1,
+    col_axis: int = 2,
+    channel_axis: int = 0,
+    fill_mode: str = "nearest",
+    cval: float = 0.0,
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image rotated by a random angle in [-rg, rg] degrees; NumPy's legacy generator
     draws it. The other arguments are those of `apply_affine_transform`.
     """
@@ -186,16 +205,16 @@ def random_rotation(
 
 
 def random_shift(
-    x,
-    wrg,
-    hrg,
-    row_axis=1,
-    col_axis=2,
-    channel_axis=0,
-    fill_mode="nearest",
-    cval=0.0,
-    interpolation_order=1,
-):
+    x: TensorLike,
+    wrg: float,
+    hrg: float,
+    row_axis: int = 1,
+    col_axis: int = 2,
+    channel_axis: int = 0,
+    fill_mode: str = "nearest",
+    cval: float = 0.0,
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image shifted by random shares: as in Keras 3, up to `wrg` of its width up or down
     and up to `hrg` of its height to a side. The rest is as for `random_rotation`.
     """
@@ -208,15 +227,15 @@ def random_shift(
 
 
 def random_shear(
-    x,
-    intensity,
-    row_axis=1,
-    col_axis=2,
-    channel_axis=0,
-    fill_mode="nearest",
-    cval=0.0,
-    interpolation_order=1,
-):
+    x: TensorLike,
+    intensity: float,
+    row_axis: int = 1,
+    col_axis: int = 2,
+    channel_axis: int = 0,
+    fill_mode: str = "nearest",
+    cval: float = 0.0,
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image sheared by a random angle in [-intensity, intensity] degrees; the rest is as
     for `random_rotation`.
     """
@@ -227,15 +246,15 @@ def random_shear(
 
 
 def random_zoom(
-    x,
-    zoom_range,
-    row_axis=1,
-    col_axis=2,
-    channel_axis=0,
-    fill_mode="nearest",
-    cval=0.0,
-    interpolation_order=1,
-):
+    x: TensorLike,
+    zoom_range: Any,
+    row_axis: int = 1,
+    col_axis: int = 2,
+    channel_axis: int = 0,
+    fill_mode: str = "nearest",
+    cval: float = 0.0,
+    interpolation_order: int = 1,
+) -> Any:
     """Return an image zoomed by two random factors in `zoom_range`, a pair; the rest is as for
     `random_rotation`.
     """

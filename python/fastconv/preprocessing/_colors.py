@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def _per_image(values: np.ndarray) -> np.ndarray:
+    from fastconv._types import TensorLike
+
+
+def _per_image(values: NDArray[Any]) -> NDArray[Any]:
     return np.reshape(values, (-1, 1, 1, 1))
 
 
-def shift_channels(images: np.ndarray, intensity: np.ndarray) -> np.ndarray:
+def shift_channels(images: NDArray[Any], intensity: NDArray[Any]) -> NDArray[Any]:
     """Return images (N, ...) plus numbers (N,), cut off at each image's own extremes."""
     axes = (1, 2, 3)
     low, high = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
@@ -17,7 +24,9 @@ def shift_channels(images: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     return np.clip(y, low, high, out=y)
 
 
-def shift_brightness(images, factor, scale: bool, channel_axis: int) -> np.ndarray:
+def shift_brightness(
+    images: TensorLike, factor: Any, scale: bool, channel_axis: int
+) -> NDArray[Any]:
     """Return images (N, ...) multiplied by factors (N,), computed in 8 bits as Pillow does.
 
     `scale` and images with values outside [0, 255] are stretched to [0, 255] first; the latter are
@@ -44,7 +53,7 @@ def shift_brightness(images, factor, scale: bool, channel_axis: int) -> np.ndarr
     return y.astype(images.dtype, copy=False)
 
 
-def apply_channel_shift(x, intensity, channel_axis=0):
+def apply_channel_shift(x: TensorLike, intensity: float, channel_axis: int = 0) -> Any:
     """Return an image plus `intensity`, cut off at the image's smallest and largest value.
 
     `channel_axis` is accepted for Keras code: all channels are treated alike.
@@ -52,13 +61,13 @@ def apply_channel_shift(x, intensity, channel_axis=0):
     return shift_channels(np.asarray(x)[None], np.array([intensity]))[0]
 
 
-def random_channel_shift(x, intensity_range, channel_axis=0):
+def random_channel_shift(x: TensorLike, intensity_range: float, channel_axis: int = 0) -> Any:
     """`apply_channel_shift` with a random intensity in [-intensity_range, intensity_range]."""
     intensity = np.random.uniform(-intensity_range, intensity_range)  # noqa: NPY002
     return apply_channel_shift(x, intensity, channel_axis)
 
 
-def apply_brightness_shift(x, brightness, scale=True):
+def apply_brightness_shift(x: TensorLike, brightness: float, scale: Any = True) -> Any:
     """Return an image with its values multiplied by `brightness`, in steps of 1 / 255.
 
     Args:
@@ -76,7 +85,7 @@ def apply_brightness_shift(x, brightness, scale=True):
     return shift_brightness(x[None], np.array([brightness]), scale, 3)[0]
 
 
-def random_brightness(x, brightness_range, scale=True):
+def random_brightness(x: TensorLike, brightness_range: Any, scale: Any = True) -> Any:
     """`apply_brightness_shift` with a random factor in `brightness_range`, a pair."""
     if np.shape(brightness_range) != (2,):
         raise ValueError(f"`brightness_range` must be two numbers, received: {brightness_range!r}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +13,11 @@ from fastconv.preprocessing import _files, _resize
 from fastconv.preprocessing._iterators import image_files
 from fastconv.utils.checks import integer, number
 from fastconv.utils.dataset import PyDataset
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import PathLike
 
 
 class BatchDataset(PyDataset):
@@ -23,60 +30,60 @@ class BatchDataset(PyDataset):
     class_names = None
     file_paths = None
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for index in range(len(self)):
             yield self[index]
         self.on_epoch_end()
 
-    def take(self, count):
+    def take(self, count: int) -> Any:
         """Return a data set of the first `count` batches."""
         count = integer(count, "count")
         return _Derived(self, lambda source, index: source[index], count)
 
-    def map(self, function, num_parallel_calls=None):
+    def map(self, function: Callable[..., Any], num_parallel_calls: Any = None) -> Any:
         """Return a data set of `function(images, labels)`, called with each batch's arrays.
 
         `num_parallel_calls` is accepted for Keras code, no effect.
         """
 
-        def mapped(source, index):
+        def mapped(source: Any, index: int) -> Any:
             batch = source[index]
             return function(*batch) if isinstance(batch, tuple) else function(batch)
 
         return _Derived(self, mapped)
 
-    def cache(self):
+    def cache(self) -> Any:
         """Return a data set that keeps its batches in memory once they have been read."""
         kept = {}
 
-        def cached(source, index):
+        def cached(source: Any, index: int) -> Any:
             if index not in kept:
                 kept[index] = source[index]
             return kept[index]
 
         return _Derived(self, cached)
 
-    def prefetch(self, buffer_size=None):
+    def prefetch(self, buffer_size: Any = None) -> Any:
         """Return this data set: `fit` reads ahead by itself (`max_queue_size`)."""
         return self
 
 
 class _Derived(BatchDataset):
-    def __init__(self, source, get, count=None):
+    def __init__(self, source: Any, get: Callable[..., Any], count: int | None = None) -> None:
         super().__init__(max_queue_size=source.max_queue_size)
         self._source, self._get, self._count = source, get, count
         self.class_names, self.file_paths = source.class_names, source.file_paths
 
-    def __len__(self):
+    def __len__(self) -> int:
         n = len(self._source)
         return n if self._count is None else min(n, self._count)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)} was asked for")
         return self._get(self._source, index)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._source.on_epoch_end()
 
 
@@ -86,7 +93,15 @@ class ImageDataset(BatchDataset):
     `file_paths` and `labels` are in the order of the first epoch without shuffling.
     """
 
-    def __init__(self, file_paths, labels, class_names, load, batch_size, seed):
+    def __init__(
+        self,
+        file_paths: list[str],
+        labels: Any,
+        class_names: Any,
+        load: Callable[..., Any],
+        batch_size: int,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.file_paths = file_paths
         self.labels = labels
@@ -97,10 +112,10 @@ class ImageDataset(BatchDataset):
         self._order = np.arange(len(file_paths))
         self.on_epoch_end()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self.file_paths) // (self._batch_size or 1))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Any:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)} was asked for")
         from fastconv.layers.base import Array
@@ -113,32 +128,32 @@ class ImageDataset(BatchDataset):
             images, labels = images[0], None if labels is None else labels[0]
         return images if labels is None else (images, labels)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Draw the order of the next epoch, if shuffling."""
         if self._rng is not None:
             self._order = self._rng.permutation(len(self.file_paths))
 
 
 def image_dataset_from_directory(
-    directory,
-    labels="inferred",
-    label_mode="int",
-    class_names=None,
-    color_mode="rgb",
-    batch_size=32,
-    image_size=(256, 256),
-    shuffle=True,
-    seed=None,
-    validation_split=None,
-    subset=None,
-    interpolation="bilinear",
-    follow_links=False,
-    crop_to_aspect_ratio=False,
-    pad_to_aspect_ratio=False,
-    data_format=None,
-    format=None,
-    verbose=True,
-):
+    directory: PathLike,
+    labels: str = "inferred",
+    label_mode: str = "int",
+    class_names: Any = None,
+    color_mode: str = "rgb",
+    batch_size: int = 32,
+    image_size: Any = (256, 256),
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    interpolation: str = "bilinear",
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    data_format: str | None = None,
+    format: str | None = None,
+    verbose: int | str | bool = True,
+) -> Any:
     """Return a data set of the image files (.jpg, .jpeg, .png, .bmp, .gif) below a folder.
 
     Args:
@@ -212,12 +227,12 @@ def image_dataset_from_directory(
     elif pad_to_aspect_ratio:
         resize = _resize.resize_with_pad
 
-    def load(path):
+    def load(path: PathLike) -> Any:
         x = np.asarray(_files.open_image(path, color_mode), np.float32)
         x = resize(x if x.ndim == 3 else x[..., None], size, method)
         return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
-    def part(name):
+    def part(name: str) -> Any:
         begin, end = 0, len(paths)
         if validation_split:
             at = end - int(validation_split * end)
@@ -242,7 +257,7 @@ def image_dataset_from_directory(
     return (part("training"), part("validation")) if subset == "both" else part(subset)
 
 
-def _check_split(validation_split, subset, shuffle, seed) -> None:
+def _check_split(validation_split: float, subset: str, shuffle: bool, seed: int) -> None:
     if validation_split is not None:
         number(validation_split, "validation_split")
         if not 0 < validation_split < 1:
@@ -266,7 +281,7 @@ def _check_split(validation_split, subset, shuffle, seed) -> None:
         )
 
 
-def _index(directory, labels, class_names, follow_links):
+def _index(directory: PathLike, labels: Any, class_names: Any, follow_links: bool) -> Any:
     """Return paths, the class index of each as an array (or None), and class names."""
     inferred = isinstance(labels, str) and labels == "inferred"
     if not inferred and labels is not None and not isinstance(labels, (list, tuple, np.ndarray)):
@@ -304,7 +319,7 @@ def _index(directory, labels, class_names, follow_links):
     return paths, labels.astype(np.int32), [str(label) for label in np.unique(labels)]
 
 
-def _encode(labels, mode: str, classes: int) -> np.ndarray:
+def _encode(labels: Any, mode: str, classes: int) -> NDArray[Any]:
     if mode == "int":
         return labels
     if mode == "binary":

@@ -5,17 +5,23 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv import config
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import PathLike, TensorLike
 
 FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _RESAMPLING = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
 
-def pillow():
+def pillow() -> Any:
     """Return `PIL.Image`.
 
     Raises:
@@ -30,14 +36,14 @@ def pillow():
     return Image
 
 
-def check_color_mode(value) -> str:
+def check_color_mode(value: Any) -> str:
     """Return a checked color mode."""
     if value not in CHANNELS:
         raise ValueError(f"`color_mode` must be one of {tuple(CHANNELS)}, received: {value!r}")
     return value
 
 
-def open_image(path, color_mode: str):
+def open_image(path: PathLike, color_mode: str) -> Any:
     """Return the Pillow image of a file in a color mode, read to its end."""
     image = pillow().open(path)
     if color_mode == "grayscale":
@@ -51,8 +57,12 @@ def open_image(path, color_mode: str):
 
 
 def load_img(
-    path, color_mode="rgb", target_size=None, interpolation="nearest", keep_aspect_ratio=False
-):
+    path: PathLike,
+    color_mode: str = "rgb",
+    target_size: Any = None,
+    interpolation: str = "nearest",
+    keep_aspect_ratio: bool = False,
+) -> Any:
     """Return the Pillow image of a file.
 
     Args:
@@ -88,7 +98,7 @@ def load_img(
     return image.resize((width, height), getattr(pillow().Resampling, interpolation.upper()), box)
 
 
-def img_to_array(img, data_format=None, dtype=None) -> np.ndarray:
+def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> NDArray[Any]:
     """Return a Pillow image as an array (H, W, C), or (C, H, W) for "channels_first".
 
     Args:
@@ -108,7 +118,9 @@ def img_to_array(img, data_format=None, dtype=None) -> np.ndarray:
     return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
 
-def array_to_img(x, data_format=None, scale=True, dtype=None):
+def array_to_img(
+    x: TensorLike, data_format: str | None = None, scale: Any = True, dtype: Any = None
+) -> Any:
     """Return the Pillow image of an array (H, W, C), or (C, H, W) for "channels_first".
 
     Args:
@@ -141,7 +153,14 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
     return image.fromarray(x.astype(np.uint8))
 
 
-def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs) -> None:
+def save_img(
+    path: PathLike,
+    x: TensorLike,
+    data_format: str | None = None,
+    file_format: str | None = None,
+    scale: Any = True,
+    **kwargs: Any,
+) -> None:
     """Write an array as an image file.
 
     Args:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +18,15 @@ from fastconv.preprocessing._iterators import (
 )
 from fastconv.utils.checks import number
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import Axis, PathLike, Shape, TensorLike
+
 _NEUTRAL = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
 
 
-def _pair(value, name: str):
+def _pair(value: Any, name: str) -> Any:
     if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != 2:
         raise ValueError(f"`{name}` must be two numbers, received: {name}={value!r}")
     return [number(v, name, owner="ImageDataGenerator") for v in value]
@@ -66,30 +73,30 @@ class ImageDataGenerator:
 
     def __init__(
         self,
-        featurewise_center=False,
-        samplewise_center=False,
-        featurewise_std_normalization=False,
-        samplewise_std_normalization=False,
-        zca_whitening=False,
-        zca_epsilon=1e-6,
-        rotation_range=0,
-        width_shift_range=0.0,
-        height_shift_range=0.0,
-        brightness_range=None,
-        shear_range=0.0,
-        zoom_range=0.0,
-        channel_shift_range=0.0,
-        fill_mode="nearest",
-        cval=0.0,
-        horizontal_flip=False,
-        vertical_flip=False,
-        rescale=None,
-        preprocessing_function=None,
-        data_format=None,
-        validation_split=0.0,
-        interpolation_order=1,
-        dtype=None,
-    ):
+        featurewise_center: bool = False,
+        samplewise_center: bool = False,
+        featurewise_std_normalization: bool = False,
+        samplewise_std_normalization: bool = False,
+        zca_whitening: bool = False,
+        zca_epsilon: float = 1e-6,
+        rotation_range: float = 0,
+        width_shift_range: float = 0.0,
+        height_shift_range: float = 0.0,
+        brightness_range: Any = None,
+        shear_range: float = 0.0,
+        zoom_range: float = 0.0,
+        channel_shift_range: float = 0.0,
+        fill_mode: str = "nearest",
+        cval: float = 0.0,
+        horizontal_flip: bool = False,
+        vertical_flip: bool = False,
+        rescale: float | None = None,
+        preprocessing_function: Callable[..., Any] | None = None,
+        data_format: str | None = None,
+        validation_split: float = 0.0,
+        interpolation_order: int = 1,
+        dtype: Any = None,
+    ) -> None:
         self.featurewise_center = featurewise_center
         self.samplewise_center = samplewise_center
         self.featurewise_std_normalization = featurewise_std_normalization
@@ -148,17 +155,17 @@ class ImageDataGenerator:
 
     def flow(
         self,
-        x,
-        y=None,
-        batch_size=32,
-        shuffle=True,
-        sample_weight=None,
-        seed=None,
-        save_to_dir=None,
-        save_prefix="",
-        save_format="png",
-        ignore_class_split=False,
-        subset=None,
+        x: TensorLike,
+        y: TensorLike | None = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        sample_weight: TensorLike | None = None,
+        seed: int | None = None,
+        save_to_dir: PathLike | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        ignore_class_split: bool = False,
+        subset: str | None = None,
     ) -> NumpyArrayIterator:
         """Return batches of arrays.
 
@@ -197,21 +204,21 @@ class ImageDataGenerator:
 
     def flow_from_directory(
         self,
-        directory,
-        target_size=(256, 256),
-        color_mode="rgb",
-        classes=None,
-        class_mode="categorical",
-        batch_size=32,
-        shuffle=True,
-        seed=None,
-        save_to_dir=None,
-        save_prefix="",
-        save_format="png",
-        follow_links=False,
-        subset=None,
-        interpolation="nearest",
-        keep_aspect_ratio=False,
+        directory: PathLike,
+        target_size: Any = (256, 256),
+        color_mode: str = "rgb",
+        classes: Any = None,
+        class_mode: str = "categorical",
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        save_to_dir: PathLike | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        follow_links: bool = False,
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
     ) -> DirectoryIterator:
         """Return batches of the image files of a folder that has one folder for each class.
 
@@ -255,7 +262,7 @@ class ImageDataGenerator:
 
     # Random transformations
 
-    def get_random_transform(self, img_shape, seed=None) -> dict:
+    def get_random_transform(self, img_shape: Any, seed: int | None = None) -> dict[str, Any]:
         """Return random parameters for an image of a shape; NumPy's legacy generator draws them.
 
         They are "theta" (degrees), "tx" and "ty" (pixels to the left and up), "shear" (degrees),
@@ -265,7 +272,7 @@ class ImageDataGenerator:
         drawn = self._draw(img_shape, 1, legacy_random(seed))
         return {k: v.item() if isinstance(v, np.ndarray) else v for k, v in drawn.items()}
 
-    def _draw(self, shape, n: int, random) -> dict:
+    def _draw(self, shape: Shape, n: int, random: Any) -> dict[str, Any]:
         """Draw the parameters of n images of a shape, one image after the other.
 
         They are arrays (n,); what is not asked for is the number of `_NEUTRAL`, or None.
@@ -296,7 +303,7 @@ class ImageDataGenerator:
             drawn[f"flip_{name}"] = chosen & bool(getattr(self, f"{name}_flip"))
         return {name: drawn.get(name, _NEUTRAL.get(name)) for name in ranges}
 
-    def apply_transform(self, x, transform_parameters) -> np.ndarray:
+    def apply_transform(self, x: TensorLike, transform_parameters: dict[str, Any]) -> NDArray[Any]:
         """Return an image transformed by parameters as of `get_random_transform`; what is missing
         changes nothing.
 
@@ -310,7 +317,7 @@ class ImageDataGenerator:
         y = self._transform(_affine.as_float(x)[None], transform_parameters)[0]
         return y if transform_parameters.get("brightness") is not None else _affine.like(y, x.dtype)
 
-    def _transform(self, images: np.ndarray, parameters: dict) -> np.ndarray:
+    def _transform(self, images: NDArray[Any], parameters: dict[str, Any]) -> NDArray[Any]:
         """Transform a batch by parameters: arrays (N,), or numbers for all images."""
         first = self.data_format == "channels_first"
         n, height, width = len(images), images.shape[self.row_axis], images.shape[self.col_axis]
@@ -344,11 +351,11 @@ class ImageDataGenerator:
             images = _colors.shift_brightness(images, brightness, False, self.channel_axis)
         return images
 
-    def random_transform(self, x, seed=None) -> np.ndarray:
+    def random_transform(self, x: TensorLike, seed: int | None = None) -> NDArray[Any]:
         """Return an image transformed by random parameters."""
         return self.apply_transform(x, self.get_random_transform(np.shape(x), seed))
 
-    def _random_batch(self, images: np.ndarray, random) -> np.ndarray:
+    def _random_batch(self, images: NDArray[Any], random: Any) -> NDArray[Any]:
         """Return a batch as a model gets it: transformed at random and normalized."""
         images = self._transform(images, self._draw(images.shape[1:], len(images), random))
         if self.preprocessing_function is not None:
@@ -359,7 +366,7 @@ class ImageDataGenerator:
 
     # Normalization
 
-    def standardize(self, x) -> np.ndarray:
+    def standardize(self, x: TensorLike) -> NDArray[Any]:
         """Return an image, or images, normalized; arrays of floats are changed in place.
 
         The statistics of `samplewise_...` are those of all of `x`.
@@ -369,7 +376,7 @@ class ImageDataGenerator:
         x = np.asarray(x)
         return self._normalize(x if x.dtype.kind == "f" else x.astype(self.dtype), None)
 
-    def _normalize(self, x: np.ndarray, axes) -> np.ndarray:
+    def _normalize(self, x: NDArray[Any], axes: Axis) -> NDArray[Any]:
         if self.rescale:
             x *= self.rescale
         if self.samplewise_center:
@@ -387,7 +394,7 @@ class ImageDataGenerator:
             x = (flat @ self.zca_whitening_matrix).reshape(x.shape)
         return x
 
-    def _fitted(self, name: str, value) -> bool:
+    def _fitted(self, name: str, value: Any) -> bool:
         if value is None:
             warnings.warn(
                 f"ImageDataGenerator: {name} needs statistics of the data: call fit(images) first",
@@ -395,7 +402,9 @@ class ImageDataGenerator:
             )
         return value is not None
 
-    def fit(self, x, augment=False, rounds=1, seed=None) -> None:
+    def fit(
+        self, x: TensorLike, augment: bool = False, rounds: int = 1, seed: int | None = None
+    ) -> None:
         """Find the statistics that `featurewise_...` and `zca_whitening` need.
 
         Args:
@@ -431,11 +440,11 @@ class ImageDataGenerator:
             self.zca_whitening_matrix = (u * s_inverse).dot(u.T)
 
 
-def _symmetric(limit):
+def _symmetric(limit: Any) -> Any:
     return (-limit, limit) if limit else None
 
 
-def _shift(limit):
+def _shift(limit: Any) -> Any:
     """Return the range of shifts: (low, high), an array to choose from, or None."""
     choices = np.asarray(limit)
     if choices.ndim == 0 and (not limit or choices.dtype.kind == "f" or limit < 0):
@@ -443,7 +452,7 @@ def _shift(limit):
     return choices
 
 
-def _numbers(ranges: list, n: int, random) -> np.ndarray:
+def _numbers(ranges: list[Any], n: int, random: Any) -> NDArray[Any]:
     """Draw numbers (n, len(ranges)), row by row: from (low, high), or one of an array with a random
     sign.
     """
@@ -451,7 +460,7 @@ def _numbers(ranges: list, n: int, random) -> np.ndarray:
         low, high = np.transpose(ranges)
         return random.uniform(low, high, (n, len(ranges)))
 
-    def draw(r):
+    def draw(r: Any) -> Any:
         if isinstance(r, np.ndarray):
             # The sign is what choice([-1, 1]) draws, in a third of its time.
             return random.choice(r) * (2 * random.randint(2) - 1)

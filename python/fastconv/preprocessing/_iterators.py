@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,10 +15,13 @@ from fastconv.preprocessing._resize import check_size
 from fastconv.utils.checks import integer
 from fastconv.utils.dataset import PyDataset
 
+if TYPE_CHECKING:
+    from fastconv._types import PathLike, Shape, TensorLike
+
 FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 
 
-def legacy_random(seed=None):
+def legacy_random(seed: int | None = None) -> Any:
     """Return NumPy's legacy random functions: the process-wide ones, or new ones with a seed.
 
     Keras's generator draws from them; so equal seeds give equal images.
@@ -38,7 +42,7 @@ class Iterator(PyDataset):
     Subclasses define `_get_batches_of_transformed_samples(indices)`.
     """
 
-    def __init__(self, n, batch_size, shuffle, seed, **kwargs):
+    def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.n = n
         self.batch_size = integer(batch_size, "batch_size", 1)
@@ -50,18 +54,18 @@ class Iterator(PyDataset):
         self.lock = threading.Lock()
         self.random = legacy_random(seed)
 
-    def _set_index_array(self):
+    def _set_index_array(self) -> None:
         self.index_array = self.random.permutation(self.n) if self.shuffle else np.arange(self.n)
 
-    def _seed_batch(self):
+    def _seed_batch(self) -> None:
         if self.seed is not None:
             self.random.seed(self.seed + self.total_batches_seen)
         self.total_batches_seen += 1
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-self.n // self.batch_size)
 
-    def __getitem__(self, idx):
+    def __getitem__(self, idx: int) -> Any:
         if not 0 <= idx < len(self):
             raise IndexError(f"batch {idx} of {len(self)} was asked for")
         with self.lock:
@@ -73,18 +77,18 @@ class Iterator(PyDataset):
                 self.index_array[begin : begin + self.batch_size]
             )
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Draw the order of the next epoch."""
         self._set_index_array()
 
-    def reset(self):
+    def reset(self) -> None:
         """Start with the first batch again."""
         self.batch_index = 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         with self.lock:
             self._seed_batch()
             if self.batch_index == 0:
@@ -95,7 +99,7 @@ class Iterator(PyDataset):
                 self.index_array[begin : begin + self.batch_size]
             )
 
-    def _get_batches_of_transformed_samples(self, index_array):
+    def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         raise NotImplementedError(
             f"{type(self).__name__} must define _get_batches_of_transformed_samples(indices)"
         )
@@ -104,14 +108,16 @@ class Iterator(PyDataset):
 class _ImageIterator(Iterator):
     """What iterators of arrays and of files have in common."""
 
-    def __init__(self, n, generator, data_format, dtype, save, **kwargs):
+    def __init__(
+        self, n: int, generator: Any, data_format: str, dtype: Any, save: Any, **kwargs: Any
+    ) -> None:
         super().__init__(n, **kwargs)
         self.image_data_generator = generator
         self.data_format = config.standardize_data_format(data_format)
         self.dtype = config.standardize_dtype(dtype)
         self.save_to_dir, self.save_prefix, self.save_format = save
 
-    def _save(self, images, indices, hashes: int) -> None:
+    def _save(self, images: TensorLike, indices: Any, hashes: int) -> None:
         if not self.save_to_dir:
             return
         for image, index in zip(images, indices, strict=True):
@@ -121,7 +127,7 @@ class _ImageIterator(Iterator):
             _files.array_to_img(image, self.data_format, scale=True).save(path)
 
 
-def _check_subset(subset, generator):
+def _check_subset(subset: str, generator: Any) -> Any:
     """Return the share of samples at the start that is for validation."""
     if subset not in (None, "training", "validation"):
         raise ValueError(f"`subset` must be 'training' or 'validation', received: {subset!r}")
@@ -130,7 +136,7 @@ def _check_subset(subset, generator):
     return generator._validation_split
 
 
-def warn_channels(what: str, shape, data_format: str) -> None:
+def warn_channels(what: str, shape: Shape, data_format: str) -> None:
     """Warn of images whose number of channels hints at another data format."""
     channels = shape[3 if data_format == "channels_last" else 1]
     if channels not in (1, 3, 4):
@@ -146,21 +152,21 @@ class NumpyArrayIterator(_ImageIterator):
 
     def __init__(
         self,
-        x,
-        y,
-        image_data_generator,
-        batch_size=32,
-        shuffle=False,
-        sample_weight=None,
-        seed=None,
-        data_format=None,
-        save_to_dir=None,
-        save_prefix="",
-        save_format="png",
-        subset=None,
-        ignore_class_split=False,
-        dtype=None,
-    ):
+        x: TensorLike,
+        y: TensorLike,
+        image_data_generator: Any,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        sample_weight: TensorLike | None = None,
+        seed: int | None = None,
+        data_format: str | None = None,
+        save_to_dir: PathLike | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        subset: str | None = None,
+        ignore_class_split: bool = False,
+        dtype: Any = None,
+    ) -> None:
         misc = []
         if isinstance(x, (tuple, list)) and len(x) == 2:
             x, rest = x
@@ -204,7 +210,7 @@ class NumpyArrayIterator(_ImageIterator):
         warn_channels("flow()", x.shape, self.data_format)
         self.x, self.x_misc, self.y, self.sample_weight = x, misc, y, weights
 
-    def _get_batches_of_transformed_samples(self, index_array):
+    def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         images = self.x[index_array].astype(self.dtype, copy=False)
         images = self.image_data_generator._random_batch(images, self.random)
         self._save(images, index_array, 10_000)
@@ -229,25 +235,25 @@ class DirectoryIterator(_ImageIterator):
 
     def __init__(
         self,
-        directory,
-        image_data_generator,
-        target_size=(256, 256),
-        color_mode="rgb",
-        classes=None,
-        class_mode="categorical",
-        batch_size=32,
-        shuffle=True,
-        seed=None,
-        data_format=None,
-        save_to_dir=None,
-        save_prefix="",
-        save_format="png",
-        follow_links=False,
-        subset=None,
-        interpolation="nearest",
-        keep_aspect_ratio=False,
-        dtype=None,
-    ):
+        directory: PathLike,
+        image_data_generator: Any,
+        target_size: Any = (256, 256),
+        color_mode: str = "rgb",
+        classes: Any = None,
+        class_mode: str = "categorical",
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        data_format: str | None = None,
+        save_to_dir: PathLike | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        follow_links: bool = False,
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
+        dtype: Any = None,
+    ) -> None:
         _files.pillow()
         self.directory = os.fspath(directory)
         self.target_size = check_size(target_size, "target_size")
@@ -295,17 +301,17 @@ class DirectoryIterator(_ImageIterator):
         self.image_shape = self.target_size + channels if last else channels + self.target_size
 
     @property
-    def labels(self):
+    def labels(self) -> Any:
         """The class index of each file."""
         return self.classes
 
-    def _load(self, path):
+    def _load(self, path: PathLike) -> Any:
         image = _files.load_img(
             path, self.color_mode, self.target_size, self.interpolation, self.keep_aspect_ratio
         )
         return _files.img_to_array(image, self.data_format, self.dtype)
 
-    def _get_batches_of_transformed_samples(self, index_array):
+    def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         images = np.empty((len(index_array), *self.image_shape), self.dtype)
         for i, index in enumerate(index_array):
             images[i] = self._load(self.filepaths[index])
@@ -325,7 +331,7 @@ def _folders(directory: str) -> list[str]:
     return sorted(e.name for e in os.scandir(directory) if e.is_dir())
 
 
-def image_files(directory: str, folder: str, formats, follow_links: bool):
+def image_files(directory: str, folder: str, formats: Any, follow_links: bool) -> Iterator[Any]:
     """Yield the image files below a folder, relative to `directory`, in alphabetic order."""
     walk = os.walk(os.path.join(directory, folder), followlinks=follow_links)
     for root, _, names in sorted(walk, key=lambda entry: entry[0]):

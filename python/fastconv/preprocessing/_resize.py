@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
 
 METHODS = (
     "bilinear",
@@ -19,7 +25,7 @@ METHODS = (
 )
 
 
-def check_method(value) -> str:
+def check_method(value: Any) -> str:
     """Return a checked name of an interpolation in lower case."""
     name = value.lower() if isinstance(value, str) else value
     if name not in METHODS:
@@ -27,7 +33,7 @@ def check_method(value) -> str:
     return name
 
 
-def check_size(value, name: str) -> tuple[int, int]:
+def check_size(value: Any, name: str) -> tuple[int, int]:
     """Return (height, width) from a pair of positive integers or one."""
     pair = (value, value) if isinstance(value, (int, np.integer)) else value
     ok = isinstance(pair, (tuple, list, np.ndarray)) and len(pair) == 2
@@ -38,7 +44,7 @@ def check_size(value, name: str) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _cubic(x, b, c):
+def _cubic(x: TensorLike, b: Any, c: Any) -> Any:
     """Mitchell and Netravali's family of cubic filters (1988)."""
     x = np.abs(x)
     near = ((12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b) / 6
@@ -46,7 +52,7 @@ def _cubic(x, b, c):
     return np.where(x < 1, near, np.where(x < 2, far / 6, 0))
 
 
-def _lanczos(x, radius):
+def _lanczos(x: TensorLike, radius: int) -> Any:
     return np.where(np.abs(x) < radius, np.sinc(x) * np.sinc(x / radius), 0)
 
 
@@ -62,7 +68,7 @@ _KERNELS = {
 
 
 @functools.lru_cache(maxsize=256)
-def _taps(size: int, target: int, method: str):
+def _taps(size: int, target: int, method: str) -> Any:
     """Return input indices and weights (target, taps) of each output position."""
     scale = size / target
     i = np.arange(target)
@@ -88,7 +94,7 @@ def _taps(size: int, target: int, method: str):
     return np.clip(index[:, used], 0, size - 1), weight[:, used].astype(np.float32)
 
 
-def _resample(x: np.ndarray, axis: int, target: int, method: str) -> np.ndarray:
+def _resample(x: NDArray[Any], axis: int, target: int, method: str) -> NDArray[Any]:
     if x.shape[axis] == target:
         return x
     index, weight = _taps(x.shape[axis], target, method)
@@ -102,14 +108,14 @@ def _resample(x: np.ndarray, axis: int, target: int, method: str) -> np.ndarray:
     return total
 
 
-def resize(x: np.ndarray, size, method: str = "bilinear") -> np.ndarray:
+def resize(x: NDArray[Any], size: Any, method: str = "bilinear") -> NDArray[Any]:
     """Return images (..., H, W, C) resized to (height, width), as float32 (float64 stays)."""
     x = np.asarray(x)
     x = x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
     return _resample(_resample(x, x.ndim - 3, size[0], method), x.ndim - 2, size[1], method)
 
 
-def crop_window(height: int, width: int, size) -> tuple[int, int, int, int]:
+def crop_window(height: int, width: int, size: Any) -> tuple[int, int, int, int]:
     """Return (top, left, height, width) of the largest window in the middle of an image that has
     the aspect ratio of `size`.
     """
@@ -118,13 +124,13 @@ def crop_window(height: int, width: int, size) -> tuple[int, int, int, int]:
     return (height - crop_h) // 2, (width - crop_w) // 2, crop_h, crop_w
 
 
-def resize_with_crop(x: np.ndarray, size, method: str) -> np.ndarray:
+def resize_with_crop(x: NDArray[Any], size: Any, method: str) -> NDArray[Any]:
     """Cut the window of the target's aspect ratio out of images (..., H, W, C) and resize it."""
     top, left, height, width = crop_window(x.shape[-3], x.shape[-2], size)
     return resize(x[..., top : top + height, left : left + width, :], size, method)
 
 
-def resize_with_pad(x: np.ndarray, size, method: str) -> np.ndarray:
+def resize_with_pad(x: NDArray[Any], size: Any, method: str) -> NDArray[Any]:
     """Resize images (..., H, W, C) to fit into `size` and put zeros around them."""
     height, width = x.shape[-3], x.shape[-2]
     ratio = max(width / size[1], height / size[0])
@@ -136,7 +142,9 @@ def resize_with_pad(x: np.ndarray, size, method: str) -> np.ndarray:
     return out
 
 
-def smart_resize(x, size, interpolation="bilinear", data_format="channels_last") -> np.ndarray:
+def smart_resize(
+    x: TensorLike, size: Any, interpolation: str = "bilinear", data_format: str = "channels_last"
+) -> NDArray[Any]:
     """Return images resized to `size` without distortion: what does not fit is cut off.
 
     Args:

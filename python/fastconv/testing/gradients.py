@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +14,13 @@ from fastconv._graph import GraphBuilder, Tensor, flatten, map_structure
 from fastconv.models.data import to_list
 from fastconv.models.steps import StepBuilder
 from fastconv.utils.checks import integer, number
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _SHRINK = (1.0, 0.1, 0.01)  # smaller steps are tried where the first one disagrees
 
@@ -100,17 +109,17 @@ class GradientReport:
 
 
 def check_gradients(
-    model,
-    x,
-    y=None,
+    model: Model,
+    x: TensorLike,
+    y: TensorLike | None = None,
     *,
-    layers=None,
-    samples=10,
-    step=1e-5,
-    tolerance=1e-5,
-    training=True,
-    seed=0,
-    raise_error=True,
+    layers: Any = None,
+    samples: int = 10,
+    step: float = 1e-5,
+    tolerance: float = 1e-5,
+    training: bool = True,
+    seed: int = 0,
+    raise_error: bool = True,
 ) -> GradientReport:
     """Compare the gradients of each layer of a model with central differences in float64.
 
@@ -183,7 +192,7 @@ def check_gradients(
 
 def _merge_repeated(report: GradientReport) -> None:
     """Make one row of the calls of a layer that is used several times."""
-    merged: dict[tuple, GradientRow] = {}
+    merged: dict[tuple[Any, ...], GradientRow] = {}
     for row in report.rows:
         first = merged.setdefault((row.layer, row.kind, row.tensor), row)
         if first is row:
@@ -196,7 +205,7 @@ def _merge_repeated(report: GradientReport) -> None:
 
 
 @contextlib.contextmanager
-def _in_float64(model):
+def _in_float64(model: Model) -> Iterator[Any]:
     """Let the layers of a model compute in float64, with copies of their weights."""
     layers = model._all_layers()
     dtypes = [layer.dtype for layer in layers]
@@ -218,25 +227,25 @@ def _in_float64(model):
 class _Recorder(GraphBuilder):
     """Keeps the calls of layers that do work of their own."""
 
-    def __init__(self, training):
+    def __init__(self, training: bool) -> None:
         super().__init__(training)
-        self.recorded: list[tuple] = []
+        self.recorded: list[tuple[Any, ...]] = []
 
-    def traced(self, layer, args, kwargs, outputs):
+    def traced(self, layer: Layer, args: Any, kwargs: Any, outputs: Any) -> None:
         if getattr(layer, "_function", None) is None and flatten((args, kwargs)):
             self.recorded.append((layer, args, kwargs, outputs, self.training))
 
 
-def _tensors(structure) -> list[Tensor]:
+def _tensors(structure: Any) -> list[Tensor]:
     return [leaf for leaf in flatten(structure) if isinstance(leaf, Tensor)]
 
 
-def _feeds(g: GraphBuilder, given: list[np.ndarray]) -> list[np.ndarray]:
+def _feeds(g: GraphBuilder, given: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """Add the seeds of random layers to the inputs."""
     return given + [np.zeros(1, np.int64)] * (len(g.feeds) - len(given))
 
 
-def _run(model, xs, training):
+def _run(model: Model, xs: Any, training: bool) -> Any:
     """Return the recorded calls, the values of their tensors by id, and the outputs.
 
     An output that is the softmax or sigmoid of logits comes as (activation, logits), another as
@@ -261,7 +270,7 @@ class _Function:
     Subclasses set `name` and `kind` and call `_finish`.
     """
 
-    def _finish(self, g, total, inputs, values, weights):
+    def _finish(self, g: Any, total: Any, inputs: TensorLike, values: Any, weights: Any) -> None:
         """`inputs` are (name, feed, tensor); `values` are fed for the inputs that are no seeds."""
         self.arrays = values
         self.places = {id(t): g.feeds.index(feed) for _, feed, t in inputs}
@@ -281,7 +290,7 @@ class _Function:
     def _evaluate(self) -> float:
         return float(self.value.run(_feeds(self.builder, self.arrays))[0])
 
-    def compare(self, samples, step, tolerance, random) -> list[GradientRow]:
+    def compare(self, samples: int, step: int, tolerance: float, random: Any) -> list[GradientRow]:
         """Return a row for each weight and input."""
         at = self._evaluate()
         rows = []
@@ -291,7 +300,13 @@ class _Function:
             row = GradientRow(self.name, self.kind, name, min(samples, start.size))
             moved = start.copy()
 
-            def value(index, number, moved=moved, weight=weight, place=place):
+            def value(
+                index: int,
+                number: int,
+                moved: Any = moved,
+                weight: Any = weight,
+                place: Any = place,
+            ) -> Any:
                 before, moved[index] = moved[index], number
                 if weight is not None:
                     weight.assign(moved)
@@ -312,7 +327,17 @@ class _Function:
             rows.append(row)
         return rows
 
-    def _entry(self, row, index, value, at, here, gradient, step, tolerance):
+    def _entry(
+        self,
+        row: Any,
+        index: int,
+        value: Any,
+        at: Any,
+        here: Any,
+        gradient: Any,
+        step: int,
+        tolerance: float,
+    ) -> None:
         """Compare one entry; of several steps the one that agrees best counts."""
         best = None
         for shrink in _SHRINK:
@@ -345,7 +370,7 @@ class _Function:
 class _LayerFunction(_Function):
     """A random weighted sum of the outputs of one call of a layer."""
 
-    def __init__(self, call, values, training, random):
+    def __init__(self, call: Callable[..., Any], values: Any, training: bool, random: Any) -> None:
         from fastconv import ops
 
         layer, args, kwargs, _, mode = call
@@ -354,7 +379,7 @@ class _LayerFunction(_Function):
         g = GraphBuilder(training=mode)
         given, inputs, by_id = [], [], {}
 
-        def to_input(leaf):
+        def to_input(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
                 return leaf
             if leaf.id not in by_id:
@@ -393,7 +418,7 @@ class _LossFunction(_Function):
 
     name = "loss"
 
-    def __init__(self, model, outputs, y):
+    def __init__(self, model: Model, outputs: Any, y: TensorLike) -> None:
         from fastconv import ops
 
         compiled = model._compiled

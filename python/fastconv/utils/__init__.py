@@ -1,5 +1,9 @@
 """Helpers with the names of `keras.utils`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from fastconv.utils.dataset import PyDataset, Sequence
 from fastconv.utils.naming import clear_session
 from fastconv.utils.numeric import normalize, to_categorical
@@ -53,7 +57,7 @@ _ELSEWHERE = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _ELSEWHERE:
         import importlib
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 
-def integer(value, name: str, least: int = 0, owner: str = "") -> int:
+def integer(value: Any, name: str, least: int = 0, owner: str = "") -> int:
     """Return a checked integer >= least.
 
     Raises:
@@ -22,7 +23,9 @@ def integer(value, name: str, least: int = 0, owner: str = "") -> int:
     return int(value)
 
 
-def number(value, name: str, low=-math.inf, high=math.inf, owner: str = "") -> float:
+def number(
+    value: Any, name: str, low: float = -math.inf, high: float = math.inf, owner: str = ""
+) -> float:
     """Return a checked finite number in [low, high].
 
     Raises:
@@ -30,10 +33,10 @@ def number(value, name: str, low=-math.inf, high=math.inf, owner: str = "") -> f
         ValueError: NaN, infinite or out of range.
     """
     who = f"{owner}: " if owner else ""
-    found = np.asarray(value)
-    if found.ndim or found.dtype.kind not in "iuf":
+    array = np.asarray(value)
+    if array.ndim or array.dtype.kind not in "iuf":
         raise TypeError(f"{who}`{name}` must be a number, received: {name}={value!r}")
-    found = float(found)
+    found = float(array)
     if not math.isfinite(found):
         raise ValueError(f"{who}`{name}` must be finite, received: {name}={value!r}")
     if not low <= found <= high:

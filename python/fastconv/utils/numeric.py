@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def to_categorical(x, num_classes=None) -> np.ndarray:
+    from fastconv._types import TensorLike
+
+
+def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any]:
     """Return class indices (N, ...) as one-hot float rows (N, ..., num_classes).
 
     A last axis of size 1 is dropped first. `num_classes` is the largest index + 1 by default.
@@ -33,15 +40,16 @@ def to_categorical(x, num_classes=None) -> np.ndarray:
     return result
 
 
-def normalize(x, axis=-1, order=2) -> np.ndarray:
+def normalize(x: TensorLike, axis: int = -1, order: Any = 2) -> NDArray[Any]:
     """Return the array divided by its norm along an axis; zero rows stay zero."""
     array = np.asarray(x)
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1
-    return array / np.expand_dims(norm, axis)
+    normalized: NDArray[Any] = array / np.expand_dims(norm, axis)
+    return normalized
 
 
-def as_probabilities(outputs) -> tuple[np.ndarray, str | None]:
+def as_probabilities(outputs: Any) -> tuple[NDArray[Any], str | None]:
     """Return a classifier's outputs (N, classes) as probabilities in float64.
 
     Rows that are not probabilities yet go through softmax, a single output through sigmoid; the

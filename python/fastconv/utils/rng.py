@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _generator = np.random.default_rng()
 
@@ -28,7 +32,7 @@ def set_random_seed(seed: int) -> None:
     _generator = np.random.default_rng(int(seed))
 
 
-def get_state() -> dict:
+def get_state() -> dict[str, Any]:
     """Return the state of fastconv's generator, NumPy's legacy one and Python's `random`."""
     version, numbers, gauss = random.getstate()
     return {
@@ -38,7 +42,7 @@ def get_state() -> dict:
     }
 
 
-def set_state(state: dict) -> None:
+def set_state(state: dict[str, Any]) -> None:
     """Go on with the random numbers that followed `get_state()`."""
     _generator.bit_generator.state = state["fastconv"]
     np.random.set_state(state["numpy"])  # noqa: NPY002
@@ -51,7 +55,7 @@ def draw_seed() -> int:
     return int(_generator.integers(2**31))
 
 
-def step_seed(seed: int, step: int) -> np.ndarray:
+def step_seed(seed: int, step: int) -> NDArray[Any]:
     """Return the int64[1] seed of one training step (splitmix64 of seed and step)."""
     mask = (1 << 64) - 1
     z = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) & mask

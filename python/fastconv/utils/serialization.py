@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -10,13 +12,13 @@ _custom_objects: dict[str, object] = {}
 _registered_names: dict[object, str] = {}
 
 
-def get_custom_objects() -> dict:
+def get_custom_objects() -> dict[str, Any]:
     """Return the process-wide table of custom objects, which callers may change."""
     return _custom_objects
 
 
 @contextlib.contextmanager
-def custom_object_scope(custom_objects: dict):
+def custom_object_scope(custom_objects: dict[str, Any]) -> Iterator[Any]:
     """Make custom objects known inside a `with` block."""
     before = dict(_custom_objects)
     _custom_objects.update(custom_objects)
@@ -30,10 +32,10 @@ def custom_object_scope(custom_objects: dict):
 CustomObjectScope = custom_object_scope
 
 
-def register_keras_serializable(package: str = "Custom", name: str | None = None):
+def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Any:
     """Class or function decorator that makes it known to saving and loading."""
 
-    def decorate(obj):
+    def decorate(obj: Any) -> Any:
         registered = f"{package}>{name or obj.__name__}"
         if isinstance(obj, type) and not hasattr(obj, "get_config"):
             raise ValueError(f"cannot register {obj.__name__}: it has no get_config()")
@@ -44,12 +46,12 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
     return decorate
 
 
-def get_registered_name(obj) -> str:
+def get_registered_name(obj: Any) -> str:
     """Return the registered name of a class or function, or its plain name."""
     return _registered_names.get(obj, getattr(obj, "__name__", str(obj)))
 
 
-def find_custom(name: str, custom_objects: dict | None = None):
+def find_custom(name: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """Return the custom object of that name or None."""
     for table in (custom_objects or {}, _custom_objects):
         if name in table:
@@ -57,7 +59,7 @@ def find_custom(name: str, custom_objects: dict | None = None):
     return None
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Return `value` as something JSON can hold."""
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
@@ -76,7 +78,7 @@ def plain(value):
     raise TypeError(f"cannot serialize {value!r}")
 
 
-def serialize_keras_object(obj):
+def serialize_keras_object(obj: Any) -> Any:
     """Return {"class_name", "config"} of an object that has `get_config`."""
     if obj is None:
         return None
@@ -85,7 +87,11 @@ def serialize_keras_object(obj):
     return {"class_name": get_registered_name(type(obj)), "config": plain(obj.get_config())}
 
 
-def deserialize_keras_object(config, custom_objects=None, known: dict | None = None):
+def deserialize_keras_object(
+    config: dict[str, Any],
+    custom_objects: dict[str, Any] | None = None,
+    known: dict[str, Any] | None = None,
+) -> Any:
     """Make an object from {"class_name", "config"}; `known` maps class names to classes.
 
     Raises:
@@ -110,7 +116,7 @@ def deserialize_keras_object(config, custom_objects=None, known: dict | None = N
     return cls.from_config(inner)
 
 
-def _known_classes() -> dict:
+def _known_classes() -> dict[str, Any]:
     from fastconv import (
         constraints,
         initializers,
@@ -124,13 +130,13 @@ def _known_classes() -> dict:
 
     known = {}
     for module in (initializers, regularizers, constraints, optimizers, losses, metrics, layers):
-        known.update({k: v for k, v in vars(module).items() if isinstance(v, type)})
+        known.update({k: v for k, v in vars(module).items() if hasattr(v, "from_config")})
     known.update(optimizers.schedules.CLASSES)
     known.update(Sequential=models.Sequential, Model=models.Model, Functional=models.Model)
     return known
 
 
-def serialize_callable(fn, known: dict):
+def serialize_callable(fn: Callable[..., Any], known: dict[str, Any]) -> Any:
     """Return the name under which `fn` can be found again."""
     if hasattr(fn, "get_config"):
         return serialize_keras_object(fn)
@@ -140,7 +146,9 @@ def serialize_callable(fn, known: dict):
     return get_registered_name(fn)
 
 
-def lookup(identifier, known: dict, custom_objects, kind: str):
+def lookup(
+    identifier: Any, known: dict[str, Any], custom_objects: dict[str, Any] | None, kind: str
+) -> Any:
     """Return a function or class by its name or serialized config, with a clear error."""
     if isinstance(identifier, dict):
         return deserialize_keras_object(identifier, custom_objects)

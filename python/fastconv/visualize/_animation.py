@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ _MAX_FRAMES = 1000
 
 
 def convolution_animation(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     input_size: int | tuple[int, int] = 5,
     kernel_size: int | tuple[int, int] = 3,
     stride: int | tuple[int, int] = 1,
@@ -125,7 +125,7 @@ def _palette() -> Image:
     return palette
 
 
-def _pair(name: str, value, least: int) -> tuple[int, int]:
+def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in pair)
     if len(pair) != 2 or not whole or min(pair) < least:
@@ -136,7 +136,9 @@ def _pair(name: str, value, least: int) -> tuple[int, int]:
 class _Drawing:
     """Draws the frames of one convolution."""
 
-    def __init__(self, values, kernel, output, steps, pads, rates):
+    def __init__(
+        self, values: Any, kernel: Any, output: Any, steps: int, pads: Any, rates: Any
+    ) -> None:
         from PIL import ImageFont
 
         self.kernel, self.output = kernel, output
@@ -197,18 +199,18 @@ class _Drawing:
         x, y = self.lefts[grid] + j * _CELL, self.top + i * _CELL
         return x, y, x + _CELL, y + _CELL
 
-    def _cell(self, draw, grid: int, i: int, j: int, colour: str, text: str) -> None:
+    def _cell(self, draw: Any, grid: int, i: int, j: int, colour: str, text: str) -> None:
         box = self._box(grid, i, j)
         draw.rectangle(box, fill=colour, outline=_LINE)
         middle = (box[0] + _CELL / 2, box[1] + _CELL / 2)
         draw.text(middle, text, fill=_INK, font=self.big, anchor="mm")
 
-    def _weight(self, draw, i: int, j: int, weight) -> None:
+    def _weight(self, draw: Any, i: int, j: int, weight: Any) -> None:
         x0, y0, x1, y1 = self._box(0, i, j)
         draw.rectangle((x0 + 1, y0 + 1, x1 - 1, y1 - 1), outline=_WINDOW, width=2)
         draw.text((x1 - 4, y1 - 3), f"x{weight}", fill=_WINDOW, font=self.small, anchor="rs")
 
-    def _formula(self, window, result) -> list[str]:
+    def _formula(self, window: Any, result: Any) -> list[str]:
         if len(window) > _MAX_TERMS:
             return [f"sum of {len(window)} products = {result}"]
         terms = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,16 +20,21 @@ from ._figure import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 
 def saliency_map(
-    model,
-    image,
+    model: Model,
+    image: TensorLike,
     class_index: int | None = None,
     samples: int = 1,
     noise: float = 0.15,
     seed: int | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Returns how strongly the score of a class changes with each pixel.
 
     The absolute gradient of the score (before softmax or sigmoid) with respect to the image, the
@@ -68,13 +73,13 @@ def saliency_map(
 
 
 def saliency(
-    model,
-    image,
+    model: Model,
+    image: TensorLike,
     class_index: int | None = None,
     samples: int = 1,
     noise: float = 0.15,
     seed: int | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image beside its `saliency_map`, bright where the class's score depends on it most.
 
@@ -98,8 +103,12 @@ def saliency(
 
 
 def grad_cam_map(
-    model, image, class_index: int | None = None, layer=None, resize: bool = True
-) -> np.ndarray:
+    model: Model,
+    image: TensorLike,
+    class_index: int | None = None,
+    layer: Layer | None = None,
+    resize: bool = True,
+) -> NDArray[Any]:
     """Returns where a layer saw what speaks for a class (Grad-CAM).
 
     ReLU of the sum of the layer's maps, each weighted with the mean of the gradient of the class's
@@ -145,11 +154,11 @@ def grad_cam_map(
 
 
 def grad_cam(
-    model,
-    image,
+    model: Model,
+    image: TensorLike,
     class_index: int | None = None,
-    layer=None,
-    path: str | os.PathLike | None = None,
+    layer: Layer | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image, its `grad_cam_map`, and the map laid over the image.
 
@@ -173,7 +182,9 @@ def grad_cam(
     return saved(figure, path)
 
 
-def overlay(image, heat: np.ndarray, alpha: float = 0.45, colormap: str = "turbo") -> np.ndarray:
+def overlay(
+    image: TensorLike, heat: NDArray[Any], alpha: float = 0.45, colormap: str = "turbo"
+) -> NDArray[Any]:
     """Returns an image with a heat map laid over it.
 
     Args:
@@ -209,12 +220,12 @@ def overlay(image, heat: np.ndarray, alpha: float = 0.45, colormap: str = "turbo
     return np.rint(255 * ((1 - alpha) * picture + alpha * colours)).astype(np.uint8)
 
 
-def _picture(model, batch: np.ndarray) -> np.ndarray:
+def _picture(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
     """The image of a batch of one as (H, W, C)."""
     return np.moveaxis(batch[0], 0, -1) if is_channels_first(model) else batch[0]
 
 
-def _chosen_class(model, batch: np.ndarray, class_index: int | None) -> int:
+def _chosen_class(model: Model, batch: NDArray[Any], class_index: int | None) -> int:
     if class_index is not None:
         return class_index
     scores = np.asarray(model.predict_on_batch(batch))
@@ -225,7 +236,7 @@ def _chosen_class(model, batch: np.ndarray, class_index: int | None) -> int:
     return int(scores.argmax())
 
 
-def _last_maps(model, batch: np.ndarray):
+def _last_maps(model: Model, batch: NDArray[Any]) -> Any:
     """The last convolution, or the last of the layers behind it that keep its output's shape."""
     from fastconv.layers.conv import BaseConv
     from fastconv.models import layer_shapes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,9 +12,14 @@ from ._figure import figure_class, saved, without_ticks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
 
 
-def augmented(source, image, count: int = 8, seed: int | None = None) -> np.ndarray:
+def augmented(
+    source: Any, image: TensorLike, count: int = 8, seed: int | None = None
+) -> NDArray[Any]:
     """Returns random variants of an image.
 
     Args:
@@ -54,11 +59,11 @@ def augmented(source, image, count: int = 8, seed: int | None = None) -> np.ndar
 
 
 def augmentation_preview(
-    generator_or_layer,
-    image,
+    generator_or_layer: Any,
+    image: TensorLike,
     count: int = 8,
     seed: int | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image and random variants of it, the variants on one scale of brightness.
 

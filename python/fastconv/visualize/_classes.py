@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from ._figure import draw_image, figure_class, is_channels_first, saved
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.models import Model
 
 
 class Misclassified(NamedTuple):
@@ -24,13 +28,15 @@ class Misclassified(NamedTuple):
         probability: (M,) the predicted class's probability, 0 to 1.
     """
 
-    index: np.ndarray
-    true: np.ndarray
-    predicted: np.ndarray
-    probability: np.ndarray
+    index: NDArray[Any]
+    true: NDArray[Any]
+    predicted: NDArray[Any]
+    probability: NDArray[Any]
 
 
-def confusion_counts(y_true, y_pred, classes: int | None = None) -> np.ndarray:
+def confusion_counts(
+    y_true: TensorLike, y_pred: TensorLike, classes: int | None = None
+) -> NDArray[Any]:
     """Returns how many samples of each class were given each class.
 
     Args:
@@ -60,7 +66,7 @@ def confusion_counts(y_true, y_pred, classes: int | None = None) -> np.ndarray:
     return counts
 
 
-def _indices(labels, name: str) -> np.ndarray:
+def _indices(labels: Any, name: str) -> NDArray[Any]:
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] > 1:
         return array.argmax(axis=1)
@@ -76,11 +82,11 @@ def _indices(labels, name: str) -> np.ndarray:
 
 
 def confusion_matrix(
-    y_true,
-    y_pred,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     class_names: Sequence[str] | None = None,
     normalize: bool = False,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws how many samples of each class were given each class.
 
@@ -131,7 +137,9 @@ def confusion_matrix(
     return saved(figure, path)
 
 
-def misclassified_examples(model, x, y, batch_size: int = 32) -> Misclassified:
+def misclassified_examples(
+    model: Model, x: TensorLike, y: TensorLike, batch_size: int = 32
+) -> Misclassified:
     """Returns the samples that a model classifies wrongly, the most certain errors first.
 
     Args:
@@ -166,13 +174,13 @@ def misclassified_examples(model, x, y, batch_size: int = 32) -> Misclassified:
 
 
 def misclassified(
-    model,
-    x,
-    y,
+    model: Model,
+    x: TensorLike,
+    y: TensorLike,
     class_names: Sequence[str] | None = None,
     count: int = 16,
     batch_size: int = 32,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws wrongly classified images with true class, predicted class and its probability.
 

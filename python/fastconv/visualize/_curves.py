@@ -18,7 +18,7 @@ _NOT_CURVES = {"epoch", "learning_rate", "lr"}
 _MARKED_EPOCHS = 40  # more points than this and the markers hide the line
 
 
-def learning_curves(history_or_csv: Any, path: str | os.PathLike | None = None) -> Figure:
+def learning_curves(history_or_csv: Any, path: str | os.PathLike[str] | None = None) -> Figure:
     """Draws a panel a quantity (loss, accuracy, ...): training solid, validation dashed.
 
     Args:

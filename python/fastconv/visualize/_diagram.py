@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._figure import figure_class, saved
 from ._layout import Layout, layered_layout
@@ -13,6 +14,10 @@ from ._layout import Layout, layered_layout
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from fastconv._types import Shape
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _COLOURS = {
     "input": "#e8e8e8",
@@ -43,8 +48,8 @@ class _Box:
 
 
 def network_diagram(
-    model,
-    path: str | os.PathLike | None = None,
+    model: Model,
+    path: str | os.PathLike[str] | None = None,
     show_shapes: bool = True,
     show_layer_names: bool = True,
     show_parameters: bool = True,
@@ -105,17 +110,17 @@ def network_diagram(
 
 
 def plot_model(
-    model,
-    to_file="model.png",
-    show_shapes=False,
-    show_dtype=False,
-    show_layer_names=False,
-    rankdir="TB",
-    expand_nested=False,
-    dpi=200,
-    show_layer_activations=False,
-    show_trainable=False,
-    **kwargs,
+    model: Model,
+    to_file: str = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: float = 200,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+    **kwargs: Any,
 ) -> Figure:
     """`network_diagram` with the arguments of `keras.utils.plot_model`.
 
@@ -148,7 +153,7 @@ def plot_model(
     )
 
 
-def _boxes(model, shown, expand_nested: bool) -> list[_Box]:
+def _boxes(model: Model, shown: Any, expand_nested: bool) -> list[_Box]:
     function = getattr(model, "_function", None)
     if function is None:
         raise ValueError(
@@ -164,7 +169,9 @@ def _boxes(model, shown, expand_nested: bool) -> list[_Box]:
     return boxes
 
 
-def _add_nodes(boxes: list[_Box], function, sources: list[int], shown, expand: bool) -> list[int]:
+def _add_nodes(
+    boxes: list[_Box], function: Callable[..., Any], sources: list[int], shown: Any, expand: bool
+) -> list[int]:
     """Append a box for each call of a layer; returns the boxes that make the outputs."""
     from fastconv._graph import flatten
 
@@ -183,7 +190,7 @@ def _add_nodes(boxes: list[_Box], function, sources: list[int], shown, expand: b
     return [made_by[id(tensor)] for tensor in function.flat_outputs]
 
 
-def _box(layer, shape, shown, sources=()) -> _Box:
+def _box(layer: Layer, shape: Shape, shown: Any, sources: Any = ()) -> _Box:
     names, shapes, parameters = shown
     function = getattr(layer, "function", None)
     lines = [f"ops.{function}" if type(layer).__name__ == "Operation" else type(layer).__name__]
@@ -197,7 +204,7 @@ def _box(layer, shape, shown, sources=()) -> _Box:
     return _Box(layer, _kind(layer), lines, list(sources))
 
 
-def _kind(layer) -> str:
+def _kind(layer: Layer) -> str:
     from fastconv.layers import core
 
     module = type(layer).__module__.rpartition(".")[2]
@@ -226,23 +233,25 @@ def _text_width(text: str) -> float:
     return text_to_path.get_text_width_height_descent(text, bold, ismath=False)[0] / 72
 
 
-def _route(layout: Layout, number: int, edge, step: float) -> list[tuple[float, float]]:
+def _route(layout: Layout, number: int, edge: Any, step: float) -> list[tuple[float, float]]:
     tail, head = edge
     start = layout.rank[tail]
     bends = [(x, (start + 1 + i) * step) for i, x in enumerate(layout.bends[number])]
     return [(layout.x[tail], start * step), *bends, (layout.x[head], layout.rank[head] * step)]
 
 
-def _draw_edge(axes: Axes, line, tail: _Box, head: _Box, height: float, horizontal: bool) -> None:
+def _draw_edge(
+    axes: Axes, line: Any, tail: _Box, head: _Box, height: float, horizontal: bool
+) -> None:
     """A curve that leaves and enters boxes and bends along the ranks' direction."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
-    def along(point, distance):
+    def along(point: Any, distance: float) -> Any:
         x, y = point
         return (x + distance, y) if horizontal else (x, y + distance)
 
-    def thickness(box):
+    def thickness(box: Any) -> Any:
         return (box.width if horizontal else height) / 2
 
     start, end = along(line[0], thickness(tail)), along(line[-1], -thickness(head))
@@ -269,7 +278,7 @@ def _draw_edge(axes: Axes, line, tail: _Box, head: _Box, height: float, horizont
     )
 
 
-def _draw_box(axes: Axes, box: _Box, place, height: float) -> None:
+def _draw_box(axes: Axes, box: _Box, place: Any, height: float) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     x, y = place

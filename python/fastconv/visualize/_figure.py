@@ -6,13 +6,17 @@ import io
 import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.models import Model
 
 _DPI = 120
 _MAX_PIXELS = 32000  # of a side; matplotlib's limit is 2**16
@@ -31,7 +35,7 @@ def figure_class() -> type[Figure]:
     return Figure
 
 
-def saved(figure: Figure, path: str | os.PathLike | None, dpi: float = _DPI) -> Figure:
+def saved(figure: Figure, path: str | os.PathLike[str] | None, dpi: float = _DPI) -> Figure:
     """Write the figure where there is a path, whole or not at all, and return it."""
     if path is not None:
         from fastconv._files import write_atomically
@@ -44,7 +48,7 @@ def saved(figure: Figure, path: str | os.PathLike | None, dpi: float = _DPI) -> 
     return figure
 
 
-def batch_of_one(model, image) -> np.ndarray:
+def batch_of_one(model: Model, image: TensorLike) -> NDArray[Any]:
     """Return an image (H, W), (H, W, C) or (1, H, W, C) as the batch of one that a model takes.
 
     Raises:
@@ -80,14 +84,14 @@ def batch_of_one(model, image) -> np.ndarray:
     return batch
 
 
-def is_channels_first(model) -> bool:
+def is_channels_first(model: Model) -> bool:
     """Tell whether the model's images are (N, C, H, W)."""
     return any(
         getattr(layer, "data_format", None) == "channels_first" for layer in model._all_layers()
     )
 
 
-def shown(image: np.ndarray) -> np.ndarray:
+def shown(image: NDArray[Any]) -> NDArray[Any]:
     """Return an image (H, W), (H, W, C) with values in 0..1 for showing: grey (H, W) or RGB.
 
     Values that are not those of uint8 or 0..1 already are stretched to that range.
@@ -103,7 +107,7 @@ def shown(image: np.ndarray) -> np.ndarray:
     return (array - low) / (high - low) if high > low else np.zeros_like(array)
 
 
-def draw_image(axes: Axes, image: np.ndarray, title: str | None = None) -> None:
+def draw_image(axes: Axes, image: NDArray[Any], title: str | None = None) -> None:
     """Show an image without ticks: grey or RGB."""
     axes.imshow(shown(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     without_ticks(axes, title)
@@ -117,7 +121,7 @@ def without_ticks(axes: Axes, title: str | None = None) -> None:
         axes.set_title(title, fontsize=9)
 
 
-def montage(tiles: np.ndarray, columns: int | None = None, gap: int = 1) -> np.ndarray:
+def montage(tiles: NDArray[Any], columns: int | None = None, gap: int = 1) -> NDArray[Any]:
     """Return tiles (N, H, W) or (N, H, W, 3) side by side in rows, NaN between them."""
     count, height, width = tiles.shape[:3]
     columns = columns or math.ceil(math.sqrt(count))
@@ -131,7 +135,7 @@ def montage(tiles: np.ndarray, columns: int | None = None, gap: int = 1) -> np.n
     return sheet
 
 
-def resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Return a map (h, w) in another size by linear interpolation between pixel centres."""
     for axis, new in enumerate(size):
         old = array.shape[axis]

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
 
 _ORDER_SWEEPS = 12
 _PLACE_SWEEPS = 24
@@ -68,7 +73,7 @@ def layered_layout(
     return Layout([float(v) for v in x[:count]], rank, [[float(x[v]) for v in c] for c in chains])
 
 
-def _ranks(count: int, edges) -> list[int]:
+def _ranks(count: int, edges: Any) -> list[int]:
     rank = [0] * count
     for tail, head in sorted(edges, key=lambda edge: edge[1]):
         rank[head] = max(rank[head], rank[tail] + 1)
@@ -81,7 +86,7 @@ def _ranks(count: int, edges) -> list[int]:
     return rank
 
 
-def _ordered(ranks, above, below) -> list[list[int]]:
+def _ordered(ranks: Any, above: Any, below: Any) -> list[list[int]]:
     rows: list[list[int]] = [[] for _ in range(max(ranks, default=-1) + 1)]
     for vertex, rank in enumerate(ranks):
         rows[rank].append(vertex)
@@ -104,11 +109,11 @@ def _ordered(ranks, above, below) -> list[list[int]]:
     return best
 
 
-def _positions(rows) -> dict[int, int]:
+def _positions(rows: Any) -> dict[int, int]:
     return {vertex: place for row in rows for place, vertex in enumerate(row)}
 
 
-def _crossings(rows, below) -> int:
+def _crossings(rows: Any, below: Any) -> int:
     where = _positions(rows)
     total = 0
     for row in rows:
@@ -117,7 +122,7 @@ def _crossings(rows, below) -> int:
     return total
 
 
-def _placed(rows, sizes, count: int, above, below, gap: float) -> np.ndarray:
+def _placed(rows: Any, sizes: Any, count: int, above: Any, below: Any, gap: float) -> NDArray[Any]:
     x = np.zeros(len(sizes))
     for row in rows:
         x[row] = _separated([0.0] * len(row), [1.0] * len(row), row, sizes, gap)
@@ -136,7 +141,9 @@ def _placed(rows, sizes, count: int, above, below, gap: float) -> np.ndarray:
     return x
 
 
-def _straightened(x, rows, sizes, above, below, gap: float) -> np.ndarray:
+def _straightened(
+    x: TensorLike, rows: Any, sizes: Any, above: Any, below: Any, gap: float
+) -> NDArray[Any]:
     """The places with each chain, in which every vertex has one successor, on one line.
 
     A chain moves to the mean of what its ends are linked with, as far as its neighbours let it.
@@ -176,7 +183,7 @@ def _straightened(x, rows, sizes, above, below, gap: float) -> np.ndarray:
     return np.array([place[number] for number in chain])
 
 
-def _from_left(left, right) -> list[int]:
+def _from_left(left: Any, right: Any) -> list[int]:
     """The chains, each after those on its left; incomplete where that is impossible."""
     waiting = {number: len(others) for number, others in left.items()}
     order = [number for number, count in waiting.items() if not count]
@@ -193,7 +200,7 @@ def _median(values: list[float]) -> float:
     return values[middle] if len(values) % 2 else 0.5 * (values[middle - 1] + values[middle])
 
 
-def _separated(wanted, weights, row, sizes, gap: float) -> np.ndarray:
+def _separated(wanted: Any, weights: Any, row: Any, sizes: Any, gap: float) -> NDArray[Any]:
     """The places nearest to the wanted ones (weighted squares) that keep order and distance.
 
     Less the distances from the left, it is isotonic regression: pool adjacent violators.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,16 +20,21 @@ from ._figure import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from fastconv._types import TensorLike
+    from fastconv.layers import Layer
+    from fastconv.models import Model
 
 _TILE_INCHES = 0.55
 
 
 def filters(
-    model,
-    layer=None,
+    model: Model,
+    layer: Layer | None = None,
     max_filters: int = 64,
     max_channels: int = 8,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws the filters of a convolution as a grid.
 
@@ -89,7 +94,7 @@ def filters(
     return saved(figure, path)
 
 
-def _convolution(model, layer):
+def _convolution(model: Model, layer: Layer) -> Any:
     from fastconv.layers.conv import BaseConv
     from fastconv.models.introspection import find_layer
 
@@ -109,7 +114,7 @@ def _convolution(model, layer):
     return chosen
 
 
-def _tiles(layer) -> tuple[np.ndarray, str]:
+def _tiles(layer: Layer) -> tuple[NDArray[Any], str]:
     """(filters, input channels, h, w); "each" where a filter reads all channels, else "own"."""
     from fastconv.layers.conv_transpose import _ConvTranspose
 
@@ -124,11 +129,11 @@ def _tiles(layer) -> tuple[np.ndarray, str]:
 
 
 def feature_maps(
-    model,
-    image,
-    layers: Iterable | None = None,
+    model: Model,
+    image: TensorLike,
+    layers: Iterable[Any] | None = None,
     max_maps: int = 16,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws what each layer makes of an image, layer by layer, dark where a map is low.
 
@@ -180,12 +185,12 @@ def feature_maps(
     return saved(figure, path)
 
 
-def maps_of(model, output: np.ndarray) -> np.ndarray:
+def maps_of(model: Model, output: NDArray[Any]) -> NDArray[Any]:
     """Return the maps (C, H, W) of a layer's output for one image."""
     return output[0] if is_channels_first(model) else np.moveaxis(output[0], -1, 0)
 
 
-def feature_sheet(maps: np.ndarray, columns: int | None = None) -> np.ndarray:
+def feature_sheet(maps: NDArray[Any], columns: int | None = None) -> NDArray[Any]:
     """Returns feature maps side by side as one picture.
 
     Args:

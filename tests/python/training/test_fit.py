@@ -354,8 +354,8 @@ def test_compile_errors():
         model.compile("adamm", "mse")
     with pytest.raises(ValueError, match="unknown loss 'crossentropy'"):
         model.compile("adam", "crossentropy")
-    with pytest.raises(ValueError, match="unknown metric 'acuracy'"):
-        model.compile("adam", "mse", metrics=["acuracy"])
+    with pytest.raises(ValueError, match="unknown metric 'accurate'"):
+        model.compile("adam", "mse", metrics=["accurate"])
     fresh = fastconv.Sequential([layers.Input((6,)), layers.Dense(3)])
     with pytest.raises(ValueError, match=r"compile\(\) before fit"):
         fresh.fit(X, Y)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from fastconv.inference.lowering.tensor import CoreGraph, NeedsValue, Order, Tensor
 from fastconv.inference.model import Node
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FLOATS = ("float32", "float64")
 
@@ -40,7 +43,7 @@ class Context:
     def optional(self, i: int) -> Tensor | None:
         return self.inputs[i] if i < len(self.inputs) else None
 
-    def value(self, i: int) -> np.ndarray:
+    def value(self, i: int) -> NDArray[Any]:
         """Return the array of input `i`, on which the output's shape depends."""
         tensor = self.input(i)
         if tensor.value is None:
@@ -99,24 +102,24 @@ class Context:
 
     # Core operators
 
-    def emit(self, op: str, inputs: list[int | None], **attrs) -> int:
+    def emit(self, op: str, inputs: list[int | None], **attrs: Any) -> int:
         return self.graph.emit(op, inputs, **attrs)
 
     def wrap(self, value: int, order: Order | None = None) -> Tensor:
         return self.graph.wrap(value, order)
 
-    def known(self, value) -> Tensor:
+    def known(self, value: Any) -> Tensor:
         return self.graph.known(np.asarray(value))
 
     def scalar(self, number: float, dtype: str) -> int:
         """Return a constant of rank 0."""
         return self.graph.core.constant(np.asarray(number, dtype))
 
-    def unary(self, op: str, x: Tensor, **attrs) -> Tensor:
+    def unary(self, op: str, x: Tensor, **attrs: Any) -> Tensor:
         """An elementwise operator: the axes keep their order."""
         return self.wrap(self.emit(op, [x.physical()], **attrs), x.order)
 
-    def broadcast(self, op: str, *operands: Tensor, **attrs) -> Tensor:
+    def broadcast(self, op: str, *operands: Tensor, **attrs: Any) -> Tensor:
         """An elementwise operator of several inputs with NumPy's broadcasting."""
         rank = max(t.rank for t in operands)
         aligned = [self.expand_rank(t, rank) for t in operands]
@@ -161,7 +164,7 @@ class Context:
         order = tuple(perm.index(axis) for axis in x.order)
         return self.wrap(x.physical(), order)
 
-    def reduce(self, op: str, x: Tensor, axes: list[int], keepdims: bool, **attrs) -> Tensor:
+    def reduce(self, op: str, x: Tensor, axes: list[int], keepdims: bool, **attrs: Any) -> Tensor:
         """A reduction over logical axes."""
         physical = sorted(x.order.index(a) for a in axes)
         value = self.emit(op, [x.physical()], axes=physical, keepdims=keepdims, **attrs)

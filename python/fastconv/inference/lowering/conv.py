@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastconv.inference.lowering.context import Context, channels_last
 from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.spatial import Window, window
@@ -125,7 +127,9 @@ def conv_transpose(c: Context) -> Tensor:
     return spatial_rank(c, c.wrap(y, channels_last(4)), x.rank)
 
 
-def conv_transpose2d(c: Context, inputs: list, wd: Window, groups: int, size: list[int]) -> int:
+def conv_transpose2d(
+    c: Context, inputs: list[Any], wd: Window, groups: int, size: list[int]
+) -> int:
     crop = [min(p, 0) for p in wd.pads]  # negative padding grows the output
     pads = [max(p, 0) for p in wd.pads]
     inner = [size[i] + crop[i] + crop[i + 2] for i in range(2)]
@@ -184,7 +188,9 @@ def output_size(c: Context, spatial: tuple[int, ...], wd: Window) -> list[int]:
     return [full[i] - wd.begin[i] - wd.end[i] for i in range(n)]
 
 
-def conv_transpose3d(c, x: Tensor, w: Tensor, bias, wd: Window, groups: int, size) -> Tensor:
+def conv_transpose3d(
+    c: Any, x: Tensor, w: Tensor, bias: Any, wd: Window, groups: int, size: Any
+) -> Tensor:
     """The sum over the kernel's first axis of 2-D transposes, each spread out along the depth."""
     n, depth = x.shape[0], x.shape[2]
     value = x.at(channels_last(5))

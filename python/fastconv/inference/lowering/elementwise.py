@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastconv.inference.lowering.context import FLOATS, Context
@@ -9,7 +11,7 @@ from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.tensor import Tensor
 
 # The core's operator, and the attributes with ONNX's defaults.
-_UNARY: dict[str, tuple[str, dict]] = {
+_UNARY: dict[str, tuple[str, dict[str, Any]]] = {
     "Relu": ("relu", {}),
     "Sigmoid": ("sigmoid", {}),
     "Tanh": ("tanh", {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastconv.inference.lowering.context import FLOATS, Context
 from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.tensor import Tensor
@@ -52,7 +54,7 @@ def gemm(c: Context) -> Tensor:
     return y if bias is None else c.broadcast("add", y, bias)
 
 
-def _integer_gemm(c: Context, a: Tensor, b: Tensor, bias: Tensor | None, transposed: bool):
+def _integer_gemm(c: Context, a: Tensor, b: Tensor, bias: Tensor | None, transposed: bool) -> Any:
     if c.attr("alpha", 1.0) != 1 or c.attr("beta", 1.0) != 1:
         c.fail("alpha and beta other than 1 are not supported for integers")
     if transposed:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from fastconv.inference.lowering.context import FLOATS, Context
 from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.shape import checked_shape
 from fastconv.inference.lowering.tensor import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _COORDINATES = (
     "half_pixel",
@@ -40,7 +44,7 @@ class Axis:
     end: float = 1.0
 
 
-def coordinates(axis: Axis, mode: str) -> np.ndarray:
+def coordinates(axis: Axis, mode: str) -> NDArray[Any]:
     """Where each output element lies in the input."""
     x = np.arange(axis.out, dtype=np.float64)
     exact = axis.scale * axis.size  # the output's size before it is rounded down
@@ -65,7 +69,7 @@ def coordinates(axis: Axis, mode: str) -> np.ndarray:
     return centred
 
 
-def nearest(x: np.ndarray, mode: str) -> np.ndarray:
+def nearest(x: NDArray[Any], mode: str) -> NDArray[Any]:
     if mode == "round_prefer_floor":
         return np.ceil(x - 0.5)
     if mode == "round_prefer_ceil":
@@ -73,11 +77,11 @@ def nearest(x: np.ndarray, mode: str) -> np.ndarray:
     return np.floor(x) if mode == "floor" else np.ceil(x)
 
 
-def linear(distance: np.ndarray) -> np.ndarray:
+def linear(distance: NDArray[Any]) -> NDArray[Any]:
     return np.clip(1 - np.abs(distance), 0, 1)
 
 
-def cubic(distance: np.ndarray, a: float) -> np.ndarray:
+def cubic(distance: NDArray[Any], a: float) -> NDArray[Any]:
     """Keys, "Cubic convolution interpolation for digital image processing", 1981."""
     d = np.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
@@ -85,7 +89,9 @@ def cubic(distance: np.ndarray, a: float) -> np.ndarray:
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
 
 
-def table(axis: Axis, x: np.ndarray, mode: str, a: float, antialias: bool, exclude_outside: bool):
+def table(
+    axis: Axis, x: NDArray[Any], mode: str, a: float, antialias: bool, exclude_outside: bool
+) -> Any:
     """Indices and weights, each (out, taps)."""
     support = 1 if mode == "linear" else 2
     shrink = min(axis.scale, 1.0) if antialias else 1.0
@@ -139,7 +145,7 @@ def resize(c: Context) -> Tensor:
     return resized(c, x, axes, mode, how, rounding)
 
 
-def axes_from_scales(c: Context, x: Tensor, scales: list, which: list[int]) -> dict[int, Axis]:
+def axes_from_scales(c: Context, x: Tensor, scales: list[Any], which: list[int]) -> dict[int, Axis]:
     if len(scales) != len(which):
         c.fail(f"scales are {scales}, expected {len(which)} numbers for input {x.shape}")
     axes = {}
@@ -168,7 +174,9 @@ def axes_from_sizes(c: Context, x: Tensor, sizes: list[int], which: list[int]) -
     return {a: Axis(x.shape[a], n, s) for a, n, s in zip(which, sizes, scales, strict=True)}
 
 
-def resized(c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, rounding: str):
+def resized(
+    c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, rounding: str
+) -> Any:
     if mode not in ("nearest", "linear", "cubic"):
         c.fail(f"mode is {mode!r}, expected nearest, linear or cubic")
     checked_shape(c, [axes[a].out if a in axes else n for a, n in enumerate(x.shape)])
@@ -209,7 +217,7 @@ def resized(c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, r
     return c.cast(c.unary("round", y) if dtype not in FLOATS else y, dtype)
 
 
-def extrapolated(c: Context, y: Tensor, outside: list[tuple[int, np.ndarray]]) -> Tensor:
+def extrapolated(c: Context, y: Tensor, outside: list[tuple[int, NDArray[Any]]]) -> Tensor:
     """Elements of crops that lie outside the input."""
     mask = np.zeros((1,) * y.rank, bool)
     for a, flags in outside:

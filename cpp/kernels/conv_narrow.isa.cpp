@@ -115,7 +115,7 @@ FASTCONV_NOINLINE void pool(const PoolNarrowArgs<T>& a, const T* x, T* best, T* 
   using VT = Vec<T>;
   constexpr int W = VT::width;
   for (int c = 0; c < a.channels; ++c, x += a.plane) {
-    VT most, winner = VT::zero();
+    VT most = VT::zero(), winner = most;
     const auto take = [&](VT v, std::int64_t tap) {
       if constexpr (Keep) {
         const VT t = VT::set(static_cast<T>(tap));

@@ -18,6 +18,7 @@ const char* name_of(Isa isa) {
     case Isa::scalar: return "scalar";
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
+    case Isa::neon: return "neon";
   }
   return "?";
 }
@@ -29,6 +30,9 @@ std::vector<Isa> compiled_isas() {
 #endif
 #ifdef FASTCONV_HAVE_AVX512
   isas.push_back(Isa::avx512);
+#endif
+#ifdef FASTCONV_HAVE_NEON
+  isas.push_back(Isa::neon);
 #endif
   return isas;
 }
@@ -44,6 +48,8 @@ bool processor_has(Isa isa) {
   if (isa == Isa::avx2) return avx2;
   return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#elif defined(__aarch64__)
+  return isa == Isa::neon;
 #else
   return false;
 #endif
@@ -68,14 +74,31 @@ Isa choose() {
   throw Error("FASTCONV_ISA=" + std::string(wish) + ": not an instruction set of this build; supported here: " + have);
 }
 
-std::int64_t cache_size(int name, std::int64_t fallback) {
+// The data cache of a level, as sysfs has it of processor 0; 0 where it does not tell.
+std::int64_t cache_in_sysfs(int level) {
+  for (int i = 0; i < 8; ++i) {
+    const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
+    const auto read = [&](const char* name) {
+      std::string word;
+      std::ifstream(folder + name) >> word;
+      return word;
+    };
+    if (read("level") != std::to_string(level) || read("type") == "Instruction") continue;
+    const std::string size = read("size");  // "64K"
+    const std::int64_t unit = size.empty() ? 0 : size.back() == 'K' ? 1 << 10 : size.back() == 'M' ? 1 << 20 : 1;
+    return std::atoll(size.c_str()) * unit;
+  }
+  return 0;
+}
+
+// By sysconf, which on some processors (64-bit Arm) and with some C libraries knows none.
+std::int64_t cache_size([[maybe_unused]] int name, int level, std::int64_t fallback) {
 #if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
-  const long n = sysconf(name);
-  if (n > 0) return n;
-#else
-  (void)name;
+  const long known = sysconf(name);
+  if (known > 0) return known;
 #endif
-  return fallback;
+  const std::int64_t n = cache_in_sysfs(level);
+  return n > 0 ? n : fallback;
 }
 
 }  // namespace
@@ -93,11 +116,12 @@ Isa active_isa() {
 
 const Caches& caches() {
 #if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
-  static const Caches c{cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 1 << 20),
-                        cache_size(_SC_LEVEL3_CACHE_SIZE, 8 << 20)};
+  constexpr int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE};
 #else
-  static const Caches c{32 << 10, 1 << 20, 8 << 20};
+  constexpr int names[] = {0, 0, 0};
 #endif
+  static const Caches c{cache_size(names[0], 1, 32 << 10), cache_size(names[1], 2, 1 << 20),
+                        cache_size(names[2], 3, 8 << 20)};
   return c;
 }
 

@@ -6,7 +6,7 @@
 
 namespace fastconv {
 
-enum class Isa : std::uint8_t { scalar, avx2, avx512 };
+enum class Isa : std::uint8_t { scalar, avx2, avx512, neon };
 
 const char* name_of(Isa isa);
 std::vector<Isa> compiled_isas();

@@ -19,6 +19,9 @@ FASTCONV_ISA_TABLE(avx2)
 #ifdef FASTCONV_HAVE_AVX512
 FASTCONV_ISA_TABLE(avx512)
 #endif
+#ifdef FASTCONV_HAVE_NEON
+FASTCONV_ISA_TABLE(neon)
+#endif
 
 template <class T>
 const KernelTable<T>& kernels(Isa isa) {
@@ -29,6 +32,9 @@ const KernelTable<T>& kernels(Isa isa) {
 #endif
 #ifdef FASTCONV_HAVE_AVX512
     case Isa::avx512: return avx512::table<T>();
+#endif
+#ifdef FASTCONV_HAVE_NEON
+    case Isa::neon: return neon::table<T>();
 #endif
     default: throw std::logic_error("instruction set not compiled in");
   }

@@ -1,5 +1,5 @@
 // What a *.isa.cpp file includes: the vector type and the register tiles of the instruction set that it is being
-// compiled for (FASTCONV_ISA: scalar, avx2 or avx512, also the namespace). Such files include nothing of the
+// compiled for (FASTCONV_ISA: scalar, avx2, avx512 or neon, also the namespace). Such files include nothing of the
 // standard library that has inline functions: the linker might keep this file's copy, compiled for this
 // instruction set, for the whole program.
 #pragma once
@@ -8,9 +8,12 @@
 #define FASTCONV_IS_scalar 1
 #define FASTCONV_IS_avx2 2
 #define FASTCONV_IS_avx512 3
+#define FASTCONV_IS_neon 4
 #define FASTCONV_CAT_(a, b) a##b
 #define FASTCONV_CAT(a, b) FASTCONV_CAT_(a, b)
-#if FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 3
+#if FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 4
+#include "kernels/simd/vec_neon.hpp"
+#elif FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 3
 #include "kernels/simd/vec_avx512.hpp"
 #elif FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 2
 #include "kernels/simd/vec_avx2.hpp"

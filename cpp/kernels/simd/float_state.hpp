@@ -4,6 +4,7 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
 #endif
+#include <cstdint>
 
 namespace fastconv::simd {
 
@@ -12,6 +13,12 @@ class FlushDenormals {
 #if defined(__x86_64__) || defined(_M_X64)
   FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ | DAZ
   ~FlushDenormals() { _mm_setcsr(saved_); }
+#elif defined(__aarch64__) && defined(__GNUC__)
+  FlushDenormals() {
+    asm volatile("mrs %0, fpcr" : "=r"(saved_) : : "memory");
+    set(saved_ | (std::uint64_t{1} << 24));  // FZ, of inputs and results
+  }
+  ~FlushDenormals() { set(saved_); }
 #else
   FlushDenormals() = default;
 #endif
@@ -21,6 +28,10 @@ class FlushDenormals {
  private:
 #if defined(__x86_64__) || defined(_M_X64)
   unsigned saved_;
+#elif defined(__aarch64__) && defined(__GNUC__)
+  static void set(std::uint64_t state) { asm volatile("msr fpcr, %0" : : "r"(state) : "memory"); }
+
+  std::uint64_t saved_;
 #endif
 };
 

@@ -3,7 +3,18 @@
 
 namespace fastconv::FASTCONV_ISA {
 
-#if FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 3
+#if FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 4
+FASTCONV_INLINE void join(Vec<float> even, Vec<float> odd, Vec<float>& a, Vec<float>& b) {
+  a.v = vzip1q_f32(even.v, odd.v);
+  b.v = vzip2q_f32(even.v, odd.v);
+}
+FASTCONV_INLINE void join(Vec<double> even, Vec<double> odd, Vec<double>& a, Vec<double>& b) {
+  a.v = vzip1q_f64(even.v, odd.v);
+  b.v = vzip2q_f64(even.v, odd.v);
+}
+FASTCONV_INLINE Vec<float> shift_in(Vec<float> before, Vec<float> a) { return {vextq_f32(before.v, a.v, 3)}; }
+FASTCONV_INLINE Vec<double> shift_in(Vec<double> before, Vec<double> a) { return {vextq_f64(before.v, a.v, 1)}; }
+#elif FASTCONV_CAT(FASTCONV_IS_, FASTCONV_ISA) == 3
 FASTCONV_INLINE void join(Vec<float> even, Vec<float> odd, Vec<float>& a, Vec<float>& b) {
   const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
   a.v = _mm512_permutex2var_ps(even.v, low, odd.v);

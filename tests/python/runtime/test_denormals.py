@@ -15,21 +15,22 @@ import fastconv.functional as F
 from fastconv.inference.model import ModelGraph, Node, ValueInfo
 
 pytestmark = pytest.mark.skipif(
-    platform.machine() not in ("x86_64", "AMD64"), reason="only x86-64 flushes denormals"
+    platform.machine() not in ("x86_64", "AMD64", "aarch64", "arm64"),
+    reason="only x86-64 and 64-bit Arm flush denormals",
 )
 
 TINY = np.float32(1e-40)
 
 
 def control() -> int | None:
-    """The control bits of MXCSR: rounding, masks, FTZ and DAZ, from glibc's `fenv_t`."""
+    """The control bits of MXCSR or FPCR: rounding, masks and flushing, from glibc's `fenv_t`."""
     if not sys.platform.startswith("linux"):
         return None
     environment = (ctypes.c_uint32 * 8)()
     library = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
     if library.fegetenv(environment):
         return None
-    return environment[7] & 0xFFC0
+    return environment[0] if platform.machine() == "aarch64" else environment[7] & 0xFFC0
 
 
 @pytest.fixture(autouse=True)

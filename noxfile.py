@@ -23,6 +23,11 @@ BUILD_REQUIRES = nox.project.load_toml("pyproject.toml")["build-system"]["requir
 MAX_WHEEL_MB = 5
 
 
+def require(session: nox.Session, command: str, packages: str) -> None:
+    if shutil.which(command) is None:
+        session.error(f"{command} is not installed: apt install {packages}")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Formatting and spelling."""
@@ -68,14 +73,82 @@ def kernels(session: nox.Session) -> None:
 def aarch64(session: nox.Session) -> None:
     """The kernel tests for 64-bit ARM, cross-built and run by QEMU."""
     for command in ("aarch64-linux-gnu-g++", "qemu-aarch64"):
-        if shutil.which(command) is None:
-            session.error(
-                f"{command} is not installed: apt install g++-aarch64-linux-gnu qemu-user"
-            )
+        require(session, command, "g++-aarch64-linux-gnu qemu-user")
     session.install("cmake", "ninja")
     build_and_ctest(
         session, "build-aarch64", "-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake"
     )
+
+
+@nox.session
+def instructions(session: nox.Session) -> None:
+    """Instructions of kernels beside the stored counts (needs valgrind; GCC as counts.json says)."""
+    require(session, "valgrind", "valgrind")
+    session.install("cmake", "ninja")
+    build = "build-kernels"
+    session.run("cmake", "-S", ".", "-B", build, "-G", "Ninja", "-DFASTCONV_TESTS=ON")
+    session.run("cmake", "--build", build, "--target", "fastconv_counted")
+    session.run(
+        "python", "bench/instructions/check.py", f"{build}/fastconv_counted", *session.posargs
+    )
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Kernel tests and Python tests under AddressSanitizer and UndefinedBehaviorSanitizer (GCC)."""
+    build = "build-sanitize"
+    session.install(*BUILD_REQUIRES, "cmake", "ninja")
+    flags = "-g1 -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    options = {
+        "build-dir": build,
+        "cmake.build-type": "Debug",
+        "cmake.define.FASTCONV_TESTS": "ON",
+        "cmake.define.FASTCONV_ISAS": "avx2",
+        "cmake.define.CMAKE_CXX_FLAGS": flags,
+        "install.strip": "false",
+    }
+    settings = [text for option in options.items() for text in ("-C", "=".join(option))]
+    session.install("--no-build-isolation", *settings, ".[test]")
+    session.run("ctest", "--test-dir", build, "--output-on-failure", "-E", "symbols")
+    runtime = session.run("g++", "-print-file-name=libasan.so", external=True, silent=True)
+    environment = {
+        "LD_PRELOAD": str(runtime).strip(),
+        # The interpreter keeps memory to its end; a failed allocation is a MemoryError here.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+    }
+    rooms = [f"tests/python/{room}" for room in ("graph", "functional", "layers", "runtime")]
+    session.run("python", "-m", "pytest", "-q", *(session.posargs or rooms), env=environment)
+
+
+@nox.session
+def threads(session: nox.Session) -> None:
+    """The test of threads under ThreadSanitizer (clang, and LLVM's OpenMP, whose barriers it sees)."""
+    require(session, "clang++", "clang libomp-dev")
+    session.install("cmake", "ninja")
+    build, program = "build-threads", "fastconv_threads"
+    flags = "-g1 -O1 -fsanitize=thread"
+    session.run(
+        *("cmake", "-S", ".", "-B", build, "-G", "Ninja", "-DFASTCONV_TESTS=ON"),
+        *("-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=Debug", "-DFASTCONV_ISAS=avx2"),
+        f"-DCMAKE_CXX_FLAGS={flags}",
+    )
+    session.run("cmake", "--build", build, "--target", program)
+    suppressions = Path("tests/threads/suppressions.txt").resolve()
+    options = f"ignore_noninstrumented_modules=1:halt_on_error=1:suppressions={suppressions}"
+    session.run(f"{build}/{program}", env={"TSAN_OPTIONS": options}, external=True)
+
+
+@nox.session
+def valgrind(session: nox.Session) -> None:
+    """Kernel tests of the baseline and of AVX2 under memcheck (valgrind knows no AVX-512)."""
+    require(session, "valgrind", "valgrind")
+    session.install("cmake", "ninja")
+    build = "build-kernels"
+    session.run("cmake", "-S", ".", "-B", build, "-G", "Ninja", "-DFASTCONV_TESTS=ON")
+    session.run("cmake", "--build", build, "--target", "fastconv_tests")
+    for isa in session.posargs or ("scalar", "avx2"):
+        command = ["valgrind", "--quiet", "--error-exitcode=1", f"{build}/fastconv_tests", isa]
+        session.run(*command, external=True)
 
 
 @nox.session

@@ -115,7 +115,7 @@ def wheel(session: nox.Session) -> None:
     before = set(repaired.glob("*.whl"))
     for old in before:
         old.unlink()
-    session.run("auditwheel", "repair", "--wheel-dir", str(repaired), str(file))
+    session.run("auditwheel", "repair", "-z", "9", "--wheel-dir", str(repaired), str(file))
     (file,) = repaired.glob("*.whl")
     session.run("auditwheel", "show", str(file))
     megabytes = file.stat().st_size / 1e6

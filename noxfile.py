@@ -43,7 +43,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy; which modules are strict is in pyproject.toml."""
+    """mypy, strict in every module."""
     dependencies = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
     session.install(MYPY, "types-tqdm", *dependencies)
     session.run("mypy", *session.posargs)
@@ -188,7 +188,7 @@ def wheel(session: nox.Session) -> None:
     before = set(repaired.glob("*.whl"))
     for old in before:
         old.unlink()
-    session.run("auditwheel", "repair", "--wheel-dir", str(repaired), str(file))
+    session.run("auditwheel", "repair", "-z", "9", "--wheel-dir", str(repaired), str(file))
     (file,) = repaired.glob("*.whl")
     session.run("auditwheel", "show", str(file))
     megabytes = file.stat().st_size / 1e6

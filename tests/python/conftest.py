@@ -2,6 +2,9 @@
 
 import os
 
+# For NumPy's references, before it is imported: as many workers as processors run already.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from hypothesis import HealthCheck, settings
 
 # Random examples in every run; a failure prints the blob that repeats it.

@@ -157,7 +157,7 @@ def _origin(y_pred: TensorLike, activation: Any) -> TensorLike:
     return origin[1] if origin is not None and origin[0] == activation else None
 
 
-def _classes_last(x: TensorLike, axis: Axis) -> TensorLike:
+def _classes_last(x: TensorLike, axis: int) -> TensorLike:
     rank = len(x.shape)
     if axis in (-1, rank - 1):
         return x
@@ -170,7 +170,7 @@ def categorical_crossentropy(
     y_pred: TensorLike,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-sum(y_true * log(y_pred)); y_true are one-hot or other probabilities.
 
@@ -206,7 +206,7 @@ def sparse_categorical_crossentropy(
     y_pred: TensorLike,
     from_logits: bool = False,
     ignore_class: int | None = None,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-log(y_pred[y_true]); y_true are class indices in [0, classes).
 
@@ -244,7 +244,7 @@ def binary_crossentropy(
     y_pred: TensorLike,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-mean(y_true * log(y_pred) + (1 - y_true) * log(1 - y_pred)).
 
@@ -274,7 +274,7 @@ def binary_focal_crossentropy(
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """Binary cross-entropy times (1 - p of the true class)**gamma (Lin et al. 2017)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "binary_focal_crossentropy")
@@ -297,7 +297,7 @@ def categorical_focal_crossentropy(
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """Cross-entropy times alpha * (1 - p)**gamma (Lin et al. 2017)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "categorical_focal_crossentropy")

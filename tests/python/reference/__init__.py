@@ -1,7 +1,8 @@
 """Plain float64 NumPy code of every operator and its gradient.
 
-Written to be obviously right, not fast: one loop over window positions, no shared tricks with the
-C++ core. All arrays are NCHW with a batch axis; padding is ((top, bottom), (left, right)).
+Written to be obviously right, not fast: one loop over window positions or kernel elements, no
+shared tricks with the C++ core. All arrays are NCHW with a batch axis; padding is
+((top, bottom), (left, right)).
 """
 
 from .convolution import (

@@ -1,25 +1,10 @@
-"""Convolution and dense layers."""
+"""Convolution and dense layers. Loops run over kernel elements: each multiplies a strided view of
+the image with one matrix (outputs, inputs) of every group.
+"""
 
 import numpy as np
 
 ZERO = ((0, 0), (0, 0))
-
-
-def _zero_pad(x, padding):
-    return np.pad(x, ((0, 0), (0, 0), *padding))
-
-
-def _places(shape, kernel, stride, dilation):
-    """For each output position and kernel element the position it reads in the padded input."""
-    out = [
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(shape, kernel, stride, dilation, strict=True)
-    ]
-    for i in range(out[0]):
-        for j in range(out[1]):
-            rows = i * stride[0] + dilation[0] * np.arange(kernel[0])
-            cols = j * stride[1] + dilation[1] * np.arange(kernel[1])
-            yield i, j, np.ix_(rows, cols)
 
 
 def _out_size(padded, kernel, stride, dilation):
@@ -29,38 +14,48 @@ def _out_size(padded, kernel, stride, dilation):
     ]
 
 
-def _channels(group, w, x_channels, groups):
-    inputs = slice(group * x_channels // groups, (group + 1) * x_channels // groups)
-    outputs = slice(group * w.shape[0] // groups, (group + 1) * w.shape[0] // groups)
-    return inputs, outputs
+def _views(kernel, size, stride, dilation):
+    """Kernel elements, and where an image with a pixel of each of `size` places is read by them."""
+    for i, j in np.ndindex(*kernel):
+        begin = (i * dilation[0], j * dilation[1])
+        ends = (b + (n - 1) * s + 1 for b, n, s in zip(begin, size, stride, strict=True))
+        places = (slice(b, e, s) for b, e, s in zip(begin, ends, stride, strict=True))
+        yield i, j, (slice(None), slice(None), *places)
+
+
+def _grouped(x, groups):
+    """(N, C, H, W) as (N, G, C / G, H * W)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, groups, c // groups, h * w)
+
+
+def _weight_gradient(g, x):
+    """Sums over images and pixels of (N, G, O, P) times (N, G, I, P): (G * O, I)."""
+    return (g @ x.swapaxes(2, 3)).sum(0).reshape(g.shape[1] * g.shape[2], x.shape[2])
 
 
 def conv2d(x, w, b, stride=(1, 1), padding=ZERO, dilation=(1, 1), groups=1):
-    """Every output pixel is the product of one patch and the weights, plus the bias."""
+    """Every kernel element adds its product with the pixels that it reads."""
     x, w = np.float64(x), np.float64(w)
-    xp = _zero_pad(x, padding)
+    xp = np.pad(x, ((0, 0), (0, 0), *padding))
     size = _out_size(xp.shape[2:], w.shape[2:], stride, dilation)
-    y = np.zeros((x.shape[0], w.shape[0], *size))
-    for i, j, (rows, cols) in _places(xp.shape[2:], w.shape[2:], stride, dilation):
-        patch = xp[:, :, rows, cols]
-        for group in range(groups):
-            ins, outs = _channels(group, w, x.shape[1], groups)
-            y[:, outs, i, j] = np.tensordot(patch[:, ins], w[outs], axes=((1, 2, 3), (1, 2, 3)))
+    y = np.zeros((x.shape[0], groups, w.shape[0] // groups, size[0] * size[1]))
+    by_group = w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    for i, j, view in _views(w.shape[2:], size, stride, dilation):
+        y += by_group[..., i, j] @ _grouped(xp[view], groups)
+    y = y.reshape(x.shape[0], w.shape[0], *size)
     return y if b is None else y + np.float64(b)[:, None, None]
 
 
 def conv2d_backward(g, x, w, stride=(1, 1), padding=ZERO, dilation=(1, 1), groups=1):
-    """Scatters each output pixel's gradient to the patch and the weights it came from."""
+    """Every kernel element gives its pixels their gradient, and gets its own from them."""
     g, x, w = np.float64(g), np.float64(x), np.float64(w)
-    xp = _zero_pad(x, padding)
+    xp = np.pad(x, ((0, 0), (0, 0), *padding))
     dxp, dw = np.zeros(xp.shape), np.zeros(w.shape)
-    for i, j, (rows, cols) in _places(xp.shape[2:], w.shape[2:], stride, dilation):
-        for group in range(groups):
-            ins, outs = _channels(group, w, x.shape[1], groups)
-            patch = xp[:, ins, rows, cols]
-            pixel = g[:, outs, i, j]
-            dw[outs] += np.tensordot(pixel, patch, axes=((0,), (0,)))
-            dxp[:, ins, rows, cols] += np.tensordot(pixel, w[outs], axes=((1,), (0,)))
+    by_group, rows = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]), _grouped(g, groups)
+    for i, j, view in _views(w.shape[2:], g.shape[2:], stride, dilation):
+        dw[:, :, i, j] = _weight_gradient(rows, _grouped(xp[view], groups))
+        dxp[view] += (by_group[..., i, j].swapaxes(1, 2) @ rows).reshape(xp[view].shape)
     (top, _), (left, _) = padding
     dx = dxp[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return dx, dw, g.sum((0, 2, 3))
@@ -79,19 +74,13 @@ def _transpose_canvas(x, w, stride, padding, output_padding, dilation):
 def conv_transpose2d(
     x, w, b, stride=(1, 1), padding=ZERO, output_padding=(0, 0), groups=1, dilation=(1, 1)
 ):
-    """Every input pixel adds its product with the weights to a patch of the output."""
+    """Every kernel element adds its product with all input pixels to the output, spread out."""
     x, w = np.float64(x), np.float64(w)
     full, keep = _transpose_canvas(x, w, stride, padding, output_padding, dilation)
     y = np.zeros((x.shape[0], w.shape[1] * groups, *full))
-    for i in range(x.shape[2]):
-        for j in range(x.shape[3]):
-            rows = i * stride[0] + dilation[0] * np.arange(w.shape[2])
-            cols = j * stride[1] + dilation[1] * np.arange(w.shape[3])
-            rows, cols = np.ix_(rows, cols)
-            for group in range(groups):
-                ins = slice(group * x.shape[1] // groups, (group + 1) * x.shape[1] // groups)
-                outs = slice(group * w.shape[1], (group + 1) * w.shape[1])
-                y[:, outs, rows, cols] += np.tensordot(x[:, ins, i, j], w[ins], axes=((1,), (0,)))
+    by_group, pixels = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]), _grouped(x, groups)
+    for i, j, view in _views(w.shape[2:], x.shape[2:], stride, dilation):
+        y[view] += (by_group[..., i, j].swapaxes(1, 2) @ pixels).reshape(y[view].shape)
     y = y[(slice(None), slice(None), *keep)]
     return y if b is None else y + np.float64(b)[:, None, None]
 
@@ -99,23 +88,17 @@ def conv_transpose2d(
 def conv_transpose2d_backward(
     g, x, w, stride=(1, 1), padding=ZERO, output_padding=(0, 0), groups=1, dilation=(1, 1)
 ):
-    """Each input pixel's gradient is the product of its output patch's gradient and the weights."""
+    """Every kernel element gives all input pixels their gradient, and gets its own from them."""
     g, x, w = np.float64(g), np.float64(x), np.float64(w)
     full, keep = _transpose_canvas(x, w, stride, padding, output_padding, dilation)
     canvas = np.zeros((*g.shape[:2], *full))
     canvas[(slice(None), slice(None), *keep)] = g
     dx, dw = np.zeros(x.shape), np.zeros(w.shape)
-    for i in range(x.shape[2]):
-        for j in range(x.shape[3]):
-            rows = i * stride[0] + dilation[0] * np.arange(w.shape[2])
-            cols = j * stride[1] + dilation[1] * np.arange(w.shape[3])
-            rows, cols = np.ix_(rows, cols)
-            for group in range(groups):
-                ins = slice(group * x.shape[1] // groups, (group + 1) * x.shape[1] // groups)
-                outs = slice(group * w.shape[1], (group + 1) * w.shape[1])
-                patch = canvas[:, outs, rows, cols]
-                dx[:, ins, i, j] = np.tensordot(patch, w[ins], axes=((1, 2, 3), (1, 2, 3)))
-                dw[ins] += np.tensordot(x[:, ins, i, j], patch, axes=((0,), (0,)))
+    by_group, pixels = w.reshape(groups, w.shape[0] // groups, *w.shape[1:]), _grouped(x, groups)
+    for i, j, view in _views(w.shape[2:], x.shape[2:], stride, dilation):
+        spread = _grouped(canvas[view], groups)
+        dx += (by_group[..., i, j] @ spread).reshape(x.shape)
+        dw[:, :, i, j] = _weight_gradient(pixels, spread)
     return dx, dw, g.sum((0, 2, 3))
 
 

@@ -50,9 +50,11 @@ def max_pool(x, rows, cols):
 
 def max_pool_backward(g, shape, index):
     """Adds each gradient at its maximum."""
-    dx = np.zeros((*shape[:2], shape[2] * shape[3]))
-    for n, c, i, j in np.ndindex(g.shape):
-        dx[n, c, index[n, c, i, j]] += g[n, c, i, j]
+    planes = shape[0] * shape[1]
+    dx = np.zeros((planes, shape[2] * shape[3]))
+    if g.size:
+        rows = np.arange(planes)[:, None]
+        np.add.at(dx, (rows, index.reshape(planes, -1)), g.reshape(planes, -1))
     return dx.reshape(shape)
 
 

@@ -36,7 +36,7 @@ class Constraint:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a constraint from `get_config()`."""
+        """Make a constraint from what `get_config()` returned, `config`."""
         return cls(**config)
 
 
@@ -128,12 +128,15 @@ _ALL.update({snake_case(name): cls for name, cls in list(_ALL.items())})
 
 
 def serialize(constraint: Any) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of a constraint."""
     return serialize_keras_object(constraint)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a constraint from `serialize()`."""
+    """Make a constraint from `serialize()`; `custom_objects` holds own classes by name.
+
+    `config` is a dict {"class_name", "config"} or a name.
+    """
     return get(lookup(config, _ALL, custom_objects, "constraint"))
 
 

@@ -33,7 +33,7 @@ class Regularizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a regularizer from `get_config()`."""
+        """Make a regularizer from what `get_config()` returned, `config`."""
         return cls(**config)
 
 
@@ -92,12 +92,15 @@ _ALL = {"L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": l1_l2, "l
 
 
 def serialize(regularizer: Any) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of a regularizer."""
     return serialize_keras_object(regularizer)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a regularizer from `serialize()`."""
+    """Make a regularizer from `serialize()`; `custom_objects` holds own classes by name.
+
+    `config` is a dict {"class_name", "config"} or a name.
+    """
     return get(lookup(config, _ALL, custom_objects, "regularizer"))
 
 

@@ -68,7 +68,10 @@ def max_pool2d_backward(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> NDArray[Any]:
-    """Gradient of `max_pool2d` to its input: each grad_output goes to its window's maximum."""
+    """Gradient of `max_pool2d` to its input: each grad_output goes to its window's maximum.
+
+    grad_output has the shape and dtype of what `max_pool2d` returns; the errors are its own.
+    """
     fn = "max_pool2d_backward"
     window = _window(fn, kernel_size, stride, padding, dilation, ceil_mode)
     return _backward(fn, ("max_pool2d", ()), grad_output, input, window)
@@ -107,7 +110,10 @@ def avg_pool2d_backward(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> NDArray[Any]:
-    """Gradient of `avg_pool2d` to its input."""
+    """Gradient of `avg_pool2d` to its input.
+
+    grad_output has the shape and dtype of what `avg_pool2d` returns; the errors are its own.
+    """
     fn = "avg_pool2d_backward"
     window = _window(fn, kernel_size, stride, padding, 1, ceil_mode)
     kind = _avg_kind(fn, count_include_pad, divisor_override)
@@ -143,7 +149,10 @@ def lp_pool2d_backward(
     stride: Any = None,
     ceil_mode: bool = False,
 ) -> NDArray[Any]:
-    """Gradient of `lp_pool2d` to its input; 0 where a window's sum is 0."""
+    """Gradient of `lp_pool2d` to its input; 0 where a window's sum is 0.
+
+    grad_output has the shape and dtype of what `lp_pool2d` returns; the errors are its own.
+    """
     fn = "lp_pool2d_backward"
     window = _window(fn, kernel_size, stride, 0, 1, ceil_mode)
     return _backward(fn, _lp_kind(fn, norm_type), grad_output, input, window)
@@ -174,7 +183,10 @@ def adaptive_avg_pool2d(input: NDArray[Any], output_size: Any) -> NDArray[Any]:
 def adaptive_avg_pool2d_backward(
     grad_output: NDArray[Any], input: NDArray[Any], output_size: Any
 ) -> NDArray[Any]:
-    """Gradient of `adaptive_avg_pool2d` to its input."""
+    """Gradient of `adaptive_avg_pool2d` to its input.
+
+    grad_output has the shape and dtype of what `adaptive_avg_pool2d` returns.
+    """
     fn = "adaptive_avg_pool2d_backward"
     return _adaptive_backward(fn, "adaptive_avg_pool2d", grad_output, input, output_size)
 
@@ -182,7 +194,7 @@ def adaptive_avg_pool2d_backward(
 def adaptive_max_pool2d(
     input: NDArray[Any], output_size: Any, return_indices: bool = False
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-    """Maxima over the windows of `adaptive_avg_pool2d`; NaN and indices as in `max_pool2d`."""
+    """Maxima over the windows of `adaptive_avg_pool2d`; NaN and indices are as in `max_pool2d`."""
     fn = "adaptive_max_pool2d"
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
@@ -196,7 +208,10 @@ def adaptive_max_pool2d(
 def adaptive_max_pool2d_backward(
     grad_output: NDArray[Any], input: NDArray[Any], output_size: Any
 ) -> NDArray[Any]:
-    """Gradient of `adaptive_max_pool2d` to its input."""
+    """Gradient of `adaptive_max_pool2d` to its input.
+
+    grad_output has the shape and dtype of what `adaptive_max_pool2d` returns.
+    """
     fn = "adaptive_max_pool2d_backward"
     return _adaptive_backward(fn, "adaptive_max_pool2d", grad_output, input, output_size)
 

@@ -222,7 +222,10 @@ def serialize(layer: Layer) -> Any:
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a layer from `serialize()`."""
+    """Make a layer from `serialize()`; `custom_objects` holds own classes and functions by name.
+
+    `config` is a dict {"class_name", "config"}.
+    """
     from fastconv.utils.serialization import deserialize_keras_object
 
     return deserialize_keras_object(config, custom_objects)

@@ -20,7 +20,13 @@ class _Elementwise(Layer):
 
 
 class ReLU(_Elementwise):
-    """max(x, 0), with an optional upper limit, slope below the threshold, and threshold."""
+    """min(max(x, 0), max_value), with another slope below a threshold.
+
+    Args:
+        max_value: upper limit, None for none; 6 is ReLU6.
+        negative_slope: slope below the threshold.
+        threshold: smaller values become negative_slope * (x - threshold).
+    """
 
     def __init__(
         self,
@@ -83,7 +89,11 @@ class ELU(_Elementwise):
 class PReLU(_Elementwise):
     """x where positive, else alpha * x with a learned alpha (He et al. 2015).
 
-    `shared_axes`: axes (counted from 1) along which alpha is shared, [1, 2] for one per channel.
+    Args:
+        alpha_initializer: first values of alpha.
+        alpha_regularizer: penalty on alpha that is added to the loss, or None.
+        alpha_constraint: projection of alpha after each update, or None.
+        shared_axes: axes (counted from 1) along which alpha is shared, [1, 2] for one per channel.
     """
 
     def __init__(

@@ -207,40 +207,40 @@ class Dot(_Merge):
 
 
 def add(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Add."""
+    """Functional form of Add, for the tensors `inputs`."""
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Subtract."""
+    """Functional form of Subtract, for two tensors `inputs`."""
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Multiply."""
+    """Functional form of Multiply, for the tensors `inputs`."""
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Average."""
+    """Functional form of Average, for the tensors `inputs`."""
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Maximum."""
+    """Functional form of Maximum, for the tensors `inputs`."""
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Minimum."""
+    """Functional form of Minimum, for the tensors `inputs`."""
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: TensorLike, axis: Axis = -1, **kwargs: Any) -> TensorLike:
-    """Functional form of Concatenate."""
+    """Functional form of Concatenate, for the tensors `inputs` along `axis`."""
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
 def dot(inputs: TensorLike, axes: Axis = -1, **kwargs: Any) -> TensorLike:
-    """Functional form of Dot."""
+    """Functional form of Dot, for two tensors `inputs` along `axes`."""
     return Dot(axes=axes, **kwargs)(inputs)

@@ -43,7 +43,7 @@ class Operation(Layer):
 
     @classmethod
     def record(cls, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Return the symbolic result of calling `function`."""
+        """Return the symbolic result of `function` called with `args` and keywords `kwargs`."""
         tensors = []
 
         def slot(leaf: Any) -> Any:

@@ -138,7 +138,7 @@ __all__ = [
 
 
 def serialize(loss: Any) -> Any:
-    """Return a name, or {"class_name", "config"}."""
+    """Return the name of a loss, or {"class_name", "config"} of a `Loss`."""
     from fastconv.utils.serialization import serialize_callable
 
     if type(loss) is LossFunctionWrapper:
@@ -147,7 +147,7 @@ def serialize(loss: Any) -> Any:
 
 
 def deserialize(name: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a loss from `serialize()`."""
+    """Make a loss from `serialize()`, a name or a dict; `custom_objects` holds own ones by name."""
     from fastconv.utils.serialization import lookup
 
     return get(lookup(name, _ALL, custom_objects, "loss"))

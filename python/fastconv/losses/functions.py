@@ -84,7 +84,7 @@ def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> Te
 
 
 def huber(y_true: TensorLike, y_pred: TensorLike, delta: float = 1.0) -> TensorLike:
-    """Squared error / 2 up to `delta`, linear beyond (Huber 1964)."""
+    """(y_true - y_pred)**2 / 2 up to a difference of `delta`, linear beyond (Huber 1964)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "huber")
     error = ops.absolute(y_pred - y_true)
     small = ops.minimum(error, delta)
@@ -124,7 +124,10 @@ def squared_hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
 
 
 def categorical_hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """max(neg - pos + 1, 0), pos the score of the true class, neg the best of the others."""
+    """max(neg - pos + 1, 0) (Crammer and Singer 2001).
+
+    pos is the score y_pred of the true class, where y_true is 1, neg the best of the others.
+    """
     y_true, y_pred = _same_shape(y_true, y_pred, "categorical_hinge")
     positive = ops.sum(y_true * y_pred, axis=-1)
     negative = ops.max((1.0 - y_true) * y_pred, axis=-1)
@@ -146,7 +149,7 @@ def poisson(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
 
 
 def cosine_similarity(y_true: TensorLike, y_pred: TensorLike, axis: Axis = -1) -> TensorLike:
-    """Minus the cosine of the angle between both."""
+    """Minus the cosine of the angle between y_true and y_pred along `axis`, in [-1, 1]."""
     y_true, y_pred = _same_shape(y_true, y_pred, "cosine_similarity")
     return -ops.sum(ops.normalize(y_true, axis) * ops.normalize(y_pred, axis), axis=axis)
 
@@ -175,8 +178,10 @@ def categorical_crossentropy(
     """-sum(y_true * log(y_pred)); y_true are one-hot or other probabilities.
 
     Args:
+        y_true, y_pred: probabilities (N, ..., classes).
         from_logits: `y_pred` are scores before the softmax.
         label_smoothing: share in [0, 1] taken from the target and spread over all classes.
+        axis: of the classes.
 
     Raises:
         ValueError: the shapes differ.
@@ -211,8 +216,11 @@ def sparse_categorical_crossentropy(
     """-log(y_pred[y_true]); y_true are class indices in [0, classes).
 
     Args:
+        y_true: indices (N, ...) or (N, ..., 1).
+        y_pred: probabilities (N, ..., classes).
         from_logits: `y_pred` are scores before the softmax.
         ignore_class: label whose samples have loss 0.
+        axis: of the classes, the last one.
 
     Raises:
         ValueError: the shapes do not fit, or a label is out of range.
@@ -249,8 +257,10 @@ def binary_crossentropy(
     """-mean(y_true * log(y_pred) + (1 - y_true) * log(1 - y_pred)).
 
     Args:
+        y_true, y_pred: labels 0 and 1, and probabilities (N, ..., labels).
         from_logits: `y_pred` are scores before the sigmoid.
         label_smoothing: share in [0, 1] by which labels move towards 0.5.
+        axis: of the mean.
 
     Raises:
         ValueError: the shapes differ.
@@ -276,7 +286,15 @@ def binary_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: Axis = -1,
 ) -> TensorLike:
-    """Binary cross-entropy times (1 - p of the true class)**gamma (Lin et al. 2017)."""
+    """Binary cross-entropy times (1 - p of the true class)**gamma (Lin et al. 2017).
+
+    Args:
+        y_true, y_pred: labels 0 and 1, and probabilities (N, ..., labels).
+        apply_class_balancing: whether label 1 counts alpha and label 0 counts 1 - alpha.
+        alpha: weight of label 1 then.
+        gamma: how much less easy samples count; 0 is cross-entropy.
+        from_logits, label_smoothing, axis: as of `binary_crossentropy`.
+    """
     y_true, y_pred = _same_shape(y_true, y_pred, "binary_focal_crossentropy")
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
@@ -299,7 +317,14 @@ def categorical_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: Axis = -1,
 ) -> TensorLike:
-    """Cross-entropy times alpha * (1 - p)**gamma (Lin et al. 2017)."""
+    """-sum(alpha * (1 - y_pred)**gamma * y_true * log(y_pred)) (Lin et al. 2017).
+
+    Args:
+        y_true, y_pred: probabilities (N, ..., classes).
+        alpha: factor of all classes, or one for each.
+        gamma: how much less easy samples count; 0 is cross-entropy.
+        from_logits, label_smoothing, axis: as of `categorical_crossentropy`.
+    """
     y_true, y_pred = _same_shape(y_true, y_pred, "categorical_focal_crossentropy")
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_pred.shape[axis]

@@ -170,14 +170,17 @@ __all__ = [
 
 
 def serialize(metric: Any) -> Any:
-    """Return a name, or {"class_name", "config"}."""
+    """Return the name of a metric that is a function, or {"class_name", "config"} of a `Metric`."""
     from fastconv.utils.serialization import serialize_callable
 
     return serialize_callable(metric, _FUNCTIONS)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a metric from `serialize()`."""
+    """Make a metric from `serialize()`, a name or dict `config`.
+
+    `custom_objects` holds own classes and functions by name.
+    """
     from fastconv.utils.serialization import lookup
 
     known = {**_losses._FUNCTIONS, **_FUNCTIONS, **_ALL}

@@ -43,10 +43,11 @@ class Sequential(Model):
         return self._functional
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
-        """Add a layer at the end.
+        """Add a layer at the end; `rebuild` is accepted for Keras code.
 
         Raises:
-            TypeError: it is not a layer; ValueError: its name is taken, or it does not fit.
+            TypeError: it is not a layer.
+            ValueError: its name is taken, or it does not fit.
         """
         if isinstance(layer, KerasTensor):
             origin = layer.history[0].layer if layer.history else None
@@ -91,7 +92,7 @@ class Sequential(Model):
         self._changed()
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Remove the last layer and return it.
+        """Remove the last layer and return it; `rebuild` is accepted for Keras code.
 
         Raises:
             ValueError: there is none.
@@ -160,6 +161,10 @@ class Sequential(Model):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Any:
+        """Make a model from `get_config()`, with new weights.
+
+        `custom_objects` holds own classes and functions by name.
+        """
         from fastconv.utils.serialization import deserialize_keras_object
 
         model = cls(name=config.get("name"))

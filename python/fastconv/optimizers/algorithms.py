@@ -194,7 +194,7 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Gradients divided by the root of the sum of their squares (Duchi et al. 2011).
 
-    a += g**2, w -= lr * g / sqrt(a + epsilon).
+    a += g**2, w -= lr * g / sqrt(a + epsilon), where a starts at `initial_accumulator_value`.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any]:
-    """Return class indices (N, ...) as one-hot float rows (N, ..., num_classes).
+    """Return class indices x (N, ...) as one-hot float rows (N, ..., num_classes).
 
     A last axis of size 1 is dropped first. `num_classes` is the largest index + 1 by default.
 
@@ -41,7 +41,7 @@ def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any
 
 
 def normalize(x: TensorLike, axis: int = -1, order: Any = 2) -> NDArray[Any]:
-    """Return the array divided by its norm along an axis; zero rows stay zero."""
+    """Return x divided by its norm of an `order` (2: Euclidean) along an axis; zeros stay zero."""
     array = np.asarray(x)
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1

@@ -18,6 +18,7 @@ PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "reporting.md",
     "examples/README.md": "examples/index.md",
     "docs/adr": "adr/index.md",
 }

@@ -1,4 +1,4 @@
-"""Docstrings are plain text, mostly formulas: their asterisks are no Markdown."""
+"""Asterisks in docstrings are factors and powers, not emphasis."""
 
 import re
 from typing import Any
@@ -7,10 +7,10 @@ import griffe
 
 
 class Formulas(griffe.Extension):
-    """Escapes what Markdown would take for emphasis, but for code in backticks."""
+    """Escapes asterisks, but in code."""
 
     def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         if obj.docstring:
-            parts = re.split(r"(`[^`]*`)", obj.docstring.value)
-            parts[::2] = [re.sub(r"([*_])", r"\\\1", part) for part in parts[::2]]
+            parts = re.split(r"(`+[^`]*`+)", obj.docstring.value)
+            parts[::2] = [part.replace("*", r"\*") for part in parts[::2]]
             obj.docstring.value = "".join(parts)

@@ -29,7 +29,6 @@ OPTIONS = {
     " get_num_threads, set_num_threads, show_config]",
     "models": "inherited_members: true",
     "datasets": "show_submodules: true",
-    "optimizers": "show_submodules: true",
     "preprocessing": "show_submodules: true",
 }
 
@@ -89,14 +88,18 @@ def on_files(files: Files, config: Any, **kwargs: Any) -> None:
         f"- [{title}]({p.name})" for p, title in zip(decisions, titles, strict=True)
     )
 
-    rows = ["| module | |", "|---|---|"]
+    rows = ["| module of `fastconv` | |", "|---|---|"]
     for name in ["fastconv", *public_modules()]:
         path = "fastconv" if name == "fastconv" else f"fastconv.{name}"
         extra = f"\n    options:\n      {OPTIONS[name]}" if name in OPTIONS else ""
         made[f"api/{name}.md"] = f"# {path}\n\n::: {path}{extra}\n"
+        if name == "optimizers":
+            made[f"api/{name}.md"] += (
+                f"\n## schedules\n\n::: {path}.schedules\n    options:\n      heading_level: 3\n"
+            )
         file = ROOT / "python" / path.replace(".", "/")
         file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
-        rows.append(f"| [`{path}`]({name}.md) | {summary(file)} |")
+        rows.append(f"| [`{name}`]({name}.md) | {summary(file)} |")
     made["api/index.md"] = "# API\n\n" + "\n".join(rows) + "\n"
 
     for page, text in made.items():

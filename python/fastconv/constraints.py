@@ -66,6 +66,11 @@ class MaxNorm(Constraint):
     """Norms along `axis` of at most `max_value` (Srivastava et al. 2014).
 
     `axis`: 0 for a Dense kernel (its inputs), [0, 1, 2] for a Conv2D kernel.
+
+    Examples:
+        >>> import numpy as np
+        >>> MaxNorm(1.0)(np.array([[3.0], [4.0]])).round(2).tolist()
+        [[0.6], [0.8]]
     """
 
     def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:

@@ -187,6 +187,12 @@ def apply(image: NDArray[Any], kernel: NDArray[Any], padding: str = "reflect") -
     Raises:
         TypeError: the image or the kernel is no array of real numbers.
         ValueError: shapes or `padding` do not fit.
+
+    Examples:
+        >>> import numpy as np
+        >>> edges = apply(np.eye(4), sobel_x())
+        >>> edges.shape
+        (4, 4)
     """
     image = np.asarray(image)
     if image.dtype.kind not in "iuf" or image.dtype.itemsize > 8:

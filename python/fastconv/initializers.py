@@ -173,7 +173,12 @@ class TruncatedNormal(RandomInitializer):
 
 
 def compute_fans(shape: Shape) -> tuple[float, float]:
-    """Return (fan_in, fan_out) of a weight's shape; the last two axes are inputs and outputs."""
+    """Return (fan_in, fan_out) of a weight's shape; the last two axes are inputs and outputs.
+
+    Examples:
+        >>> compute_fans((3, 3, 16, 32))
+        (144, 288)
+    """
     if not shape:
         return 1, 1
     if len(shape) == 1:

@@ -162,7 +162,13 @@ def softplus_backward(
 
 
 def softmax(input: NDArray[Any], dim: int) -> NDArray[Any]:
-    """exp(input) / sum of exp(input) over axis `dim`, which may be negative."""
+    """exp(input) / sum of exp(input) over axis `dim`, which may be negative.
+
+    Examples:
+        >>> import numpy as np
+        >>> softmax(np.zeros((1, 4)), dim=1).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
     return run_elementwise("softmax", _softmax("softmax", "softmax", dim), input)
 
 

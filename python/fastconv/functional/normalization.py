@@ -49,6 +49,13 @@ def batch_norm(
         TypeError: not an array, a dtype other than the two, mixed dtypes.
         ValueError: shapes that do not fit, missing or read-only running arrays, one value a
             channel in training, non-finite momentum or eps.
+
+    Examples:
+        >>> import numpy as np
+        >>> mean, var = np.zeros(1), np.ones(1)
+        >>> y = batch_norm(np.array([[1.0], [3.0]]), mean, var, training=True, eps=0)
+        >>> y.tolist(), mean.tolist()
+        ([[-1.0], [1.0]], [0.2])
     """
     fn = "batch_norm"
     arrays = _arrays(fn, input, weight, bias, running_mean, running_var)

@@ -37,6 +37,11 @@ def pad(
     Raises:
         TypeError: not an array, a dtype other than the two, non-integer pads.
         ValueError: pads that do not fit the shape or the mode, a value with another mode.
+
+    Examples:
+        >>> import numpy as np
+        >>> pad(np.array([1.0, 2.0, 3.0]), (2, 1), mode="reflect").tolist()
+        [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     fn = "pad"
     if type(input) is not np.ndarray:

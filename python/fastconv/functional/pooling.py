@@ -48,6 +48,13 @@ def max_pool2d(
     Raises:
         TypeError: not an array, a dtype other than the two, non-integer sizes.
         ValueError: rank or sizes that do not fit, or a window without any element of the input.
+
+    Examples:
+        >>> import numpy as np
+        >>> image = np.arange(16.0).reshape(1, 1, 4, 4)
+        >>> values, indices = max_pool2d(image, 2, return_indices=True)
+        >>> values[0, 0].tolist(), indices[0, 0].tolist()
+        ([[5.0, 7.0], [13.0, 15.0]], [[5, 7], [13, 15]])
     """
     fn = "max_pool2d"
     if type(input) is not np.ndarray:
@@ -91,6 +98,11 @@ def avg_pool2d(
     The divisor is divisor_override if given; else the number of the window's pixels, cut where the
     padded input ends, with count_include_pad; else the number of its pixels inside the input.
     Arguments, result and errors are otherwise those of `max_pool2d`.
+
+    Examples:
+        >>> import numpy as np
+        >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
+        [[2.5, 4.5], [10.5, 12.5]]
     """
     fn = "avg_pool2d"
     if type(input) is not np.ndarray:

@@ -262,6 +262,14 @@ class Conv2D(_Conv):
     Raises:
         ValueError: sizes that are not positive, `groups` that does not divide the channels and
             filters, or a kernel larger than the input.
+
+    Examples:
+        >>> import numpy as np
+        >>> layer = Conv2D(8, 3, strides=2, padding="same", activation="relu")
+        >>> layer(np.zeros((1, 28, 28, 1), "float32")).shape
+        (1, 14, 14, 8)
+        >>> layer.kernel.shape
+        (3, 3, 1, 8)
     """
 
 

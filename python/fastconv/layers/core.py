@@ -145,6 +145,11 @@ class Dense(Layer):
     Raises:
         ValueError: `units` is not a positive integer, the last axis of the input is unknown, or
             LoRA or quantization is asked for.
+
+    Examples:
+        >>> import numpy as np
+        >>> Dense(10)(np.zeros((2, 64), "float32")).shape
+        (2, 10)
     """
 
     def __init__(

@@ -98,6 +98,11 @@ class MaxPooling2D(_Pooling):
 
     Raises:
         ValueError: sizes that are not positive, or a window larger than the input.
+
+    Examples:
+        >>> import numpy as np
+        >>> MaxPooling2D(2)(np.zeros((1, 5, 5, 3), "float32")).shape
+        (1, 2, 2, 3)
     """
 
 

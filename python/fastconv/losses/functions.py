@@ -224,6 +224,12 @@ def sparse_categorical_crossentropy(
 
     Raises:
         ValueError: the shapes do not fit, or a label is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> loss = sparse_categorical_crossentropy(np.array([1]), np.array([[0.25, 0.75]]))
+        >>> loss.round(4).tolist()
+        [0.2877]
     """
     y_true, y_pred = _arrays(y_true, y_pred)
     if isinstance(y_true, Tensor):

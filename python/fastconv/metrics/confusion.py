@@ -106,6 +106,12 @@ class Precision(_Counts):
         top_k: instead, the k largest predictions of a sample are positive.
         class_id: look at this class only.
         name, dtype: as of `Metric`.
+
+    Examples:
+        >>> precision = Precision()
+        >>> precision.update_state([0, 1, 1], [0.9, 0.8, 0.1])
+        >>> precision.result()
+        0.5
     """
 
     def result(self) -> Any:

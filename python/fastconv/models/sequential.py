@@ -20,6 +20,15 @@ class Sequential(Model):
     Args:
         layers: layers to add.
         name: name of the model.
+
+    Examples:
+        >>> import numpy as np
+        >>> from fastconv import layers
+        >>> model = Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)])
+        >>> model.output_shape, model.count_params()
+        ((None, 10), 650)
+        >>> model.predict(np.zeros((3, 8, 8, 1)), verbose=0).shape
+        (3, 10)
     """
 
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:

@@ -48,6 +48,11 @@ class ExponentialDecay(_Plain):
     """initial_learning_rate * decay_rate ** (step / decay_steps).
 
     `staircase` takes whole numbers of periods.
+
+    Examples:
+        >>> schedule = ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)
+        >>> [round(float(schedule(step)), 3) for step in (0, 10, 20)]
+        [0.1, 0.05, 0.025]
     """
 
     FIELDS = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
@@ -168,6 +173,11 @@ class CosineDecay(_Plain):
         name: accepted for Keras code.
         warmup_target: a rate to which the first one rises before the cosine begins, or None.
         warmup_steps: steps of that rise.
+
+    Examples:
+        >>> schedule = CosineDecay(0.1, decay_steps=100)
+        >>> [round(float(schedule(step)), 3) for step in (0, 50, 100)]
+        [0.1, 0.05, 0.0]
     """
 
     FIELDS = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")

@@ -19,6 +19,10 @@ def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any
 
     Raises:
         ValueError: an index is negative, not a whole number, or not below `num_classes`.
+
+    Examples:
+        >>> to_categorical([0, 2], num_classes=3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     array = np.asarray(x)
     if array.ndim > 1 and array.shape[-1] == 1:

@@ -20,7 +20,7 @@ nox.options.error_on_external_run = True
 RUFF, CLANG_FORMAT = "ruff==0.17.6", "clang-format==23.1.5"
 MYPY, CODESPELL = "mypy==2.4.1", "codespell==2.4.3"
 # Ruff wraps the signatures in the documentation.
-MKDOCS = ("mkdocs-material==9.8.2", "mkdocstrings[python]==1.0.8", "mkdocstrings-python==2.0.11", RUFF)
+MKDOCS = ("mkdocs-material==9.8.2", "mkdocstrings==1.0.8", "mkdocstrings-python==2.0.11", RUFF)
 BUILD_REQUIRES = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
 MAX_WHEEL_MB = 5
 

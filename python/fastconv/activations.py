@@ -1,4 +1,7 @@
-"""Activation functions by name or as callables; arguments and defaults are Keras 3's."""
+"""Activation functions by name or as callables; arguments and defaults are Keras 3's.
+
+They take a NumPy array or a tensor of any shape and return one of the same shape.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def relu(
 
 
 def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> TensorLike:
-    """x where positive, else negative_slope * x."""
+    """x where positive, else negative_slope * x (Maas et al. 2013)."""
     return ops.leaky_relu(x, negative_slope)
 
 
@@ -71,7 +74,7 @@ def gelu(x: TensorLike, approximate: bool = False) -> TensorLike:
 
 
 def silu(x: TensorLike) -> TensorLike:
-    """x * sigmoid(x)."""
+    """x * sigmoid(x) (Ramachandran et al. 2017)."""
     return ops.silu(x)
 
 

@@ -1,4 +1,8 @@
-"""Projections of weights after each training step, with Keras 3's names and defaults."""
+"""Projections of weights after each training step, with Keras 3's names and defaults.
+
+A constraint takes an array and returns one of its shape; norms are Euclidean. Numbers out of range
+raise ValueError.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 An initializer is a callable `(shape, dtype=None) -> numpy array`. One instance returns the same
 values at each call of the same shape; layers therefore take a copy with a new seed of an unseeded
-instance.
+instance. Numbers out of range raise ValueError.
 """
 
 from __future__ import annotations

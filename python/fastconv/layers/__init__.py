@@ -1,4 +1,10 @@
-"""Layers with Keras 3's names, arguments and defaults."""
+"""Layers with Keras 3's names, arguments and defaults.
+
+A layer takes and gives arrays whose first axis are the samples, float32 or float64: images are
+(N, H, W, C), sequences (N, L, C), and elementwise layers take any shape. All take the arguments
+of `Layer` too: name, dtype, trainable, activity_regularizer. Arguments out of range raise
+ValueError when a layer is made, shapes that do not fit when it is called; both name the layer.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,10 @@ class ReLU(_Elementwise):
 
 
 class LeakyReLU(_Elementwise):
-    """x where positive, else negative_slope * x (`alpha` is the older name of the slope)."""
+    """x where positive, else negative_slope * x (Maas et al. 2013).
+
+    `alpha` is the older name of the slope.
+    """
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
@@ -73,7 +76,7 @@ class LeakyReLU(_Elementwise):
 
 
 class ELU(_Elementwise):
-    """x where positive, else alpha * (exp(x) - 1)."""
+    """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -153,7 +156,7 @@ class PReLU(_Elementwise):
 
 
 class Softmax(_Elementwise):
-    """Probabilities along an axis."""
+    """Probabilities along an axis, exp(x) / sum(exp(x)), in the input's shape."""
 
     def __init__(self, axis: Axis = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -338,7 +338,7 @@ class Reshape(Layer):
 
 
 class Permute(Layer):
-    """The axes of each sample in another order; `dims` counts from 1."""
+    """The axes of each sample in another order; `dims` counts from 1: (2, 1) swaps two."""
 
     def __init__(self, dims: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -64,26 +64,26 @@ class _Merge(Layer):
 
 
 class Add(_Merge):
-    """Sum of a list of inputs."""
+    """Sum of a list of inputs, which broadcast."""
 
     _combine = staticmethod(ops.add)
 
 
 class Subtract(_Merge):
-    """First input minus the second."""
+    """First input minus the second; they broadcast."""
 
     inputs_wanted = 2
     _combine = staticmethod(ops.subtract)
 
 
 class Multiply(_Merge):
-    """Product of a list of inputs, element by element."""
+    """Product of a list of inputs, element by element; they broadcast."""
 
     _combine = staticmethod(ops.multiply)
 
 
 class Average(_Merge):
-    """Mean of a list of inputs."""
+    """Mean of a list of inputs, which broadcast."""
 
     _combine = staticmethod(ops.add)
 
@@ -92,13 +92,13 @@ class Average(_Merge):
 
 
 class Maximum(_Merge):
-    """Largest of a list of inputs, element by element."""
+    """Largest of a list of inputs, element by element; they broadcast."""
 
     _combine = staticmethod(ops.maximum)
 
 
 class Minimum(_Merge):
-    """Smallest of a list of inputs, element by element."""
+    """Smallest of a list of inputs, element by element; they broadcast."""
 
     _combine = staticmethod(ops.minimum)
 

@@ -1,4 +1,9 @@
-"""Losses as classes, functions and names, as in Keras 3."""
+"""Losses as classes, functions and names, as in Keras 3.
+
+A function takes y_true and y_pred of one shape (N, ..., D), arrays or tensors of a graph, and
+returns one value for each (N, ...): the last axis is gone. A class calls its function and brings
+these values to a number (`Loss` says how). Shapes that differ raise ValueError with both.
+"""
 
 from __future__ import annotations
 

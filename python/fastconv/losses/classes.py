@@ -242,7 +242,7 @@ class LogCosh(LossFunctionWrapper):
 
 
 class Hinge(LossFunctionWrapper):
-    """mean(max(1 - y_true * y_pred, 0))."""
+    """mean(max(1 - y_true * y_pred, 0)) (Cortes and Vapnik 1995); labels -1 and 1, or 0 and 1."""
 
     def __init__(
         self, reduction: str = "sum_over_batch_size", name: str = "hinge", dtype: Any = None
@@ -251,7 +251,7 @@ class Hinge(LossFunctionWrapper):
 
 
 class SquaredHinge(LossFunctionWrapper):
-    """mean(max(1 - y_true * y_pred, 0)**2)."""
+    """mean(max(1 - y_true * y_pred, 0)**2); labels -1 and 1, or 0 and 1."""
 
     def __init__(
         self, reduction: str = "sum_over_batch_size", name: str = "squared_hinge", dtype: Any = None
@@ -260,7 +260,7 @@ class SquaredHinge(LossFunctionWrapper):
 
 
 class CategoricalHinge(LossFunctionWrapper):
-    """max(neg - pos + 1, 0) of one-hot targets."""
+    """max(neg - pos + 1, 0) of one-hot targets (Crammer and Singer 2001)."""
 
     def __init__(
         self,
@@ -272,7 +272,7 @@ class CategoricalHinge(LossFunctionWrapper):
 
 
 class KLDivergence(LossFunctionWrapper):
-    """sum(y_true * log(y_true / y_pred))."""
+    """sum(y_true * log(y_true / y_pred)) of probabilities (Kullback and Leibler 1951)."""
 
     def __init__(
         self, reduction: str = "sum_over_batch_size", name: str = "kl_divergence", dtype: Any = None

@@ -1,6 +1,7 @@
 """Loss functions: `(y_true, y_pred) -> values` with one value per sample (the last axis reduced).
 
-They work on NumPy arrays and on tensors of a graph. Names, arguments and formulas are Keras 3's.
+They work on NumPy arrays and on tensors of a graph, and raise ValueError where the shapes of
+y_true and y_pred differ. Names, arguments and formulas are Keras 3's.
 """
 
 from __future__ import annotations
@@ -57,26 +58,26 @@ def _same_shape(y_true: TensorLike, y_pred: TensorLike, name: str) -> TensorLike
 
 
 def mean_squared_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """mean((y_true - y_pred)**2)."""
+    """mean((y_true - y_pred)**2) over the last axis."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_squared_error")
     return ops.mean(ops.square(y_pred - y_true), axis=-1)
 
 
 def mean_absolute_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """mean(|y_true - y_pred|)."""
+    """mean(|y_true - y_pred|) over the last axis."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_absolute_error")
     return ops.mean(ops.absolute(y_pred - y_true), axis=-1)
 
 
 def mean_absolute_percentage_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """100 * mean(|(y_true - y_pred) / y_true|)."""
+    """100 * mean(|(y_true - y_pred) / y_true|) over the last axis, in per cent."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_absolute_percentage_error")
     size = ops.maximum(ops.absolute(y_true), epsilon())
     return ops.mean(ops.absolute((y_true - y_pred) / size), axis=-1) * 100.0
 
 
 def mean_squared_logarithmic_error(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """mean((log(y_true + 1) - log(y_pred + 1))**2)."""
+    """mean((log(y_true + 1) - log(y_pred + 1))**2) over the last axis."""
     y_true, y_pred = _same_shape(y_true, y_pred, "mean_squared_logarithmic_error")
     first = ops.log(ops.maximum(y_pred, epsilon()) + 1.0)
     second = ops.log(ops.maximum(y_true, epsilon()) + 1.0)
@@ -92,7 +93,7 @@ def huber(y_true: TensorLike, y_pred: TensorLike, delta: float = 1.0) -> TensorL
 
 
 def log_cosh(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """mean(log(cosh(y_pred - y_true)))."""
+    """mean(log(cosh(y_pred - y_true))) over the last axis."""
     y_true, y_pred = _same_shape(y_true, y_pred, "log_cosh")
     x = y_pred - y_true
     return ops.mean(x + ops.softplus(x * -2.0) - math.log(2.0), axis=-1)
@@ -112,7 +113,7 @@ def _hinge_arrays(y_true: TensorLike, y_pred: TensorLike, name: str) -> TensorLi
 
 
 def hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """mean(max(1 - y_true * y_pred, 0)); labels -1 and 1, or 0 and 1."""
+    """mean(max(1 - y_true * y_pred, 0)) (Cortes and Vapnik 1995); labels -1 and 1, or 0 and 1."""
     y_true, y_pred = _hinge_arrays(y_true, y_pred, "hinge")
     return ops.mean(ops.relu(1.0 - y_true * y_pred), axis=-1)
 
@@ -135,7 +136,7 @@ def categorical_hinge(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
 
 
 def kl_divergence(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """sum(y_true * log(y_true / y_pred)) of probabilities."""
+    """sum(y_true * log(y_true / y_pred)) of probabilities (Kullback and Leibler 1951)."""
     y_true, y_pred = _same_shape(y_true, y_pred, "kl_divergence")
     y_true = ops.clip(y_true, epsilon(), 1.0)
     y_pred = ops.clip(y_pred, epsilon(), 1.0)
@@ -143,7 +144,7 @@ def kl_divergence(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
 
 
 def poisson(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """mean(y_pred - y_true * log(y_pred))."""
+    """mean(y_pred - y_true * log(y_pred)), Poisson's log-likelihood but for sign and constants."""
     y_true, y_pred = _same_shape(y_true, y_pred, "poisson")
     return ops.mean(y_pred - y_true * ops.log(y_pred + epsilon()), axis=-1)
 

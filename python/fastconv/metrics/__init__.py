@@ -1,4 +1,10 @@
-"""Metrics as classes, functions and names, as in Keras 3."""
+"""Metrics as classes, functions and names, as in Keras 3.
+
+They run in NumPy, outside of the graph: `update_state(y_true, y_pred, sample_weight)` takes in one
+batch (N, ...), `result()` returns a number (where a class does not say otherwise) over all batches
+since `reset_state()`. Functions return one value for each sample. Shapes that do not fit raise
+ValueError.
+"""
 
 from __future__ import annotations
 

@@ -93,14 +93,14 @@ class BinaryAccuracy(MeanMetricWrapper):
 
 
 class CategoricalAccuracy(MeanMetricWrapper):
-    """Share of right classes, targets one-hot."""
+    """Share of right classes, targets one-hot (N, ..., classes)."""
 
     def __init__(self, name: str = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name, dtype)
 
 
 class SparseCategoricalAccuracy(MeanMetricWrapper):
-    """Share of right classes, targets class indices."""
+    """Share of right classes, targets class indices (N, ...) or (N, ..., 1)."""
 
     def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)

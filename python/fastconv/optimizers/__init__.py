@@ -1,4 +1,9 @@
-"""Optimizers with Keras 3's names, arguments, defaults and formulas."""
+"""Optimizers with Keras 3's names, arguments, defaults and formulas.
+
+In the formulas w is a weight, g its gradient, lr the learning rate, t the number of the step from
+1. All take the arguments of `Optimizer` too: weight_decay, clipnorm, use_ema and so on. Numbers
+out of range raise ValueError.
+"""
 
 from __future__ import annotations
 

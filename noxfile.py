@@ -40,7 +40,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy; which modules are strict is in pyproject.toml."""
+    """mypy, strict in every module."""
     dependencies = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
     session.install(MYPY, "types-tqdm", *dependencies)
     session.run("mypy", *session.posargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 # A NumPy array, a number, a tensor of a graph being compiled, a symbolic tensor, a variable, or
@@ -14,4 +14,6 @@ TensorLike: TypeAlias = Any
 Shape: TypeAlias = "Sequence[int | None]"
 Axis: TypeAlias = "int | tuple[int, ...] | list[int]"
 Logs: TypeAlias = "dict[str, Any]"
+# What a callback with `lazy_logs` gets from batches: the logs are only made where it calls this.
+LazyLogs: TypeAlias = "Logs | Callable[[], Logs] | None"
 PathLike: TypeAlias = "str | os.PathLike[str]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastconv import ops
 
 if TYPE_CHECKING:
-    from fastconv._types import Axis, TensorLike
+    from fastconv._types import TensorLike
 
 
 def linear(x: TensorLike) -> TensorLike:
@@ -88,7 +88,7 @@ def tanh(x: TensorLike) -> TensorLike:
     return ops.tanh(x)
 
 
-def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
+def softmax(x: TensorLike, axis: int = -1) -> TensorLike:
     """Probabilities along the axis: exp(x) / sum(exp(x)).
 
     Raises:
@@ -99,7 +99,7 @@ def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
     return ops.softmax(x, axis)
 
 
-def log_softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
+def log_softmax(x: TensorLike, axis: int = -1) -> TensorLike:
     """Logarithm of the softmax of x along the axis."""
     return ops.log_softmax(x, axis)
 

@@ -150,7 +150,7 @@ def _gaussian(sigma: float, size: int | None) -> NDArray[Any]:
     size = _odd(2 * int(4 * sigma + 0.5) + 1 if size is None else size)
     at = np.arange(size) - size // 2
     weights = np.exp(-0.5 * (at / sigma) ** 2)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def _integer(name: str, value: Any) -> int:
@@ -162,10 +162,10 @@ def _integer(name: str, value: Any) -> int:
 
 
 def _odd(size: Any) -> int:
-    size = _integer("size", size)
-    if size % 2 == 0:
+    taps = _integer("size", size)
+    if taps % 2 == 0:
         raise ValueError(f"size is {size}, expected an odd number, which has a middle")
-    return size
+    return taps
 
 
 # Filtering
@@ -234,7 +234,7 @@ def magnitude(
         raise TypeError(f"magnitude: image has dtype {image.dtype}, expected integers or floats")
     kernel = _gradient(operator)
     length = np.hypot(_filtered(image, kernel, padding), _filtered(image, kernel.T, padding))
-    return length.astype(image.dtype, copy=False) if image.dtype.kind == "f" else length
+    return np.asarray(length, image.dtype if image.dtype.kind == "f" else None)
 
 
 def _filtered(image: NDArray[Any], kernel: Any, padding: str) -> NDArray[Any]:

@@ -20,15 +20,17 @@ from fastconv.utils.rng import draw_seed
 from fastconv.utils.serialization import lookup, serialize_keras_object
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from fastconv._types import Shape, TensorLike
+    from fastconv._types import TensorLike
 
 
 class Initializer:
     """Base class: subclasses define `__call__(shape, dtype=None)` and `get_config()`."""
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, dtype)")
 
     def get_config(self) -> dict[str, Any]:
@@ -48,14 +50,14 @@ class Initializer:
 class Zeros(Initializer):
     """All 0."""
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         return np.zeros(shape, standardize_dtype(dtype))
 
 
 class Ones(Initializer):
     """All 1."""
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         return np.ones(shape, standardize_dtype(dtype))
 
 
@@ -65,8 +67,10 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
-        return np.broadcast_to(np.asarray(self.value, standardize_dtype(dtype)), shape).copy()
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
+        return np.broadcast_to(
+            np.asarray(self.value, standardize_dtype(dtype)), tuple(shape)
+        ).copy()
 
     def get_config(self) -> dict[str, Any]:
         return {"value": self.value}
@@ -78,10 +82,10 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         if len(shape) != 2:
             raise ValueError(f"Identity initializes matrices only, received: shape={shape}")
-        return self.gain * np.eye(*shape, dtype=standardize_dtype(dtype))
+        return self.gain * np.eye(shape[0], shape[1], dtype=standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain}
@@ -115,7 +119,7 @@ class RandomNormal(RandomInitializer):
         self.mean = mean
         self.stddev = stddev
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         values = self._rng().standard_normal(shape)
         return np.asarray(self.mean + self.stddev * values, standardize_dtype(dtype))
 
@@ -135,7 +139,7 @@ class RandomUniform(RandomInitializer):
         self.minval = minval
         self.maxval = maxval
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         values = self._rng().uniform(self.minval, self.maxval, shape)
         return np.asarray(values, standardize_dtype(dtype))
 
@@ -143,9 +147,9 @@ class RandomUniform(RandomInitializer):
         return {"minval": self.minval, "maxval": self.maxval, **super().get_config()}
 
 
-def _truncated_normal(rng: np.random.Generator, shape: Shape) -> NDArray[Any]:
+def _truncated_normal(rng: np.random.Generator, shape: Sequence[int]) -> NDArray[Any]:
     """Standard normal values drawn again where they are beyond two standard deviations."""
-    values = rng.standard_normal(shape)
+    values: NDArray[Any] = np.asarray(rng.standard_normal(shape))
     while True:
         outside = np.abs(values) > 2.0
         count = np.count_nonzero(outside)
@@ -164,7 +168,7 @@ class TruncatedNormal(RandomInitializer):
         self.mean = mean
         self.stddev = stddev
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         values = _truncated_normal(self._rng(), tuple(shape) or (1,)).reshape(shape)
         return np.asarray(self.mean + self.stddev * values, standardize_dtype(dtype))
 
@@ -172,7 +176,7 @@ class TruncatedNormal(RandomInitializer):
         return {"mean": self.mean, "stddev": self.stddev, **super().get_config()}
 
 
-def compute_fans(shape: Shape) -> tuple[float, float]:
+def compute_fans(shape: Sequence[int]) -> tuple[float, float]:
     """Return (fan_in, fan_out) of a weight's shape; the last two axes are inputs and outputs.
 
     Examples:
@@ -217,7 +221,7 @@ class VarianceScaling(RandomInitializer):
         self.mode = mode
         self.distribution = distribution
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         shape = tuple(shape)
         fan_in, fan_out = compute_fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
@@ -249,7 +253,8 @@ class _NamedScaling(VarianceScaling):
     PARAMETERS: tuple[Any, ...] = ()
 
     def __init__(self, seed: int | None = None) -> None:
-        super().__init__(*self.PARAMETERS, seed=seed)
+        scale, mode, distribution = self.PARAMETERS
+        super().__init__(scale, mode, distribution, seed)
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self._given_seed}
@@ -301,7 +306,7 @@ class Orthogonal(RandomInitializer):
         super().__init__(seed)
         self.gain = gain
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> TensorLike:
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> TensorLike:
         if len(shape) < 2:
             raise ValueError(f"Orthogonal needs a shape of at least 2 axes, received: {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]

@@ -228,7 +228,9 @@ class InferenceSession:
         feeds = {name: check_feed(info, feed[name]) for name, info in self._inputs.items()}
         check_symbols(self._network.model.inputs, feeds)
         key = tuple((name, (a.shape, a.dtype.name)) for name, a in feeds.items())
-        return feeds, self._find(key, feeds)
+        plan = self._find(key, feeds)
+        assert plan is not None  # with all feeds there is one
+        return feeds, plan
 
     def _find(self, key: tuple[Any, ...], feeds: dict[str, NDArray[Any]]) -> Plan | None:
         """The plan for the shapes; values that shapes depend on become part of the key."""
@@ -353,4 +355,5 @@ def _read(source: str | os.PathLike[str] | bytes | ModelGraph) -> ModelGraph:
         return file.load(source)
     from fastconv.onnx import load
 
-    return load(source)
+    graph: ModelGraph = load(source)
+    return graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from fastconv._graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from fastconv._graph import Variable
-    from fastconv._types import Shape
     from fastconv.layers import Layer
 
 _local = threading.local()
@@ -39,7 +38,7 @@ class GraphBuilder:
         self.training = training
         self.feeds: list[str] = []
         self.losses: list[Tensor] = []
-        self.calls: list[tuple[object, object]] = []  # (layer, outputs), inner layers first
+        self.calls: list[tuple[Layer, Any]] = []  # (layer, outputs), inner layers first
         self._inputs: dict[str, Tensor] = {}
         self._variables: dict[int, tuple[object, Tensor]] = {}
         self._scopes: list[str] = []
@@ -68,7 +67,7 @@ class GraphBuilder:
             self._scopes.pop()
             self.training = mode
 
-    def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
+    def input(self, name: str, shape: Sequence[int], dtype: str) -> Tensor:
         """Return the input of that name, made at its first use."""
         tensor = self._inputs.get(name)
         if tensor is None:
@@ -77,9 +76,9 @@ class GraphBuilder:
             self.feeds.append(name)
         return tensor
 
-    def variable(self, variable: Variable) -> Tensor:
+    def variable(self, variable: Variable | _core.Variable) -> Tensor:
         """Return the value of a `Variable` (or of a bare `_core.Variable`)."""
-        core = getattr(variable, "core", variable)
+        core = variable if isinstance(variable, _core.Variable) else variable.core
         entry = self._variables.get(id(core))
         if entry is None:
             # The variable is kept beside its tensor: an id is unique only while it lives.

@@ -149,7 +149,7 @@ def _inception_d(net: Network, x: TensorLike) -> TensorLike:
 
 
 def _inception_e(net: Network, x: TensorLike, source: Any, number: int) -> TensorLike:
-    def both(x: TensorLike, stem: str, letters: str) -> TensorLike:
+    def both(x: TensorLike, stem: str, letters: tuple[str, str]) -> list[TensorLike]:
         wide = _chain(net, x, source, (stem + letters[0], 384, (1, 3)))
         high = _chain(net, x, source, (stem + letters[1], 384, (3, 1)))
         return [wide, high]

@@ -80,7 +80,7 @@ def _block(
     source: Any,
     *,
     bottleneck: bool,
-    shortcut: str,
+    shortcut: str | None,
     ratio: int | None = None,
 ) -> TensorLike:
     """Build a residual block; a plain one where `shortcut` is None."""
@@ -131,7 +131,7 @@ def _imagenet(
     return net.average_and_classify(x, source="fc")
 
 
-def _cifar(net: Network, x: TensorLike, depth: int, shortcut: str) -> TensorLike:
+def _cifar(net: Network, x: TensorLike, depth: int, shortcut: str | None) -> TensorLike:
     """Build the network of 6 n + 2 layers of the paper's section 4.2."""
     if shortcut is not None:
         _check_shortcut(shortcut)

@@ -115,7 +115,7 @@ def _of_metric(metric: Any) -> bool | None:
 
     direction = getattr(metric, "_direction", None)  # as Keras's own metrics have it
     if direction in ("up", "down"):
-        return direction == "up"
+        return bool(direction == "up")
     if isinstance(metric, tuple(getattr(metrics, name) for name in _UP_CLASSES)):
         return True
     if isinstance(metric, tuple(getattr(metrics, name) for name in _DOWN_CLASSES)):

@@ -92,7 +92,7 @@ class BackupAndRestore(Callback):
         return None
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
+        if isinstance(self.save_freq, str):
             return
         self._batches += 1
         if self._batches >= self.save_freq:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastconv._types import Logs
     from fastconv.models import Model
 
@@ -21,7 +23,7 @@ class Callback:
     runs_last = False  # after all others, whatever its place in the list is
 
     def __init__(self) -> None:
-        self.params: dict[str, Any] | None = None
+        self.params: dict[str, Any] = {}
         self._model: Model | None = None
 
     @property
@@ -174,7 +176,7 @@ class CallbackList:
     def _who(self, *names: Any) -> Any:
         return [c for c in self.callbacks if _overrides(c, *names)]
 
-    def batch(self, hook: str, index: int, logs: Logs | None = None) -> None:
+    def batch(self, hook: str, index: int, logs: Callable[[], Logs] | None = None) -> None:
         """Call a batch hook with the number `index` of the batch in its epoch."""
         listeners = self._listeners[hook]
         if not listeners:

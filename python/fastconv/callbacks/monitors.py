@@ -41,14 +41,16 @@ class Monitor(Callback):
         self._reset_best()
 
     def _reset_best(self) -> None:
-        self.best = None
+        self.best: float | None = None
 
-    def _better(self, current: float, reference: float) -> bool:
+    def _better(self, current: float, reference: float | None) -> bool:
+        if reference is None:
+            return True
         if self._upward:
             return current - self.min_delta > reference
         return current + self.min_delta < reference
 
-    def _value(self, logs: Logs) -> float | None:
+    def _value(self, logs: Logs | None) -> float | None:
         value = (logs or {}).get(self.monitor)
         if value is None and not self._warned:
             self._warned = True
@@ -102,12 +104,13 @@ class ModelCheckpoint(Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int)):
-            raise ValueError(
-                f"`save_freq` must be 'epoch' or an integer, received: save_freq={save_freq!r}"
-            )
-        if save_freq != "epoch" and save_freq < 1:
-            raise ValueError(f"`save_freq` must be >= 1, received: save_freq={save_freq!r}")
+        if save_freq != "epoch":
+            if isinstance(save_freq, bool) or not isinstance(save_freq, int):
+                raise ValueError(
+                    f"`save_freq` must be 'epoch' or an integer, received: save_freq={save_freq!r}"
+                )
+            if save_freq < 1:
+                raise ValueError(f"`save_freq` must be >= 1, received: save_freq={save_freq!r}")
         if initial_value_threshold is not None:
             number(initial_value_threshold, "initial_value_threshold", owner="ModelCheckpoint")
         self.filepath = os.fspath(filepath)
@@ -124,7 +127,7 @@ class ModelCheckpoint(Monitor):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
+        if isinstance(self.save_freq, str):
             return
         self._batches += 1
         if self._batches >= self.save_freq:
@@ -140,7 +143,7 @@ class ModelCheckpoint(Monitor):
         if self.save_freq == "epoch":
             self._save(epoch, None, logs)
 
-    def _save(self, epoch: int, batch: int, logs: Logs) -> None:
+    def _save(self, epoch: int, batch: int | None, logs: Logs | None) -> None:
         logs = logs or {}
         fields = {"epoch": epoch + 1, **logs}
         if batch is not None:

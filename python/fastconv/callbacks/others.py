@@ -6,7 +6,7 @@ import csv
 import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class CSVLogger(Callback):
         self.filename = os.fspath(filename)
         self.sep = separator
         self.append = append
-        self.keys = None
-        self._file = None
+        self.keys: list[str] | None = None
+        self._file: TextIO | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         exists = os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
@@ -43,30 +43,35 @@ class CSVLogger(Callback):
         )
         self.keys = None
 
+    def _opened(self) -> TextIO:
+        if self._file is None:
+            raise ValueError("CSVLogger: its file is only open during fit()")
+        return self._file
+
     def state_dict(self) -> dict[str, Any]:
-        return {"keys": self.keys, "size": self._file.tell()}
+        return {"keys": self.keys, "size": self._opened().tell()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.append or state["keys"] is not None:
-            self._file.truncate(state["size"])  # lines of epochs that are trained again go
+            self._opened().truncate(state["size"])  # lines of epochs that are trained again go
         if state["keys"] is not None:
             self.keys, self._header = state["keys"], False
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        logs = logs or {}
-        if self.keys is None:
+        logs, file, keys = logs or {}, self._opened(), self.keys
+        if keys is None:
             if not self.append:
-                self._file.truncate(0)
-            self.keys = sorted(logs)
+                file.truncate(0)
+            keys = self.keys = sorted(logs)
             # Validation may come later only; its columns are there from the start.
-            if not any(k.startswith("val_") for k in self.keys):
-                self.keys += [f"val_{k}" for k in self.keys if k != "learning_rate"]
-        writer = csv.writer(self._file, delimiter=self.sep)
+            if not any(k.startswith("val_") for k in keys):
+                keys += [f"val_{k}" for k in keys if k != "learning_rate"]
+        writer = csv.writer(file, delimiter=self.sep)
         if self._header:
-            writer.writerow(["epoch", *self.keys])
+            writer.writerow(["epoch", *keys])
             self._header = False
-        writer.writerow([epoch, *(self._cell(logs.get(key)) for key in self.keys)])
-        self._file.flush()
+        writer.writerow([epoch, *(self._cell(logs.get(key)) for key in keys)])
+        file.flush()
 
     @staticmethod
     def _cell(value: Any) -> Any:

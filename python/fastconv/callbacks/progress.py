@@ -12,12 +12,12 @@ from fastconv._progress import progress_bar
 from fastconv.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from fastconv._types import Logs
+    from fastconv._types import LazyLogs, Logs
 
 _INTERVAL = 0.1  # seconds between two pictures of the bar
 
 
-def format_logs(logs: Logs) -> str:
+def format_logs(logs: Logs | None) -> str:
     """Return "accuracy: 0.9 - loss: 0.3", as Keras prints it, without matrices."""
     parts = []
     for name, value in (logs or {}).items():
@@ -36,7 +36,7 @@ class ProgbarLogger(Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar = None
+        self._bar: Any = None
         self._in_fit = False
 
     def _open(self, total: Any) -> None:
@@ -54,7 +54,7 @@ class ProgbarLogger(Callback):
         self._start = self._shown = time.perf_counter()
         self._seen = 0
 
-    def _advance(self, batch: int, logs: Logs) -> None:
+    def _advance(self, batch: int, logs: LazyLogs) -> None:
         self._seen = batch + 1
         if self._bar is None:
             return
@@ -64,7 +64,7 @@ class ProgbarLogger(Callback):
         self._shown = now
         self._picture(now, logs() if callable(logs) else logs)
 
-    def _picture(self, now: float, logs: Logs, refresh: bool = True) -> None:
+    def _picture(self, now: float, logs: Logs | None, refresh: bool = True) -> None:
         per_step = (now - self._start) / max(self._seen, 1)
         text = f"{per_step:.0f}s/step" if per_step >= 1 else f"{per_step * 1e3:.0f}ms/step"
         if per_step < 1e-3:
@@ -97,7 +97,7 @@ class ProgbarLogger(Callback):
         if self.params["verbose"] == 1:
             self._open(self.params["steps"])
 
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
         self._advance(batch, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -106,7 +106,7 @@ class ProgbarLogger(Callback):
         elif self.params["verbose"] == 2:
             self._line(logs)
 
-    def _line(self, logs: Logs) -> None:
+    def _line(self, logs: Logs | None) -> None:
         seconds = time.perf_counter() - self._start
         per_step = seconds / max(self._seen, 1)
         text = f"{self._seen}/{self._seen} - {seconds:.0f}s - {per_step * 1e3:.0f}ms/step"
@@ -123,7 +123,7 @@ class ProgbarLogger(Callback):
             if self.params["verbose"] == 1:
                 self._open(self.params["steps"])
 
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_test_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
         if not self._in_fit:
             self._advance(batch, logs)
 
@@ -140,7 +140,7 @@ class ProgbarLogger(Callback):
         if self.params["verbose"] == 1:
             self._open(self.params["steps"])
 
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_predict_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
         self._advance(batch, None)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:

@@ -13,7 +13,7 @@ from fastconv._graph import flatten
 from fastconv.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from fastconv._types import Logs, PathLike
+    from fastconv._types import LazyLogs, Logs
 
 
 class TensorBoard(Callback):
@@ -47,7 +47,7 @@ class TensorBoard(Callback):
         write_graph: bool = True,
         write_images: bool = False,
         write_steps_per_second: bool = False,
-        update_freq: str = "epoch",
+        update_freq: int | str = "epoch",
         profile_batch: Any = 0,
         embeddings_freq: int = 0,
         embeddings_metadata: Any = None,
@@ -61,8 +61,8 @@ class TensorBoard(Callback):
             ) from error
         if profile_batch or embeddings_freq or embeddings_metadata is not None:
             raise ValueError("TensorBoard: profiling and embeddings are not supported")
-        valid = isinstance(update_freq, int) and not isinstance(update_freq, bool)
-        if update_freq not in ("epoch", "batch") and not (valid and update_freq >= 1):
+        number = update_freq if isinstance(update_freq, int) else 0
+        if update_freq not in ("epoch", "batch") and (number < 1 or isinstance(update_freq, bool)):
             raise ValueError(
                 "TensorBoard: `update_freq` must be 'epoch', 'batch' or an integer >= 1, "
                 f"received: update_freq={update_freq!r}"
@@ -84,7 +84,7 @@ class TensorBoard(Callback):
             self._writers[name] = SummaryWriter(os.path.join(self.log_dir, name))
         return self._writers[name]
 
-    def _scalars(self, folder: PathLike, start: Any, logs: Logs, step: int, end: str = "") -> None:
+    def _scalars(self, folder: str, start: Any, logs: Logs, step: int, end: str = "") -> None:
         for name, value in logs.items():
             if np.ndim(value) == 0:
                 self._writer(folder).add_scalar(f"{start}{name}{end}", float(value), step)
@@ -92,14 +92,15 @@ class TensorBoard(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._began = time.perf_counter(), self.model.optimizer.iterations
 
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
         self._batch += 1
         if self.write_graph and not self._graph_written:
             self._graph_written = True
             self._write_graph()
-        if self.update_freq == "epoch" or self._batch % self.update_freq:
+        if isinstance(self.update_freq, str) or self._batch % self.update_freq:
             return
-        self._scalars("train", "batch_", logs(), self._batch)
+        values = logs() if callable(logs) else logs or {}
+        self._scalars("train", "batch_", values, self._batch)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = dict(logs or {})

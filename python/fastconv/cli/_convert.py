@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def _beside(target: Path) -> Iterator[Any]:
         yield Path(folder) / target.name
 
 
-def _from_layers(source: Path, target: Path) -> Any:
+def _from_layers(source: Path, target: Path) -> tuple[Callable[..., Any], Path]:
     """Write a layer model; returns a function of the random feeds and what messages call it."""
     from fastconv import models
     from fastconv.onnx import export
@@ -105,7 +105,7 @@ def _from_layers(source: Path, target: Path) -> Any:
     return predict, source
 
 
-def _from_graph(source: Path, target: Path) -> Any:
+def _from_graph(source: Path, target: Path) -> tuple[Callable[..., Any], Path]:
     """Write a graph; returns a function of the random feeds and what messages call it."""
     from fastconv.inference import file
     from fastconv.session import InferenceSession

@@ -86,7 +86,7 @@ def input_shapes(
     inputs = {i.name: i.shape for i in session.get_inputs()}
     given, sizes = _given(inputs, arguments.shape)
     _add_batch(inputs, given, sizes, arguments.batch)
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for name, shape in inputs.items():
         if name not in given and shape is None:
             raise ValueError(
@@ -108,7 +108,7 @@ def input_shapes(
                 f"input '{name}' has the shape {described(shape)} with open sizes ({names}): give "
                 f"them as --shape {name}={example}{batch}"
             )
-        found[name] = tuple(known)
+        found[name] = tuple(size for size in known if size is not None)
     return found
 
 
@@ -138,7 +138,7 @@ def _given(
             if not fits:
                 raise ValueError(f"--shape {text}: input '{name}' has the shape {described(shape)}")
             given[name] = values
-            pairs = zip(shape or (), values, strict=False)
+            pairs: list[tuple[Any, int]] = list(zip(shape or (), values, strict=False))
         elif name in symbols and len(values) == 1:
             pairs = [(name, values[0])]
         else:

@@ -165,7 +165,8 @@ def image_shape(model: Model, path: Path) -> tuple[int, int, int]:
     shape = model.input_shape
     if len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
         raise ValueError(f"{path} takes inputs {shape}, not images (batch, height, width, 1 or 3)")
-    return shape[1:]
+    height, width, channels = shape[1:]
+    return height, width, channels
 
 
 def _probabilities(outputs: Any, path: Path) -> NDArray[Any]:

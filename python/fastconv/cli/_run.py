@@ -234,7 +234,8 @@ def image_input(
         pixels = np.clip(np.rint(pixels), limits.min, limits.max)
     value = pixels.astype(dtype)
     if len(shape) == 2:
-        return value[..., 0]
+        plane: NDArray[Any] = value[..., 0]
+        return plane
     if channels_first:
         value = value.transpose(2, 0, 1)
     return np.ascontiguousarray(value if len(shape) == 3 else value[np.newaxis])
@@ -247,6 +248,7 @@ def _image_axes(name: str, path: Path, shape: Shape, layout: str | None) -> Any:
             f"{path} is no .npy or .npz file, and the input '{name}' {described(shape)} is not an "
             "image"
         )
+    channels: int | None
     if len(shape) == 2:
         first, height, width, channels = False, *shape, 1
     else:
@@ -254,7 +256,7 @@ def _image_axes(name: str, path: Path, shape: Shape, layout: str | None) -> Any:
         first = layout == "nchw" or (
             layout is None and (axes[0] in (1, 3) or axes[2] not in (1, 3))
         )
-        height, width, channels = (*axes[1:], axes[0]) if first else axes
+        height, width, channels = axes[1:] + axes[:1] if first else axes
     if isinstance(channels, int) and channels not in (1, 3):
         raise ValueError(
             f"{path} is an image of 1 or 3 channels, the input '{name}' {described(shape)} has "

@@ -78,7 +78,7 @@ def read_idx(path: Path, ndim: int) -> NDArray[Any]:
 
 
 def _fill(stream: Any, array: NDArray[Any]) -> None:
-    view, done = memoryview(array.reshape(-1)), 0
+    view, done = array.reshape(-1).data, 0
     while done < len(view):
         count = stream.readinto(view[done:])
         if not count:

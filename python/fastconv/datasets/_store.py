@@ -92,8 +92,9 @@ def locate(source: Source, layouts: Sequence[Sequence[Sequence[str]]]) -> list[P
             lacking = []
             for groups in layouts:
                 found = [_present(home, group) for group in groups]
-                if all(found):
-                    return found
+                whole = [path for path in found if path]
+                if len(whole) == len(found):
+                    return whole
                 if any(found):
                     lacking = [g[0] for g, path in zip(groups, found, strict=True) if not path]
             if lacking and root in named:

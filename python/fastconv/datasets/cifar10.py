@@ -93,14 +93,15 @@ def _check_size(size: int, where: str) -> None:
         )
 
 
-class _Limited:
-    """A stream that refuses to go on past a number of bytes, against archives that blow up."""
+class _Limited(gzip.GzipFile):
+    """Unpacks, but refuses to go on past a number of bytes, against archives that blow up."""
 
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
-        self._stream, self._left = stream, limit
+    def __init__(self, file: IO[bytes], limit: int) -> None:
+        super().__init__(fileobj=file)
+        self._left = limit
 
-    def read(self, size: int) -> bytes:
-        block = self._stream.read(size)
+    def read(self, size: int | None = -1) -> bytes:
+        block = super().read(size)
         self._left -= len(block)
         if self._left < 0:
             raise tarfile.ReadError("it unpacks to more than CIFAR-10 has")
@@ -113,13 +114,14 @@ def _read_archive(archive: Path) -> dict[str, bytes]:
     blobs = {}
     with open(archive, "rb") as raw:
         try:
-            stream = _Limited(gzip.GzipFile(fileobj=raw), _MAX_UNPACKED)
+            stream = _Limited(raw, _MAX_UNPACKED)
             with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 16) as tar:
                 for member in tar:
                     name = wanted.get(member.name)
                     if name is not None and member.isreg():
                         _check_size(member.size, f"{member.name} in {archive}")
-                        blobs[name] = tar.extractfile(member).read()
+                        content = tar.extractfile(member)
+                        blobs[name] = b"" if content is None else content.read()
         except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
             raise ValueError(
                 f"{archive} is damaged ({error}); remove it and load the data set again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,12 +74,12 @@ class ModelAnalysis:
         self._channels_first = is_channels_first(model)
         pixels = slice(2, 4) if self._channels_first else slice(1, 3)
         self.map_layers = [
-            name for name, s in shapes.items() if len(s) == 4 and math.prod(s[pixels]) > 1
+            name for name, s in shapes.items() if len(s) == 4 and int(np.prod(s[pixels])) > 1
         ]
         convolutions = {x.name for x in model._all_layers() if isinstance(x, BaseConv)}
         self.cam_layers = self.map_layers if convolutions else []
         first = [name for name in self.map_layers if name in convolutions]
-        self.shown_layer = (first or self.map_layers or [None])[0]
+        self.shown_layer = next(iter(first or self.map_layers), None)
 
     def prediction(self, batch: NDArray[Any]) -> dict[str, float]:
         """Return class name -> probability, for a batch of one."""
@@ -213,4 +212,7 @@ def _enlarged(picture: NDArray[Any]) -> NDArray[Any]:
 
 def _shares(rows: list[tuple[Any, ...]]) -> list[StepTime]:
     total = sum(row[-1] for row in rows)
-    return [StepTime(*row, row[-1] / total if total else 0.0) for row in rows]
+    return [
+        StepTime(name, operator, shape, time, time / total if total else 0.0)
+        for name, operator, shape, time in rows
+    ]

@@ -63,7 +63,7 @@ def build_page(analysis: Any, read_image: Callable[..., Any], title: str) -> Any
         return analysis.feature_maps(read_image(path)[0], layer)
 
     @told
-    def draw_cam(path: PathLike, class_name: str, layer: Layer) -> Any:
+    def draw_cam(path: PathLike, class_name: str, layer: str) -> Any:
         if path is None:
             return None
         batch, picture = read_image(path)
@@ -143,7 +143,7 @@ def launch(
     except OSError as error:
         where = host if port is None else f"{host}, port {port}"
         raise OSError(f"cannot listen at {where}: {error.strerror}") from error
-    _, address, _ = page.launch(
+    launched: tuple[Any, str, str] = page.launch(
         server_name=host,
         server_port=port,
         inbrowser=browser,
@@ -157,7 +157,7 @@ def launch(
         prevent_thread_lock=True,
         app_kwargs={"middleware": [Middleware(_ContentPolicy)]},
     )
-    return address
+    return launched[1]
 
 
 class _ContentPolicy:

@@ -55,7 +55,7 @@ def integer(value: Any, fn: str, name: str, low: int, high: int = MAX_SIZE) -> i
     if not low <= value <= high:
         expected = f"at least {low}" if value < low else f"at most {high}"
         raise ValueError(f"{fn}: {name} must be {expected}, got {value}")
-    return value
+    return int(value)
 
 
 def integers(value: Any, n: int, fn: str, name: str, low: int) -> Shape:

@@ -234,7 +234,8 @@ def _smooth(
         target = target * (1 - smoothing) + smoothing / target.shape[axis]
     if weight is None:
         return target
-    return target * _class_axis(weight, target.ndim, axis)
+    weighted: NDArray[Any] = target * _class_axis(weight, target.ndim, axis)
+    return weighted
 
 
 def _grad_output(
@@ -245,7 +246,7 @@ def _grad_output(
         shape = ()
         if not isinstance(value, np.ndarray):
             value = np.asarray(arg.number(value, fn, "grad_output"), input.dtype)
-    value = arg.array(value, fn, "grad_output")
-    arg.check_same_dtype(value.dtype, input.dtype, fn, "grad_output")
-    arg.check_shape(value.shape, shape, fn, "grad_output")
-    return value
+    gradient: NDArray[Any] = arg.array(value, fn, "grad_output")
+    arg.check_same_dtype(gradient.dtype, input.dtype, fn, "grad_output")
+    arg.check_shape(gradient.shape, shape, fn, "grad_output")
+    return gradient

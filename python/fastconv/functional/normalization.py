@@ -70,7 +70,7 @@ def batch_norm(
         if a is not None and not a.flags.writeable:
             raise ValueError(f"{fn}: {name} is updated in place but is read-only")
     out = run(_build_training, args, [a for a in arrays[:3] if a is not None])
-    if mean is not None and var is not None and x.size:
+    if mean is not None and var is not None and x is not None and x.size:
         count = x.size // x.shape[1]
         with np.errstate(all="ignore"):
             mean *= 1 - momentum

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastconv._types import PathLike
+    from fastconv.inference.memory import Mapping
 
 VERSION = 1
 KIND = "graph"
@@ -74,7 +76,8 @@ def load(source: Any) -> ModelGraph:
         ValueError: a file of another kind, of a newer version, or damaged.
     """
     if isinstance(source, bytes | bytearray | memoryview):
-        where, data = "the model file", bytes(source)
+        where = "the model file"
+        data: bytes | Mapping = bytes(source)
     elif isinstance(source, str | os.PathLike):
         where = os.fsdecode(os.fspath(source))
         if not os.path.exists(where):
@@ -111,14 +114,15 @@ def _from_value(value: ValueInfo) -> dict[str, Any]:
 
 
 def _from_node(node: Node, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    attributes = {}
+    attributes: dict[str, dict[str, Any]] = {}
     for name, value in node.attrs.items():
         if isinstance(value, np.ndarray):
             key = f"{_ATTRIBUTE}{len(tensors)}"
             tensors[key] = value
             attributes[name] = {"tensor": key}
             continue
-        numbers = value if isinstance(value, list | tuple) else [value]
+        numbers: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+        plain: list[Any]
         if all(isinstance(v, int | np.integer) for v in numbers):
             kind, plain = "int", [int(v) for v in numbers]
         elif all(isinstance(v, str) for v in numbers):

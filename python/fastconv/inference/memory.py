@@ -45,7 +45,7 @@ def map_file(handle: int) -> Mapping | bytes:
 
 def is_mapped(array: NDArray[Any]) -> bool:
     """Return whether the array lies in a `Mapping`."""
-    base = array
+    base: Any = array
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
     return isinstance(base, Mapping)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,7 +38,7 @@ class Value(NamedTuple):
 class Plan:
     """A core plan and how its results become the network's outputs."""
 
-    core: object
+    core: _core.Plan
     inputs: list[str]
     outputs: list[NDArray[Any] | int]  # a known result, or the position among the plan's
     values: dict[str, Value]  # by the names in the model
@@ -120,7 +121,8 @@ class Network:
         outputs: list[Tensor],
         tensors: dict[str, Tensor],
     ) -> Plan:
-        ids, results = [], []
+        ids: list[int] = []
+        results: list[NDArray[Any] | int] = []
         check_memory(sum(t.size * np.dtype(t.dtype).itemsize for t in outputs))
         for tensor in outputs:
             if tensor.value is not None:
@@ -129,7 +131,7 @@ class Network:
                 results.append(len(ids))
                 ids.append(tensor.at())
 
-        def make(algorithms: dict[str, str], store: object) -> object:
+        def make(algorithms: dict[str, str], store: _core.PackStore | None) -> _core.Plan:
             return _core.Plan(graph.core, ids, store, self.strict, self.any_size, algorithms)
 
         if self.tuner is None:
@@ -207,13 +209,18 @@ def evaluate(node: Node, inputs: list[Tensor | None]) -> list[NDArray[Any]] | No
     """A node's results where all inputs are known; None where they are too large to keep."""
     graph = CoreGraph(Variables())
     graph.node_name = node.name or node.op
-    known = [None if t is None else graph.known(t.value, None, t.name) for t in inputs]
+    given = [None if t is None or t.value is None else t.value for t in inputs]
+    names = [None if t is None else t.name for t in inputs]
+    known = [
+        None if value is None else graph.known(value, None, name or "")
+        for value, name in zip(given, names, strict=True)
+    ]
     tensors = call(graph, node, known)[: len(node.outputs)]
     computed = [t for t in tensors if t.value is None]
     size = sum(t.size * np.dtype(t.dtype).itemsize for t in computed)
-    if size > _FOLD_BYTES + 2 * sum(t.value.nbytes for t in known if t is not None):
+    if size > _FOLD_BYTES + 2 * sum(value.nbytes for value in given if value is not None):
         return None
-    results = iter(())
+    results: Iterator[NDArray[Any]] = iter(())
     if computed:
         plan = _core.Plan(graph.core, [t.at() for t in computed], strict=True)
         check_memory(sum(plan.memory.values()))

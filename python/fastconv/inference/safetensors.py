@@ -10,7 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _DTYPES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
-_LITTLE = "=" if sys.byteorder == "little" else "<"
+_LITTLE: Literal["=", "<"] = "=" if sys.byteorder == "little" else "<"
 _STORED = {code: np.dtype(name).newbyteorder(_LITTLE) for code, name in _DTYPES.items()}
 _CODES = {name: code for code, name in _DTYPES.items()}
 _MAX_HEADER = 100_000_000  # as in the package safetensors

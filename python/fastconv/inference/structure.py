@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastconv.inference.model import ModelGraph, Node
 
 if TYPE_CHECKING:
-    from fastconv._types import Shape
+    pass
 
 # Far above any tensor that fits a machine, far below what overflows 64 bits.
 MAX_ELEMENTS = 1 << 48
 MAX_RANK = 32
 
 
-def checked_shape(shape: Shape, what: str) -> tuple[Any, ...]:
+def checked_shape(shape: Sequence[int | str | None], what: str) -> tuple[Any, ...]:
     """Return a shape after checking its numbers.
 
     Args:
@@ -38,7 +39,7 @@ def checked_shape(shape: Shape, what: str) -> tuple[Any, ...]:
         product *= max(size, 1)
         if product > MAX_ELEMENTS:
             raise ValueError(f"{what} has shape {shape}, more elements than any memory holds")
-    return shape
+    return tuple(shape)
 
 
 def checked(model: ModelGraph, where: str) -> ModelGraph:

@@ -132,9 +132,9 @@ def summarize(model: ModelGraph, plan: Plan) -> Summary:
         shapes = [value.shape for value in outputs]
         field = _field(node, model, values, fields)
         fields.update((name, field) for name in node.outputs if name)
-        memory = 0 if node.op in _VIEWS else sum(map(_bytes, outputs))
+        made = 0 if node.op in _VIEWS else sum(map(_bytes, outputs))
         sizes = None if field is None else field.sizes()
-        layers.append(Layer(name, node.op, shapes, count, macs(node, values), memory, sizes))
+        layers.append(Layer(name, node.op, shapes, count, macs(node, values), made, sizes))
     memory = plan.core.memory
     return Summary(
         {info.name: values[info.name] for info in model.inputs},
@@ -183,7 +183,7 @@ def _field(node: Node, model: ModelGraph, values: dict[str, Value], fields: Any)
     x, y = values[node.inputs[0]].shape, values[node.outputs[0]].shape
     op, rank = node.op, len(before.size)
     if op in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"):
-        kernel = node.attrs.get("kernel_shape")
+        kernel: Any = node.attrs.get("kernel_shape")
         kernel = values[node.inputs[1]].shape[2:] if kernel is None else kernel
         ones = [1] * len(kernel)
         strides, dilations = (node.attrs.get(key, ones) for key in ("strides", "dilations"))
@@ -194,11 +194,11 @@ def _field(node: Node, model: ModelGraph, values: dict[str, Value], fields: Any)
     if op.startswith("Global"):
         return before.whole()
     if op in ("Resize", "Upsample") and len(y) - 2 == rank:
-        taps = {"linear": 2, "bilinear": 2, "cubic": 4}.get(node.attrs.get("mode", ""), 1)
+        taps = {"linear": 2, "bilinear": 2, "cubic": 4}.get(str(node.attrs.get("mode", "")), 1)
         return before.resized(y[2:], taps)
     if op in ("Gemm", "MatMul") and (len(x) == 2 or node.inputs[1] not in model.constants):
         return before.whole()
-    axes: object = ()
+    axes: Any = ()
     if op.startswith("Reduce"):
         axes = node.attrs.get("axes")
         if axes is None and len(node.inputs) > 1:

@@ -93,8 +93,8 @@ class Tuner:
         self.threads = threads
 
     def plan(
-        self, make: Callable[..., Any], inputs: list[tuple[tuple[int, ...], str]], store: Any
-    ) -> object:
+        self, make: Callable[..., _core.Plan], inputs: list[tuple[tuple[int, ...], str]], store: Any
+    ) -> _core.Plan:
         """Return `make(algorithms, store)`, the algorithms being the fastest by problem.
 
         Args:
@@ -148,7 +148,7 @@ class Tuner:
         found = {}
         for problem, by_name in times.items():
             usual = open_problems[problem]["algorithm"]
-            fastest = min(by_name, key=by_name.get, default=usual)
+            fastest = min(by_name, key=lambda name: by_name[name], default=usual)
             clearly = by_name.get(fastest, 0.0) < _CLEARLY * by_name.get(usual, float("inf"))
             found[problem] = fastest if clearly else usual
         return found

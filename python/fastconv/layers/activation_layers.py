@@ -11,6 +11,7 @@ from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
 
 if TYPE_CHECKING:
+    from fastconv._graph import Variable
     from fastconv._types import Axis, TensorLike
 
 
@@ -114,7 +115,7 @@ class PReLU(_Elementwise):
         if shared_axes is not None:
             shared_axes = axis_list(shared_axes, "shared_axes", f'layer "{self.name}"')
         self.shared_axes = shared_axes
-        self.alpha = None
+        self.alpha: Variable | None = None
 
     def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)

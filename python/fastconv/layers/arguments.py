@@ -77,7 +77,8 @@ def side_pairs(value: Any, n: int, name: str, layer: str) -> tuple[tuple[int, in
             f"received: {name}={value!r}"
         )
     for item in value:
-        pairs.append(int_tuple(item, 2, name, layer, minimum=0))
+        before, after = int_tuple(item, 2, name, layer, minimum=0)
+        pairs.append((before, after))
     return tuple(pairs)
 
 

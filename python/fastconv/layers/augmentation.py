@@ -22,7 +22,7 @@ from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
 
 if TYPE_CHECKING:
-    from fastconv._types import Axis, Shape, TensorLike
+    from fastconv._types import Shape, TensorLike
 
 # Keras's names of what lies outside an image, and the operator's.
 _FILL = {
@@ -183,6 +183,10 @@ class _RandomMap(RandomImageLayer):
         self.fill_mode = fill_mode
         self.interpolation = interpolation
         self.fill_value = number(fill_value, "fill_value", owner=f'layer "{self.name}"')
+
+    def columns(self, x: TensorLike) -> list[Any]:
+        """Return six numbers or tensors (N, 1): the rows of the map from output to input pixels."""
+        raise NotImplementedError(f"{type(self).__name__} has no columns()")
 
     def augment(self, x: TensorLike) -> TensorLike:
         return _warp(
@@ -498,7 +502,7 @@ class RandomErasing(_RandomColor):
                 number(value, "fill_value", owner=where)
         self.fill_value = fill_value
 
-    def _inside(self, g: Any, n: int, size: Any, axis: Axis) -> Any:
+    def _inside(self, g: Any, n: int, size: int, axis: int) -> Any:
         """Return where (N, ...) along an axis the rectangles lie."""
         side = ops.sqrt(self.uniform(g, (n, 1, 1, 1), *self.scale)) * float(size)
         start = self.uniform(g, (n, 1, 1, 1), 0, 1) * (float(size) - side)

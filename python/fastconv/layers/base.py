@@ -16,9 +16,11 @@ from fastconv.utils.naming import auto_name, snake_case
 from fastconv.utils.rng import draw_seed, step_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from fastconv._types import Shape, TensorLike
+    from fastconv._types import TensorLike
 
 _EAGER_PLANS = 8
 # Sizes that stand for unknown dimensions where an output shape is found by tracing.
@@ -66,6 +68,8 @@ class Layer:
     """
 
     input_spec: InputSpec | None = None
+    _init_arguments: tuple[tuple[Any, ...], dict[str, Any]]  # set when the layer is made
+    _call_arguments: set[str]  # of a class, when first asked for
     _any_dtype = False  # True for layers that work in whatever type their inputs have
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -108,14 +112,14 @@ class Layer:
         self._trainable = bool(trainable)
         self._weights: list[Variable] = []
         self._nodes: list[Node] = []
-        self._eager_plans: OrderedDict[str, Any] = OrderedDict()
+        self._eager_plans: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._eager_calls = 0
 
     # Weights
 
     def add_weight(
         self,
-        shape: Shape | None = None,
+        shape: Sequence[int] | None = None,
         initializer: Any = None,
         dtype: Any = None,
         trainable: bool = True,
@@ -283,7 +287,7 @@ class Layer:
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the output shape for an input shape; None stands for any size."""
         if is_shape(input_shape):
-            inputs = KerasTensor(input_shape, self.dtype)
+            inputs: Any = KerasTensor(input_shape, self.dtype)
         else:
             inputs = [KerasTensor(s, self.dtype) for s in input_shape]
         return self._traced_shapes((inputs,), {})
@@ -409,7 +413,7 @@ class Layer:
         if simple and type(self).compute_output_shape is not Layer.compute_output_shape:
             out_shapes = self.compute_output_shape(shapes)
             if is_shape(out_shapes):
-                outputs = KerasTensor(out_shapes, dtype, auto_name("keras_tensor"))
+                outputs: Any = KerasTensor(out_shapes, dtype, auto_name("keras_tensor"))
             elif isinstance(out_shapes, dict):
                 outputs = {
                     k: KerasTensor(s, dtype, auto_name("keras_tensor"))

@@ -20,16 +20,20 @@ from fastconv.layers.base import Layer
 from fastconv.layers.input_spec import InputSpec
 
 if TYPE_CHECKING:
-    from fastconv._types import Shape, TensorLike
+    from collections.abc import Sequence
+
+    from fastconv._graph import Variable
+    from fastconv._types import TensorLike
 
 
 class BaseConv(Layer):
     """What all convolutions share: arguments, checks, data format, bias and activation."""
 
     rank = 2
-    paddings = ("valid", "same")
+    paddings: tuple[str, ...] = ("valid", "same")
     # Names of the kernels: each has its own initializer, regularizer and constraint.
-    kernels = ("kernel",)
+    kernels: tuple[str, ...] = ("kernel",)
+    filters: int  # of subclasses that do not say the number of output channels otherwise
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class BaseConv(Layer):
             setattr(self, f"{kernel}_initializer", initializers.get(initializer))
             setattr(self, f"{kernel}_regularizer", regularizers.get(regularizer))
             setattr(self, f"{kernel}_constraint", constraints.get(constraint))
-        self.bias = None
+        self.bias: Variable | None = None
         self.input_spec = InputSpec(ndim=n + 2)
 
     def _channels(self, input_shape: Any) -> int:
@@ -76,9 +80,9 @@ class BaseConv(Layer):
             )
         axis = -1 if self.data_format == "channels_last" else 1
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
-        return channels
+        return int(channels)
 
-    def _add_kernel(self, kernel: str, shape: Shape, weight_name: str | None = None) -> Any:
+    def _add_kernel(self, kernel: str, shape: Sequence[int], weight_name: str | None = None) -> Any:
         return self.add_weight(
             name=weight_name or kernel,
             shape=shape,
@@ -228,7 +232,7 @@ class _Conv(BaseConv):
         g = x.g
         w = g.variable(self.kernel)
         if self.rank == 1:
-            w = g.reshape(w, shape=[1, *self.kernel.shape])
+            w = g.reshape(w, shape=[1, *w.shape])
         y = g.conv2d(x, w, self._graph_bias(g), groups=self.groups, **self._attributes(x))
         return self.activation(self._leave(y))
 
@@ -349,7 +353,7 @@ class _Depthwise(BaseConv):
         return {**super().get_config(), "depth_multiplier": self.depth_multiplier}
 
 
-def depthwise(layer: Layer, x: TensorLike, kernel: Any, bias: Any) -> Any:
+def depthwise(layer: _Depthwise | _Separable, x: TensorLike, kernel: Any, bias: Any) -> Any:
     """Convolve each channel with its own filters; kernel (..., C, multiplier)."""
     g, channels = x.g, x.shape[-1]
     lead = (1,) * (2 - layer.rank) + layer.kernel_size
@@ -447,7 +451,7 @@ class _Separable(BaseConv):
         x = depthwise(self, x, self.depthwise_kernel, None)
         w = g.variable(self.pointwise_kernel)
         if self.rank == 1:
-            w = g.reshape(w, shape=[1, *self.pointwise_kernel.shape])
+            w = g.reshape(w, shape=[1, *w.shape])
         one = {"strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1], "groups": 1}
         return self.activation(self._leave(g.conv2d(x, w, self._graph_bias(g), **one)))
 

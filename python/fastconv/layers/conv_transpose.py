@@ -100,7 +100,7 @@ class _ConvTranspose(BaseConv):
             ends.append(after)
         w = g.variable(self.kernel)
         if self.rank == 1:
-            w = g.reshape(w, shape=[1, *self.kernel.shape])
+            w = g.reshape(w, shape=[1, *w.shape])
         y = g.conv_transpose2d(
             x,
             w,

@@ -15,6 +15,7 @@ from fastconv.layers.base import Layer
 from fastconv.layers.input_spec import InputSpec
 
 if TYPE_CHECKING:
+    from fastconv._graph import Variable
     from fastconv._types import Shape, TensorLike
 
 
@@ -57,7 +58,11 @@ class InputLayer(Layer):
                 f"received: shape={shape!r}, batch_shape={batch_shape!r}"
             )
         if batch_shape is None:
-            if isinstance(shape, (int, np.integer)) or not hasattr(shape, "__iter__"):
+            if (
+                shape is None
+                or isinstance(shape, (int, np.integer))
+                or not hasattr(shape, "__iter__")
+            ):
                 raise ValueError(f"Input: `shape` must be a tuple, received: shape={shape!r}")
             batch_shape = (batch_size, *shape)
         for size in batch_shape:
@@ -124,7 +129,8 @@ def Input(
         input_tensor=tensor,
         name=name,
     )
-    return layer.output
+    output: KerasTensor = layer.output
+    return output
 
 
 class Dense(Layer):
@@ -181,8 +187,8 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.kernel = None
-        self.bias = None
+        self.kernel: Variable | None = None
+        self.bias: Variable | None = None
         self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastconv import ops
 from fastconv.layers.base import Layer, is_shape
@@ -36,6 +37,7 @@ def _broadcast(name: str, first: Any, second: Any) -> TensorLike:
 
 class _Merge(Layer):
     inputs_wanted: int | None = None
+    _combine: ClassVar[Callable[..., TensorLike]]  # of two tensors
 
     def _check_shapes(self, shapes: Any) -> None:
         if is_shape(shapes) or not isinstance(shapes, (list, tuple)) or not shapes:
@@ -106,7 +108,7 @@ class Minimum(_Merge):
 class Concatenate(_Merge):
     """A list of inputs joined along `axis`; all other sizes must be equal."""
 
-    def __init__(self, axis: Axis = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = int(axis)
 
@@ -236,7 +238,7 @@ def minimum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
     return Minimum(**kwargs)(inputs)
 
 
-def concatenate(inputs: TensorLike, axis: Axis = -1, **kwargs: Any) -> TensorLike:
+def concatenate(inputs: TensorLike, axis: int = -1, **kwargs: Any) -> TensorLike:
     """Functional form of Concatenate, for the tensors `inputs` along `axis`."""
     return Concatenate(axis=axis, **kwargs)(inputs)
 

@@ -11,7 +11,10 @@ from fastconv.layers.input_spec import InputSpec
 from fastconv.utils.checks import number
 
 if TYPE_CHECKING:
-    from fastconv._types import Axis, Shape, TensorLike
+    from collections.abc import Sequence
+
+    from fastconv._graph import Variable
+    from fastconv._types import Axis, TensorLike
 
 
 class _Affine(Layer):
@@ -45,23 +48,23 @@ class _Affine(Layer):
         self.gamma = self.beta = None
         self.input_spec = InputSpec(min_ndim=2)
 
-    def _channel_axis(self, axis: Axis) -> Any:
+    def _channel_axis(self, axis: Axis) -> int:
         """Return the only axis that `axis` names."""
         owner = f'layer "{self.name}"'
         axes = axis_list(axis, "axis", owner)
         if len(axes) != 1:
             raise ValueError(f"{owner}: one `axis` is supported, received: axis={axis!r}")
-        return axes[0]
+        return int(axes[0])
 
-    def _need_channel_axis(self, input_shape: Any) -> None:
+    def _need_channel_axis(self, input_shape: Any, axis: int) -> None:
         self._need_shape(input_shape)
         rank = len(input_shape)
-        if not -rank <= self.axis < rank or self.axis % rank == 0:
+        if not -rank <= axis < rank or axis % rank == 0:
             raise ValueError(
-                f'layer "{self.name}": axis {self.axis} does not fit input {tuple(input_shape)}'
+                f'layer "{self.name}": axis {axis} does not fit input {tuple(input_shape)}'
             )
 
-    def _add_affine(self, shape: Shape) -> None:
+    def _add_affine(self, shape: Sequence[int]) -> None:
         for name, wanted in (("gamma", self.scale), ("beta", self.center)):
             if wanted:
                 weight = self.add_weight(
@@ -73,7 +76,7 @@ class _Affine(Layer):
                 )
                 setattr(self, name, weight)
 
-    def _affine(self, y: TensorLike, spread: float) -> Any:
+    def _affine(self, y: TensorLike, spread: Sequence[int]) -> Any:
         """Return gamma * y + beta; the weights have the shape `spread` beside a sample."""
         if self.scale:
             y = y * ops.reshape(y.g.variable(self.gamma), spread)
@@ -161,10 +164,11 @@ class BatchNormalization(_Affine):
         self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
-        self.moving_mean = self.moving_variance = None
+        self.moving_mean: Variable | None = None
+        self.moving_variance: Variable | None = None
 
     def build(self, input_shape: Any) -> None:
-        self._need_channel_axis(input_shape)
+        self._need_channel_axis(input_shape, self.axis)
         size = input_shape[self.axis]
         if size is None:
             raise ValueError(
@@ -347,7 +351,7 @@ class GroupNormalization(_Affine):
         self.epsilon = number(epsilon, "epsilon", 0, owner=owner)
 
     def build(self, input_shape: Any) -> None:
-        self._need_channel_axis(input_shape)
+        self._need_channel_axis(input_shape, self.axis)
         size = input_shape[self.axis]
         if size is None or (self.groups != -1 and size % self.groups):
             raise ValueError(

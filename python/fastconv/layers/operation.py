@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastconv._graph import KerasTensor, flatten, map_structure
@@ -26,7 +25,7 @@ class Operation(Layer):
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: str,
         arguments: Any = (),
         keywords: Any = None,
         name: str | None = None,
@@ -42,7 +41,7 @@ class Operation(Layer):
         self.keywords = dict(keywords or {})
 
     @classmethod
-    def record(cls, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def record(cls, function: str, args: Any, kwargs: Any) -> Any:
         """Return the symbolic result of `function` called with `args` and keywords `kwargs`."""
         tensors = []
 

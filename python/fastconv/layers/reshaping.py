@@ -18,6 +18,8 @@ from fastconv.layers.base import Layer
 from fastconv.layers.input_spec import InputSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fastconv._types import Shape, TensorLike
 
 
@@ -54,7 +56,7 @@ class _Sides(Layer):
 
 class _ZeroPadding(_Sides):
     def call(self, inputs: TensorLike) -> TensorLike:
-        pads = [[0, 0] for _ in inputs.shape]
+        pads: list[Sequence[int]] = [[0, 0] for _ in inputs.shape]
         pads[self._first_axis() : self._first_axis() + self.rank] = self.sides
         begins, ends = zip(*pads, strict=True)
         return inputs.g.pad(inputs, pads=[*begins, *ends], mode="constant", value=0.0)

@@ -40,7 +40,8 @@ class SEBlock(Layer):
         self.data_format = config.standardize_data_format(data_format)
         self.input_spec = InputSpec(ndim=4)
         self.pool = GlobalAveragePooling2D(self.data_format, keepdims=True, dtype=self.dtype)
-        self.fc1 = self.fc2 = None
+        self.fc1: Conv2D | None = None
+        self.fc2: Conv2D | None = None
 
     def build(self, input_shape: Any) -> None:
         self._need_shape(input_shape)
@@ -54,17 +55,18 @@ class SEBlock(Layer):
         self.input_spec = InputSpec(ndim=4, axes={axis: channels})
         units = int(channels / self.ratio + self.divisor / 2) // self.divisor * self.divisor
         units = max(units, self.divisor)
-        shared = {"data_format": self.data_format, "dtype": self.dtype}
-        self.fc1 = Conv2D(
+        shared: dict[str, Any] = {"data_format": self.data_format, "dtype": self.dtype}
+        fc1 = self.fc1 = Conv2D(
             units, 1, activation="relu", kernel_initializer="he_normal", name="fc1", **shared
         )
-        self.fc2 = Conv2D(channels, 1, activation="sigmoid", name="fc2", **shared)
+        fc2 = self.fc2 = Conv2D(channels, 1, activation="sigmoid", name="fc2", **shared)
         squeezed = self.pool.compute_output_shape(input_shape)
-        self.fc1.build(squeezed)
-        self.fc2.build(self.fc1.compute_output_shape(squeezed))
+        fc1.build(squeezed)
+        fc2.build(fc1.compute_output_shape(squeezed))
         self.built = True
 
     def call(self, inputs: TensorLike) -> TensorLike:
+        assert self.fc1 is not None and self.fc2 is not None  # it has been built
         return ops.multiply(inputs, self.fc2(self.fc1(self.pool(inputs))))
 
     def compute_output_shape(self, input_shape: Any) -> Any:

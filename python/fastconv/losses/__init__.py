@@ -181,5 +181,6 @@ def as_loss(identifier: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if loss in _CLASS_OF:
-        return _CLASS_OF[loss]()
+        made: Loss = _CLASS_OF[loss]()
+        return made
     return LossFunctionWrapper(loss, name=getattr(loss, "__name__", "loss"))

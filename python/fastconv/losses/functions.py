@@ -161,7 +161,7 @@ def _origin(y_pred: TensorLike, activation: Any) -> TensorLike:
     return origin[1] if origin is not None and origin[0] == activation else None
 
 
-def _classes_last(x: TensorLike, axis: Axis) -> TensorLike:
+def _classes_last(x: TensorLike, axis: int) -> TensorLike:
     rank = len(x.shape)
     if axis in (-1, rank - 1):
         return x
@@ -174,7 +174,7 @@ def categorical_crossentropy(
     y_pred: TensorLike,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-sum(y_true * log(y_pred)); y_true are one-hot or other probabilities.
 
@@ -212,7 +212,7 @@ def sparse_categorical_crossentropy(
     y_pred: TensorLike,
     from_logits: bool = False,
     ignore_class: int | None = None,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-log(y_pred[y_true]); y_true are class indices in [0, classes).
 
@@ -259,7 +259,7 @@ def binary_crossentropy(
     y_pred: TensorLike,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-mean(y_true * log(y_pred) + (1 - y_true) * log(1 - y_pred)).
 
@@ -291,7 +291,7 @@ def binary_focal_crossentropy(
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """Binary cross-entropy times (1 - p of the true class)**gamma (Lin et al. 2017).
 
@@ -322,7 +322,7 @@ def categorical_focal_crossentropy(
     gamma: float = 2.0,
     from_logits: bool = False,
     label_smoothing: float = 0.0,
-    axis: Axis = -1,
+    axis: int = -1,
 ) -> TensorLike:
     """-sum(alpha * (1 - y_pred)**gamma * y_true * log(y_pred)) (Lin et al. 2017).
 

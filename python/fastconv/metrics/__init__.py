@@ -211,14 +211,17 @@ def get(identifier: Any) -> Any:
     raise ValueError(f"could not interpret metric identifier: {identifier!r}")
 
 
-def as_metric(identifier: Any, target_shape: Shape, output_shape: Any, loss: Any = None) -> Metric:
+def as_metric(
+    identifier: Any, target_shape: Shape | None, output_shape: Any, loss: Any = None
+) -> Metric:
     """Return a `Metric` for one entry of `compile(metrics=...)`.
 
     "accuracy" and "crossentropy" choose their kind by the shapes: one output is binary, labels
     without a class axis are sparse.
     """
     name = str(identifier).lower() if isinstance(identifier, str) else None
-    if name in BY_SHAPE:
+    if name in BY_SHAPE and target_shape is not None:
+        kinds: tuple[type[Metric], ...]
         binary = output_shape[-1] == 1
         sparse = len(target_shape) < len(output_shape) or target_shape[-1] == 1
         if name in ("accuracy", "acc"):
@@ -227,7 +230,7 @@ def as_metric(identifier: Any, target_shape: Shape, output_shape: Any, loss: Any
             kinds = BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy
         cls = kinds[0] if binary else kinds[1] if sparse else kinds[2]
         return cls(name=identifier)
-    metric = get(identifier)
+    metric: Metric = get(identifier)
     if not isinstance(metric, Metric):
         metric = MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
     if isinstance(identifier, str):

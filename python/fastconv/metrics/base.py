@@ -49,8 +49,8 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
         return self._value if dtype is None else self._value.astype(dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        inputs = [x._value if isinstance(x, State) else x for x in inputs]
-        return getattr(ufunc, method)(*inputs, **kwargs)
+        values = [x._value if isinstance(x, State) else x for x in inputs]
+        return getattr(ufunc, method)(*values, **kwargs)
 
     def __float__(self) -> float:
         return float(self._value)
@@ -125,8 +125,8 @@ class Metric:
         """Go on from what `state_dict` returned."""
         for own, value in zip(self._states, state["states"], strict=True):
             own.assign(np.array(value))
-        own = vars(self)
-        own.update({k: v for k, v in state["attributes"].items() if k in own})
+        known = vars(self)
+        known.update({k: v for k, v in state["attributes"].items() if k in known})
 
     def __call__(self, *args: Any, **kwargs: Any) -> TensorLike:
         self.update_state(*args, **kwargs)
@@ -212,11 +212,11 @@ class MeanMetricWrapper(Mean):
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
     ) -> None:
-        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
+        super().__init__(name or str(getattr(fn, "__name__", "metric")), dtype)
         self._fn = fn
         self._fn_kwargs = kwargs
 
-    def update_state(
+    def update_state(  # type: ignore[override]  # Keras's classes derive so
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
     ) -> None:
         """Take in one batch; the values of `fn` count `sample_weight` (None: 1)."""

@@ -420,6 +420,10 @@ class FBetaScore(Metric):
         threshold: above it a prediction is positive; None takes the largest of each sample.
     """
 
+    _tp: Any  # a number, or one for each class
+    _fp: Any
+    _fn: Any
+
     def __init__(
         self,
         average: str | None = None,

@@ -57,7 +57,7 @@ def _indices(values: Any, name: str) -> NDArray[Any]:
     """Return class indices without a last axis of size 1."""
     if values.ndim > 1 and values.shape[-1] == 1:
         values = values[..., 0]
-    indices = values.astype(np.int64)
+    indices: NDArray[Any] = values.astype(np.int64)
     if values.dtype.kind == "f" and np.any(indices != values):
         raise ValueError(f"{name}: class indices must be whole numbers")
     return indices

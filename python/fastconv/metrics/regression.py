@@ -40,7 +40,7 @@ class RootMeanSquaredError(Mean):
     def __init__(self, name: str = "root_mean_squared_error", dtype: Any = None) -> None:
         super().__init__(name, dtype)
 
-    def update_state(
+    def update_state(  # type: ignore[override]  # Keras's classes derive so
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
     ) -> None:
         error = np.asarray(y_pred, np.float64) - np.asarray(y_true).reshape(np.shape(y_pred))

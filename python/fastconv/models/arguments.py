@@ -35,7 +35,7 @@ def due(epoch: int, freq: int) -> bool:
     return (epoch + 1) % freq == 0
 
 
-def class_weights(y: TensorLike, table: dict[str, Any]) -> NDArray[Any]:
+def class_weights(y: TensorLike, table: dict[int, float]) -> NDArray[Any]:
     """Return one weight for each label; classes that are not in the table have weight 1."""
     if not isinstance(table, dict):
         raise TypeError(f"`class_weight` must be a dict, received: {type(table).__name__}")

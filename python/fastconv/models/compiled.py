@@ -83,9 +83,9 @@ class Compiled:
             "metrics": _map_leaves(_metric, metrics_),
             "weighted_metrics": _map_leaves(_metric, weighted_metrics),
         }
-        self.losses: list[Any] | None = None
+        self.names: list[str] = []  # of the outputs, known from the first batch on, as losses are
+        self.losses: list[Any] = []
         self.loss_weights: list[float] = []
-        self.names: list[str] = []
         self.slots: list[MetricSlot] | None = None
         self.total = LossMean()
         self.partial: list[LossMean] = []
@@ -152,7 +152,7 @@ class Compiled:
     def results(self) -> dict[str, Any]:
         """Return loss, losses of outputs and metrics by name, the loss first."""
         found = {"loss": self.total.result()}
-        for name, mean, loss in zip(self.names, self.partial, self.losses or (), strict=False):
+        for name, mean, loss in zip(self.names, self.partial, self.losses, strict=False):
             if loss is not None:
                 found[f"{name}_loss"] = mean.result()
         for slot in self.slots or ():

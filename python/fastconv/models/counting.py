@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from fastconv._receptive import Field, largest, size_text
 from fastconv.layers.base import is_shape, shapes_of
 
 if TYPE_CHECKING:
-    from fastconv._types import Shape, TensorLike
+    from fastconv._types import TensorLike
     from fastconv.layers import Layer
     from fastconv.models import Model
 
@@ -130,7 +130,7 @@ class _Counter(GraphBuilder):
         self.layers: dict[int, _Found] = {}
         self.fields: dict[int, Field | None] = {}
 
-    def entry(self, name: str, shape: Shape, dtype: Any) -> Tensor:
+    def entry(self, name: str, shape: Sequence[int], dtype: Any) -> Tensor:
         """Return an input of the model."""
         tensor = self.input(name, shape, dtype)
         if tensor.ndim in (3, 4):
@@ -175,16 +175,16 @@ class _Counter(GraphBuilder):
 
 
 def _bytes(tensor: Tensor) -> int:
-    return math.prod(tensor.shape) * {"float64": 8, "int64": 8}.get(tensor.dtype, 4)
+    return int(math.prod(tensor.shape)) * {"float64": 8, "int64": 8}.get(tensor.dtype, 4)
 
 
 def _multiply_adds(op: str, inputs: TensorLike, output: Tensor) -> int:
     if op == "conv2d":
-        return math.prod(output.shape) * math.prod(inputs[1].shape[:3])
+        return int(math.prod(output.shape) * math.prod(inputs[1].shape[:3]))
     if op == "conv_transpose2d":
-        return math.prod(inputs[0].shape) * math.prod(inputs[1].shape[:3])
+        return int(math.prod(inputs[0].shape) * math.prod(inputs[1].shape[:3]))
     if op in ("dense", "matmul"):
-        return math.prod(output.shape) * inputs[0].shape[-1]
+        return int(math.prod(output.shape) * inputs[0].shape[-1])
     return 0
 
 

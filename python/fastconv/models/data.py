@@ -220,14 +220,16 @@ class ArraySource:
         return Batch(xs, ys, ws)
 
     def _gather(self, i: int, cut: Any) -> NDArray[Any]:
-        x = self.xs[i]
+        x: NDArray[Any] = self.xs[i]
         if isinstance(cut, slice):
-            return x[cut]
+            part: NDArray[Any] = x[cut]
+            return part
         room = self._gathered[i]
         if room is None:
             room = self._gathered[i] = np.empty((self.batch_size, *x.shape[1:]), x.dtype)
         # With the mode "raise" NumPy would gather into memory of its own first.
-        return np.take(x, cut, axis=0, out=room[: len(cut)], mode="clip")
+        taken: NDArray[Any] = np.take(x, cut, axis=0, out=room[: len(cut)], mode="clip")
+        return taken
 
     def close(self) -> None:
         """Nothing to do."""
@@ -318,7 +320,7 @@ class IterableSource:
         return _without(self._epoch(), skip)
 
     def _epoch(self) -> Iterator[Any]:
-        iterator = self._iterator if self.once else iter(self.iterable)
+        iterator = iter(self.iterable) if self._iterator is None else self._iterator
         items = itertools.islice(iterator, self.steps)
         done = 0
         for batch in read_ahead((make_batch(item, self.names) for item in items), _AHEAD):

@@ -82,7 +82,7 @@ class FunctionGraph:
                 stack.extend((t, False) for t in reversed(node.inputs))
         return nodes, preorder
 
-    def _order_layers(self, preorder: bool) -> list[Any]:
+    def _order_layers(self, preorder: dict[int, int]) -> list[Any]:
         depth: dict[int, int] = {}  # of nodes; outputs have 0
         of_tensor: dict[int, int] = {id(t): 0 for t in self.flat_outputs}
         layer_depth: dict[int, int] = {}
@@ -161,7 +161,7 @@ class FunctionGraph:
             layer = deserialize_keras_object(item, custom_objects)
             layers[layer.name] = layer
         given = [layers[name].output for name in config["input_layers"]]
-        results = []
+        results: list[Any] = []
 
         def decode(value: Any) -> Any:
             if isinstance(value, list):

@@ -171,7 +171,7 @@ def layer_times(model: Model, x: TensorLike, repeats: int = 5) -> list[LayerTime
     return list(found.values())
 
 
-def find_layer(model: Model, layer: Layer) -> Any:
+def find_layer(model: Model, layer: Layer | str) -> Layer:
     """Return a layer of the model, or of one inside it, by its name or as it is.
 
     Raises:
@@ -191,7 +191,8 @@ def find_layer(model: Model, layer: Layer) -> Any:
 def _prepared(model: Model, x: TensorLike) -> list[NDArray[Any]]:
     batch = model._one_batch(x)
     model._prepare_inputs(batch)
-    return batch.xs
+    xs: list[NDArray[Any]] = batch.xs
+    return xs
 
 
 def _run(
@@ -217,7 +218,7 @@ def _outputs_of(g: GraphBuilder, model: Model, layers: Any) -> dict[str, Tensor]
     if layers is None:
         layers = [layer for layer, outputs in g.calls if isinstance(outputs, Tensor)]
         layers = [layer for layer in dict.fromkeys(layers) if layer is not model]
-    found = {}
+    found: dict[str, Tensor] = {}
     for layer in (find_layer(model, layer) for layer in layers):
         outputs = next((t for called, t in g.calls if called is layer), None)
         if not isinstance(outputs, Tensor):
@@ -229,7 +230,7 @@ def _outputs_of(g: GraphBuilder, model: Model, layers: Any) -> dict[str, Tensor]
     return found
 
 
-def _checked_classes(class_index: int, samples: int, classes: int) -> NDArray[Any]:
+def _checked_classes(class_index: int | Sequence[int], samples: int, classes: int) -> NDArray[Any]:
     chosen = np.asarray(class_index)
     if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (samples,)):
         raise ValueError(

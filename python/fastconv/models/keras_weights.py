@@ -128,7 +128,8 @@ def _by_order(targets: TensorLike, sources: Any) -> Any:
 
 def _fit(pairs: Any, sources: Any) -> Any:
     """Return ([(variable, array)], problems) of one way of matching."""
-    found, problems = [], []
+    found: list[tuple[Any, Any]] = []
+    problems: list[str] = []
     for target, source in pairs:
         label = "/".join(target.names)
         if source is None:
@@ -202,23 +203,23 @@ def _targets(model: Model) -> list[_Target]:
     return found
 
 
-def _walk(layer: Layer, path: PathLike, names: Any, visited: Any, found: Any) -> None:
+def _walk(layer: Layer, path: str, names: Any, visited: Any, found: Any) -> None:
     """Visit layers in Keras's order; a shared one has the place of its first visit."""
     from fastconv.models.model import Model
 
     if id(layer) in visited:
         return
     visited.add(id(layer))
-    is_model = isinstance(layer, Model)
-    functional = is_model and layer._function is not None
+    layers = layer.layers if isinstance(layer, Model) else None
+    functional = isinstance(layer, Model) and layer._function is not None
     own = [] if functional else layer._own_weights()
     if own:
         found.append(_Target(path, names, own))
     children = {} if functional else dict(layer.__dict__)
-    if is_model and not functional:
-        children["layers"] = layer.layers
+    if layers is not None and not functional:
+        children["layers"] = layers
     if functional:
-        _walk_container(layer.layers, f"{path}/layers", names, visited, found)
+        _walk_container(layers, f"{path}/layers", names, visited, found)
     for key in sorted(children, key=lambda k: f"~{k}" if k.startswith("_") else k):
         if key in ("_nodes", "_init_arguments", "_weights", "_eager_plans"):
             continue

@@ -50,7 +50,7 @@ class Model(Trainer, Layer):
         trainable = kwargs.pop("trainable", True)
         Layer.__init__(self, **kwargs)
         self._init_trainer()
-        self._functional = None
+        self._functional: FunctionGraph | None = None
         if function is not None:
             self._set_function(function)
         if not trainable:
@@ -157,7 +157,7 @@ class Model(Trainer, Layer):
         function = self._require_function("outputs")
         if isinstance(function.outputs, dict):
             return list(function.outputs)
-        names = []
+        names: list[str] = []
         for tensor in function.flat_outputs:
             name = tensor.history[0].layer.name
             names.append(name if name not in names else f"{name}_{len(names)}")
@@ -177,7 +177,7 @@ class Model(Trainer, Layer):
 
     def _match_inputs(self, inputs: TensorLike) -> list[Any]:
         """Return inputs in the order of the model, with the rank the model wants."""
-        function = self._function
+        function = self._require_function("inputs")
         if isinstance(inputs, dict):
             names = self.input_names
             keys = list(function.inputs) if isinstance(function.inputs, dict) else names
@@ -230,7 +230,7 @@ class Model(Trainer, Layer):
         if input_shape is None:
             raise ValueError(f"model '{self.name}': build() needs an input_shape")
         if is_shape(input_shape):
-            inputs = KerasTensor((None, *input_shape[1:]), self.dtype)
+            inputs: Any = KerasTensor((None, *input_shape[1:]), self.dtype)
         else:
             inputs = [KerasTensor((None, *s[1:]), self.dtype) for s in input_shape]
         if type(self).call is Model.call:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastconv.layers.base import Layer
     from fastconv.models.compiled import Compiled
     from fastconv.models.function import FunctionGraph
+    from fastconv.models.model import Model
 
     _Base = Layer  # what it is a part of is a layer too
 else:
@@ -37,10 +38,16 @@ class Predictor(_Base):
         def _sign(self) -> None: ...
         def _names(self) -> Names: ...
         def _step(self, mode: str, batch: Batch) -> Any: ...
-        def _run_batch(self, mode: str, batch: Batch) -> Any: ...
-        def _loop_test(self, source: Any, run: Any) -> Any: ...
+        def _run_batch(
+            self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None
+        ) -> None: ...
+        def _loop_test(self, source: Any, run: CallbackList) -> int: ...
         def _match_inputs(self, inputs: Any) -> Any: ...
         def reset_metrics(self) -> None: ...
+
+    @property
+    def _whole(self) -> Model:
+        return cast("Model", self)
 
     def evaluate(
         self,
@@ -69,7 +76,7 @@ class Predictor(_Base):
         run = CallbackList(
             callbacks,
             add_progbar=verbose != 0,
-            model=self,
+            model=self._whole,
             verbose=verbose,
             epochs=1,
             steps=source.steps,
@@ -79,7 +86,7 @@ class Predictor(_Base):
         return self._returned(return_dict)
 
     def _returned(self, return_dict: bool) -> Any:
-        results = self._compiled.results()
+        results = self._require_compiled("evaluate").results()
         if return_dict:
             return results
         values = list(results.values())
@@ -106,7 +113,7 @@ class Predictor(_Base):
         run = CallbackList(
             callbacks,
             add_progbar=verbose != 0,
-            model=self,
+            model=self._whole,
             verbose=verbose,
             epochs=1,
             steps=source.steps,
@@ -140,7 +147,7 @@ class Predictor(_Base):
     def _predict_batch(self, batch: Batch) -> list[NDArray[Any]]:
         batch.ys, batch.ws = [], []
         self._prepare_inputs(batch)
-        _, outputs = self._step("predict", batch)(batch.xs)
+        outputs: list[NDArray[Any]] = self._step("predict", batch)(batch.xs)[1]
         return outputs
 
     def _prepare_inputs(self, batch: Batch) -> None:

@@ -14,7 +14,7 @@ class _Queue:
     def __init__(self, batches: Any, size: int) -> None:
         self._batches = batches
         self._size = size
-        self._ready: deque = deque()
+        self._ready: deque[Any] = deque()
         self._changed = threading.Condition()
         self._ended = False  # no more batches will come
         self._stopped = False  # nobody wants more batches

@@ -18,7 +18,7 @@ from fastconv.models.data import ArraySource, Batch
 from fastconv.utils import rng
 
 if TYPE_CHECKING:
-    from fastconv._types import PathLike, Shape
+    from fastconv._types import PathLike
     from fastconv.models import Model
 
 KIND = "training"
@@ -72,12 +72,11 @@ class Progress:
         if self.saved is None:
             return
         try:
-            self._restore(model, make_validation)
+            self._restore(model, self.saved[0], make_validation)
         except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(f"the backup is damaged or of another program: {error!r}") from error
 
-    def _restore(self, model: Model, make_validation: Any) -> None:
-        content, _ = self.saved
+    def _restore(self, model: Model, content: dict[str, Any], make_validation: Any) -> None:
         differing = [
             f"{key} was {content['data'].get(key)}, is {value}"
             for key, value in self._data().items()
@@ -100,10 +99,13 @@ class Progress:
 
     def apply(self, model: Model) -> None:
         """Set model, optimizer, metrics, callbacks and random generators to the saved state."""
+        if self.saved is None:
+            return
         content, tensors = self.saved
+        compiled = model._require_compiled("fit")
         self._shapes = content["shapes"]
         if self._shapes is not None:
-            model._match(Batch(*([_stand_in(s) for s in part] for part in self._shapes)))
+            model._match(compiled, Batch(*([_stand_in(s) for s in part] for part in self._shapes)))
         optimizer, owners = model.optimizer, self._stateful()
         was, now = content["optimizer"]["class"], type(optimizer).__name__
         if was != now:
@@ -117,7 +119,7 @@ class Progress:
         optimizer.load_state_dict(content["optimizer"]["state"])
         model._seed = content["model_seed"]
         model.stop_training = content["stop_training"]
-        model._compiled.load_state_dict(content["metrics"])
+        compiled.load_state_dict(content["metrics"])
         for (callback, _), (_, state) in zip(owners, content["callbacks"], strict=True):
             callback.load_state_dict(state)
         # Data sets have drawn what they had drawn by now; a reading thread may have gone further.
@@ -137,7 +139,7 @@ class Progress:
             "optimizer": {"class": type(optimizer).__name__, "state": optimizer.state_dict()},
             "model_seed": model._seed,
             "stop_training": bool(model.stop_training),
-            "metrics": model._compiled.state_dict(),
+            "metrics": model._require_compiled("fit").state_dict(),
             "callbacks": [(type(c).__name__, state) for c, state in self._stateful()],
             "started": self._started,
             "epoch_started": self._epoch_started,
@@ -162,7 +164,7 @@ class Progress:
         return found
 
 
-def _stand_in(shape: Shape) -> Any:
+def _stand_in(shape: tuple[int, ...] | None) -> Any:
     """Return an array of a shape that needs no memory."""
     return None if shape is None else np.broadcast_to(np.float32(0), tuple(shape))
 
@@ -173,6 +175,8 @@ def save_progress(model: Model, path: PathLike) -> None:
     Raises:
         TypeError: a callback or metric has a state that is no plain data.
     """
+    if model._progress is None:
+        raise ValueError(f"model '{model.name}': only a running fit() has a state to save")
     tensors = saving.tensors_with_optimizer(model)
     arrays = {name: np.ascontiguousarray(value.numpy()) for name, value in tensors.items()}
     content = _encode(model._progress.state(model), arrays)

@@ -19,6 +19,7 @@ from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
 
 if TYPE_CHECKING:
+    from fastconv._graph import Variable
     from fastconv._types import PathLike
     from fastconv.layers import Layer
     from fastconv.models import Model
@@ -27,11 +28,11 @@ VERSION = 1
 _OPTIMIZER = "optimizer/"
 
 
-def tensor_names(layer: Layer, prefix: str = "") -> dict[str, object]:
+def tensor_names(layer: Layer, prefix: str = "") -> dict[str, Variable]:
     """Return the variables of a layer or model by the names they have in files."""
     from fastconv.models.model import Model
 
-    found: dict[str, object] = {}
+    found: dict[str, Variable] = {}
     own = layer._own_weights() if not isinstance(layer, Model) or layer._function is None else []
     for weight in own:
         name, n = prefix + weight.name, 1
@@ -97,7 +98,7 @@ def write_arrays(path: PathLike, arrays: Any, metadata: Any) -> None:
     write_atomically(path, save(arrays, metadata=metadata))
 
 
-def tensors_with_optimizer(model: Model) -> dict[str, object]:
+def tensors_with_optimizer(model: Model) -> dict[str, Variable]:
     """Return weights and optimizer slots by the names they have in files."""
     names = tensor_names(model)
     tensors = dict(names)

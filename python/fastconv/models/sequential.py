@@ -110,8 +110,8 @@ class Sequential(Model):
             raise ValueError(f"Sequential model '{self.name}' has no layers to remove")
         layer = self._stack.pop()
         if self._entry is not None:
-            tensor = self._tensors.pop()
-            layer._nodes = [node for node in layer._nodes if node is not tensor.history[0]]
+            history = self._tensors.pop().history
+            layer._nodes = [n for n in layer._nodes if history is None or n is not history[0]]
         self._changed()
         return layer
 

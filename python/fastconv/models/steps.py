@@ -11,9 +11,11 @@ from fastconv._graph import GraphBuilder, flatten
 from fastconv.utils.rng import step_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from fastconv._types import Shape, TensorLike
+    from fastconv._types import TensorLike
     from fastconv.models import Model
 
 _ZERO_SEED = 0
@@ -26,7 +28,7 @@ class StepBuilder(GraphBuilder):
         super().__init__(training)
         self.target_names: dict[int, str] = {}
 
-    def target(self, name: str, shape: Shape, dtype: Any) -> Any:
+    def target(self, name: str, shape: Sequence[int], dtype: Any) -> Any:
         """Return the input of a target."""
         tensor = self.input(f"{name}:{dtype}", shape, dtype)
         self.target_names[tensor.id] = name
@@ -63,17 +65,17 @@ class Step:
                 if mode == "train":
                     self._add_updates(g, model, results[0])
                 self.loss_count = len(results)
-                self.kept = model._compiled.wanted_outputs
+                self.kept = model._require_compiled("fit").wanted_outputs
                 results += [outputs[i] for i in self.kept]
         self.output_shapes = [t.shape for t in outputs]
-        recompute = mode == "train" and model._compiled.recompute
+        recompute = mode == "train" and model._require_compiled("fit").recompute
         self.plan = _core.Plan(g.graph, [t.id for t in results], recompute=recompute)
         self._recipe = [_parse(name) for name in g.feeds]
         self._converted: dict[int, NDArray[Any]] = {}  # inputs of other types, in the plan's
 
     def _add_losses(self, g: Any, model: Model, outputs: Any, y_shapes: Any, w_shapes: Any) -> Any:
         """Return the total loss and, for several outputs, the loss of each."""
-        compiled = model._compiled
+        compiled = model._require_compiled("fit")
         values, terms = [], []
         for i, loss in enumerate(compiled.losses):
             if loss is None:

@@ -50,7 +50,7 @@ def flatten_shapes(shapes: Any) -> Any:
 
 
 def _connected(layer: Layer, nodes: Any) -> str:
-    names = []
+    names: list[str] = []
     for node in nodes:
         if node.layer is layer:
             for tensor in node.inputs:

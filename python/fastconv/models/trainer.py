@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class Trainer(Predictor):
 
     def _init_trainer(self) -> None:
         self._compiled: Compiled | None = None
-        self._plans: OrderedDict[str, Any] = OrderedDict()
+        self._plans: OrderedDict[tuple[Any, ...], Step] = OrderedDict()
         self._structures: dict[str, Any] = {}
         self._signature: tuple[Any, ...] = ()
         self._seed = 0
@@ -166,7 +165,7 @@ class Trainer(Predictor):
         if self._function is not None:
             batch.xs = self._match_inputs(batch.xs)
         compiled = self._compiled
-        if compiled is not None and compiled.losses is None:
+        if compiled is not None and not compiled.names:
             compiled.match_losses(self._all_output_names(batch))
 
     def _all_output_names(self, batch: Batch) -> list[str]:
@@ -213,7 +212,7 @@ class Trainer(Predictor):
         )
         step = self._plans.get(key)
         if step is None:
-            step = self._plans[key] = Step(self, mode, key[1], key[2], key[3])
+            step = self._plans[key] = Step(self._whole, mode, key[1], key[2], key[3])
             while len(self._plans) > _PLANS:
                 self._plans.popitem(last=False)
         else:
@@ -224,9 +223,10 @@ class Trainer(Predictor):
         """Note what the plans of training depend on besides shapes."""
         self._signature = tuple(id(w) for w in self.trainable_weights)
 
-    def _weights_of(self, batch: Batch, class_weight: dict[int, float]) -> None:
+    def _weights_of(
+        self, compiled: Compiled, batch: Batch, class_weight: dict[int, float] | None
+    ) -> None:
         """Bring sample weights, class weights and ignored classes together."""
-        compiled = self._compiled
         outputs = len(compiled.names)
         ws = list(batch.ws)
         if len(ws) == 1 and outputs > 1:
@@ -246,17 +246,17 @@ class Trainer(Predictor):
                 batch.ws.append(None)
             batch.ws[i] = loss.merged_weights(batch.ys[i], batch.ws[i])
 
-    def _match(self, batch: Batch) -> None:
+    def _match(self, compiled: Compiled, batch: Batch) -> None:
         """Build the model and match losses and metrics, without working on the batch."""
         self._prepare(batch)
-        if self._compiled.slots is None:
-            self._match_metrics(batch)
+        if compiled.slots is None:
+            self._match_metrics(compiled, batch)
 
     def _matched_step(
         self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None
     ) -> Any:
         """Bring a batch into the model's form; returns its plan and the weights for metrics."""
-        compiled = self._compiled
+        compiled = self._require_compiled("fit")
         self._prepare(batch)
         if (
             batch.ws
@@ -264,18 +264,18 @@ class Trainer(Predictor):
             or any(loss is not None and loss.ignore_class is not None for loss in compiled.losses)
         ):
             user_ws = list(batch.ws)
-            self._weights_of(batch, class_weight)
+            self._weights_of(compiled, batch, class_weight)
         else:
             user_ws = batch.ws
         if compiled.slots is None:
-            self._match_metrics(batch)
+            self._match_metrics(compiled, batch)
         return self._step(mode, batch), user_ws
 
     def _run_batch(
         self, mode: str, batch: Batch, class_weight: dict[int, float] | None = None
     ) -> None:
         """Train or test on one batch and update losses and metrics."""
-        compiled = self._compiled
+        compiled = self._require_compiled("fit")
         step, user_ws = self._matched_step(mode, batch, class_weight)
         optimizer = compiled.optimizer if mode == "train" else None
         try:
@@ -286,7 +286,7 @@ class Trainer(Predictor):
             # Also when Ctrl-C arrives during the step: the weights have changed by then.
             if mode == "train":
                 self._constrain()
-        if mode == "train":
+        if optimizer is not None:
             optimizer.after_step()
         compiled.total.add(float(values[0]), batch.size)
         if len(values) > 1:
@@ -303,8 +303,7 @@ class Trainer(Predictor):
                 weight = weights[i] if slot.weighted and i < len(weights) else None
                 slot.metric.update_state(batch.ys[i], predictions[i], weight)
 
-    def _match_metrics(self, batch: Batch) -> None:
-        compiled = self._compiled
+    def _match_metrics(self, compiled: Compiled, batch: Batch) -> None:
         shapes = self._output_shapes(batch)
         targets = [
             tuple(batch.ys[i].shape) if i < len(batch.ys) and batch.ys[i] is not None else None
@@ -331,7 +330,7 @@ class Trainer(Predictor):
         return known[1]
 
     def _logs(self) -> dict[str, Any]:
-        return dict(sorted(self._compiled.results().items()))
+        return dict(sorted(self._require_compiled("fit").results().items()))
 
     # fit
 
@@ -422,7 +421,7 @@ class Trainer(Predictor):
             callbacks,
             add_history=True,
             add_progbar=verbose != 0,
-            model=self,
+            model=self._whole,
             verbose=verbose,
             epochs=epochs,
             steps=source.steps,
@@ -430,7 +429,7 @@ class Trainer(Predictor):
         progress = self._progress = Progress(source, run, initial_epoch)
         try:
             run.call("on_train_begin", None)
-            progress.restore(self, validate)
+            progress.restore(self._whole, validate)
             for epoch in range(progress.epoch, epochs):
                 first = progress.batch
                 if self.stop_training and not first:
@@ -441,7 +440,7 @@ class Trainer(Predictor):
                 batches = source.epoch(first)
                 if first:
                     # The epoch had begun: what the callbacks have just done counts once.
-                    progress.apply(self)
+                    progress.apply(self._whole)
                 if self.stop_training:
                     batches = ()
                 index = first - 1
@@ -482,7 +481,7 @@ class Trainer(Predictor):
                             stacklevel=2,
                         )
                     break
-            if compiled.optimizer.use_ema:
+            if compiled.optimizer is not None and compiled.optimizer.use_ema:
                 compiled.optimizer.finalize_variable_values(self.trainable_weights)
             progress.finished = True
         finally:
@@ -490,7 +489,7 @@ class Trainer(Predictor):
             self._progress = None  # it holds the data
         return run.history
 
-    def _try_validation(self, source: Any, training: bool) -> None:
+    def _try_validation(self, source: Any, training: Any) -> None:
         """Test one batch of validation arrays without noting the results."""
         if not isinstance(source, ArraySource) or any(y is None for y in source.ys):
             return
@@ -503,11 +502,12 @@ class Trainer(Predictor):
         batch = next(source.epoch())
         self._sign()
         step = self._matched_step("test", batch)[0]
-        step(batch.xs, batch.ys, batch.ws, self._compiled.losses, None, self._seed)
+        losses = self._require_compiled("fit").losses
+        step(batch.xs, batch.ys, batch.ws, losses, None, self._seed)
 
-    def _loop_test(self, source: Any, run: Callable[..., Any]) -> int:
+    def _loop_test(self, source: Any, run: CallbackList) -> int:
         """Test on all batches and return their number."""
-        compiled = self._compiled
+        compiled = self._require_compiled("evaluate")
         index = -1
         compiled.reset()
         run.call("on_test_begin", None)

@@ -46,8 +46,8 @@ def _padding(c: Context, kernel: Any, strides: Any, dilations: Any) -> dict[str,
 
 @operator("conv2d")
 def _conv(c: Context) -> None:
-    x, w, bias = (c.inputs + [None])[:3]
-    if len(c.inputs) > 3 and c.inputs[3] is not None:
+    x, w, bias = *c.inputs[:2], c.input(2)
+    if c.input(3) is not None:
         raise c.fail("it has a residual input, which only compiled plans have")
     kernel = w.shapes[0][:2]
     strides, dilations = list(c.get("strides")), list(c.get("dilations"))
@@ -86,7 +86,7 @@ def _cut_pads(c: Context, kernel: Any, strides: Any, dilations: Any) -> list[int
 
 @operator("conv_transpose2d")
 def _conv_transpose(c: Context) -> None:
-    x, w, bias = (c.inputs + [None])[:3]
+    x, w, bias = *c.inputs[:2], c.input(2)
     kernel = w.shapes[0][:2]
     strides, dilations = list(c.get("strides")), list(c.get("dilations"))
     settings = []
@@ -120,7 +120,7 @@ def _conv_transpose(c: Context) -> None:
 
 @operator("dense", "matmul")
 def _dense(c: Context) -> None:
-    x, w, bias = (c.inputs + [None])[:3]
+    x, w, bias = *c.inputs[:2], c.input(2)
     transposed = bool(c.get("transpose_w", False))
     if x.rank == 2 and w.rank == 2 and bias is not None:
         inputs = [c.w.want(x), c.w.want(w), c.w.want(bias)]
@@ -189,15 +189,16 @@ def _adaptive_pool(c: Context) -> None:
             reduce(c, "ReduceMean" if mean else "ReduceMax", [1, 2], True)
         return
     sizes = [x.size(1), x.size(2)]
-    if None in sizes or (not mean and any(s % o for s, o in zip(sizes, size, strict=True))):
+    fixed = [s for s in sizes if s is not None]
+    if len(fixed) < 2 or (not mean and any(s % o for s, o in zip(fixed, size, strict=True))):
         raise c.fail(f"a pool from {sizes} to {size} has windows of different sizes")
-    if any(s % o for s, o in zip(sizes, size, strict=True)):
+    if any(s % o for s, o in zip(fixed, size, strict=True)):
         # The mean of a window is that of its columns' means: a product with a matrix each way.
-        rows, columns = (_window_means(s, o, c.dtype) for s, o in zip(sizes, size, strict=True))
+        rows, columns = (_window_means(s, o, c.dtype) for s, o in zip(fixed, size, strict=True))
         name = c.emit("MatMul", [c.w.want(x, _NCHW), c.w.constant(columns.T, "columns")])
         c.set(c.emit("MatMul", [c.w.constant(rows, "rows"), name]), _NCHW)
         return
-    window = [s // o for s, o in zip(sizes, size, strict=True)]
+    window = [s // o for s, o in zip(fixed, size, strict=True)]
     name = "AveragePool" if mean else "MaxPool"
     c.set(c.emit(name, [c.w.want(x, _NCHW)], kernel_shape=window, strides=window), _NCHW)
 

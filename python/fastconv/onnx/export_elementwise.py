@@ -240,23 +240,23 @@ def _broadcasting(c: Context) -> None:
 
 @operator("batch_norm_inference")
 def _batch_norm(c: Context) -> None:
-    x, gamma, beta, mean, variance = c.inputs
+    gamma, beta = c.input(1), c.input(2)
+    x, *_, mean, variance = c.inputs
     eps, channels = float(c.get("eps")), x.shapes[0][-1]
     if x.rank == 4 or x.order == channels_first(x.rank):
         order = channels_first(x.rank)
-        ones = c.w.constant(np.ones(channels, x.dtype), "ones") if gamma is None else None
-        zeros = c.w.constant(np.zeros(channels, x.dtype), "zeros") if beta is None else None
+        ones, zeros = np.ones(channels, x.dtype), np.zeros(channels, x.dtype)
         inputs = [
             c.w.want(x, order),
-            ones or c.w.want(gamma),
-            zeros or c.w.want(beta),
+            c.w.constant(ones, "ones") if gamma is None else c.w.want(gamma),
+            c.w.constant(zeros, "zeros") if beta is None else c.w.want(beta),
             c.w.want(mean),
             c.w.want(variance),
         ]
         c.set(c.emit("BatchNormalization", inputs, epsilon=eps), order)
         return
     # Channels elsewhere: a multiplication and an addition take the axes in any order.
-    if any(v is not None and v.array is None for v in c.inputs[1:]):
+    if any(v.array is None for v in c.inputs[1:]):
         raise c.fail("its statistics are computed from the inputs")
     scale = 1.0 / np.sqrt(variance.array.astype(np.float64) + eps)
     if gamma is not None:

@@ -73,7 +73,7 @@ def _arg(c: Context) -> None:
 
 @operator("layer_norm")
 def _layer_norm(c: Context) -> None:
-    x, gamma, beta = (c.inputs + [None, None])[:3]
+    x, gamma, beta = c.inputs[0], c.input(1), c.input(2)
     if c.w.opset < 17:
         raise c.fail("layer normalization needs opset=17 or newer")
     axis = c.get("axis", -1) % x.rank
@@ -90,7 +90,7 @@ def _layer_norm(c: Context) -> None:
 @operator("group_norm")
 def _group_norm(c: Context) -> None:
     # As an instance normalization of the groups, whose scale and shift are for whole groups.
-    x, gamma, beta = (c.inputs + [None, None])[:3]
+    x, gamma, beta = c.inputs[0], c.input(1), c.input(2)
     groups, channels = c.get("groups"), x.shapes[0][-1]
     order = channels_first(x.rank)
     name = c.w.want(x, order)

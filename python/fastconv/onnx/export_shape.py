@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,10 @@ def _reshape(c: Context) -> None:
             open_ = True
             target.append(-1)
         else:
-            target = None
+            shape = c.w.runtime_shape(new, c.node.where)
             break
-    shape = c.w.runtime_shape(new, c.node.where) if target is None else c.w.ints(target)
+    else:
+        shape = c.w.ints(target)
     c.set(c.emit("Reshape", [c.w.want(x), shape]))
 
 
@@ -82,11 +84,12 @@ def _squeeze(c: Context, removed: list[int], added: list[int]) -> None:
     if added:
         rank = len(order) + len(added)
         kept = [axis for axis in range(rank) if axis not in added]
-        order = [kept[axis] for axis in order]
+        places = [kept[axis] for axis in order]
         # Each new axis goes before the one that follows it: channels first stay so.
         for axis in reversed(added):
-            order.insert(order.index(axis + 1) if axis + 1 < rank else len(order), axis)
-        name = c.emit("Unsqueeze", [name, c.w.ints([order.index(a) for a in sorted(added)])])
+            places.insert(places.index(axis + 1) if axis + 1 < rank else len(places), axis)
+        name = c.emit("Unsqueeze", [name, c.w.ints([places.index(a) for a in sorted(added)])])
+        order = tuple(places)
     c.set(name, order)
 
 
@@ -113,7 +116,7 @@ def _slice(c: Context) -> None:
     c.set(c.emit("Slice", inputs), order)
 
 
-def bound(c: Context, values: Any, sizes: Any, key: str) -> int:
+def bound(c: Context, values: Sequence[int], sizes: Sequence[int], key: str) -> int:
     """Return a position along an axis, counted from the end where its size is not fixed."""
     if key == "end" and all(v == n for v, n in zip(values, sizes, strict=True)):
         return END

@@ -16,10 +16,11 @@ from fastconv import _core
 from fastconv._graph import GraphBuilder, Tensor, flatten
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from fastconv._graph import Variable
-    from fastconv._types import Shape, TensorLike
     from fastconv.models import Model
 
 # Sizes of (batch, every other free axis) for the traces. The odd ones tell padding "same" from
@@ -86,12 +87,12 @@ class _Recorder(GraphBuilder):
         self.given: dict[int, object] = {}  # constants and variables
         self.outside: dict[str, int] = {}  # inputs
 
-    def input(self, name: str, shape: Shape, dtype: Any) -> TensorLike:
+    def input(self, name: str, shape: Sequence[int], dtype: Any) -> Tensor:
         tensor = super().input(name, shape, dtype)
         self.outside[name] = tensor.id
         return tensor
 
-    def variable(self, variable: Variable) -> Any:
+    def variable(self, variable: Variable | _core.Variable) -> Tensor:
         tensor = super().variable(variable)
         self.given[tensor.id] = getattr(variable, "core", variable)
         return tensor

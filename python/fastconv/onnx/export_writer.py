@@ -8,7 +8,7 @@ which the value does not exist yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -36,7 +36,7 @@ class Value:
 
     __slots__ = ("array", "dtype", "hint", "shapes", "tensors")
 
-    def __init__(self, shapes: Any, dtype: str, array: Any = None, hint: str = "") -> None:
+    def __init__(self, shapes: Any, dtype: str, array: Any = None, hint: str | None = None) -> None:
         self.shapes = [tuple(s) for s in shapes]
         self.dtype = dtype
         self.array = array  # where it is a constant
@@ -105,8 +105,9 @@ class Writer:
                 sizes = [found.dims(axis) for axis in range(found.rank)]
                 target = self.runtime_shape(sizes, f"{self.scope}: a constant")
                 fill = _tensor(np.full(1, trace.fills[value_id], dtype), "value")
-                name = self.node("ConstantOfShape", [target], value=fill)
-                found.tensors[identity(found.rank)] = name
+                found.tensors[identity(found.rank)] = self.node(
+                    "ConstantOfShape", [target], value=fill
+                )
         return found
 
     def want(self, value: Value, order: Order | None = None) -> str:
@@ -139,15 +140,15 @@ class Writer:
 
     # Nodes
 
-    def node(self, op: str, inputs: list[str], outputs: int = 1, **attrs: Any) -> Any:
-        """Add a node; returns the name of its output, or names of several."""
+    def node(self, op: str, inputs: list[str], **attrs: Any) -> str:
+        """Add a node and return the name of its output."""
         from onnx import helper
 
         label = self._free(f"{self.scope}/{op}" if self.scope else op, self._node_names)
-        names = [self.fresh(label if i == 0 else f"{label}:{i}") for i in range(outputs)]
+        name = self.fresh(label)
         attrs = {k: v for k, v in attrs.items() if v is not None}
-        self.nodes.append(helper.make_node(op, inputs, names, name=label, **attrs))
-        return names[0] if outputs == 1 else names
+        self.nodes.append(helper.make_node(op, inputs, [name], name=label, **attrs))
+        return name
 
     def constant(self, array: Any, hint: str) -> str:
         """Add an initializer and return its name."""
@@ -216,9 +217,18 @@ class Context:
     def __init__(self, writer: Writer, node: Node) -> None:
         self.w = writer
         self.node = node
-        self.inputs = [None if v is None else writer.value(v) for v in node.inputs]
+        self.optional_inputs = [None if v is None else writer.value(v) for v in node.inputs]
         self.get = node.get
         self.each = node.each
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The inputs that are there."""
+        return [v for v in self.optional_inputs if v is not None]
+
+    def input(self, index: int) -> Value | None:
+        """Return an input that may be missing."""
+        return self.optional_inputs[index] if index < len(self.optional_inputs) else None
 
     def shapes(self, index: int = 0) -> list[tuple[int, ...]]:
         """Return the shape of an output in each trace."""
@@ -232,7 +242,7 @@ class Context:
         """Add a node and return the name of its output."""
         return self.w.node(op, inputs, **attrs)
 
-    def set(self, name: str, order: Order | None = None, index: int = 0) -> None:
+    def set(self, name: str, order: Sequence[int] | None = None, index: int = 0) -> None:
         """Say which tensor holds an output, and in which order."""
         value = self.w.value(self.node.outputs[index])
         value.tensors[identity(value.rank) if order is None else tuple(order)] = name

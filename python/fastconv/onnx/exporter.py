@@ -67,7 +67,7 @@ def export(
         ValueError: the model has not been built, an argument does not fit, an operator of a layer
             (both are named) has no translation, or the file would be larger than 2 GB.
     """
-    from fastconv.models.saving import write_atomically
+    from fastconv._files import write_atomically
 
     proto = to_proto(
         model,
@@ -163,7 +163,7 @@ def _input_shapes(model: Model) -> list[tuple[Any, ...]]:
     return [tuple(s) for s in shapes]
 
 
-def _batch(model: Model, shapes: Any, batch_size: int) -> int | None:
+def _batch(model: Model, shapes: Any, batch_size: int | None) -> int | None:
     if batch_size is not None:
         batch_size = integer(batch_size, "batch_size", 1)
     if model._function is None:
@@ -183,8 +183,10 @@ def _own_names(model: Model, found: Trace) -> tuple[list[str], list[str]]:
     if model._function is not None:
         return _distinct(model.input_names, set()), _distinct(model.output_names, set())
     structure = model._structures.get("output")
-    named = isinstance(structure, dict) and len(structure) == len(found.outputs)
-    outputs = [str(key) for key in structure] if named else _numbered("output", len(found.outputs))
+    if isinstance(structure, dict) and len(structure) == len(found.outputs):
+        outputs = [str(key) for key in structure]
+    else:
+        outputs = _numbered("output", len(found.outputs))
     return _numbered("input", len(found.inputs)), _distinct(outputs, set())
 
 
@@ -228,14 +230,19 @@ def _check_size(model: Model, found: Trace) -> None:
 
 
 def _info(
-    writer: Writer, name: str, value: Value, order: Any, batch_size: int, prefix: str | None = None
+    writer: Writer,
+    name: str,
+    value: Value,
+    order: Any,
+    batch_size: int | None,
+    prefix: str | None = None,
 ) -> Any:
     from onnx import helper
 
     batches = writer.inputs[0][1].dims(0)
     shape: list[int | str | None] = []
     for axis in order:
-        size = value.size(axis)
+        size: int | str | None = value.size(axis)
         if size is None and value.dims(axis) == batches and batch_size is None:
             size = "batch"
         elif size is None and prefix is not None:
@@ -246,7 +253,7 @@ def _info(
 
 
 def _assemble(
-    model: Model, writer: Writer, names: Any, results: Any, opset: int, batch_size: int
+    model: Model, writer: Writer, names: Any, results: Any, opset: int, batch_size: int | None
 ) -> Any:
     """Give the results the names of the outputs and return the checked model."""
     import onnx

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from io import BufferedIOBase
+
     from numpy.typing import NDArray
 
 _LARGE = 1 << 16
@@ -20,7 +22,7 @@ class _Unusual(Exception):
     """Not what writers of ONNX write: protobuf shall judge it."""
 
 
-def split(file: BinaryIO) -> tuple[bytes, dict[int, NDArray[Any]]]:
+def split(file: BufferedIOBase) -> tuple[bytes, dict[int, NDArray[Any]]]:
     """Return a model without the raw data of its large initializers, and that data.
 
     Args:
@@ -39,14 +41,14 @@ def split(file: BinaryIO) -> tuple[bytes, dict[int, NDArray[Any]]]:
     return rest, {index: _array(file, *place) for index, place in found.items()}
 
 
-def _array(file: BinaryIO, start: int, size: int) -> NDArray[Any]:
+def _array(file: BufferedIOBase, start: int, size: int) -> NDArray[Any]:
     array = np.empty(size, np.uint8)
     file.seek(start)
-    count = file.readinto(array)
+    count = file.readinto(array.data)
     return array[:count]  # less where the file has just been cut: its shape will not fit
 
 
-def _read(file: BinaryIO, start: int, end: int) -> bytes:
+def _read(file: BufferedIOBase, start: int, end: int) -> bytes:
     file.seek(start)
     return file.read(end - start)
 
@@ -54,7 +56,7 @@ def _read(file: BinaryIO, start: int, end: int) -> bytes:
 class _Fields:
     """Walks over the fields of messages in a file."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
 
     def of(self, start: int, end: int) -> Iterator[Any]:

@@ -45,14 +45,14 @@ def load(model: Model) -> ModelGraph:
         raise ImportError(
             f"reading ONNX models needs the package onnx ({error}): pip install 'fastconv[onnx]'"
         ) from error
+    where, folder = "the ONNX model", None
+    large: dict[int, NDArray[Any]] = {}
     if isinstance(model, onnx.ModelProto):
-        proto, where, folder, large = model, "the ONNX model", None, {}
+        proto = model
     elif isinstance(model, bytes | bytearray | memoryview):
-        where, folder, large = "the ONNX model", None, {}
         proto = _parse(bytes(model), where)
     elif isinstance(model, str | os.PathLike):
-        where = os.fspath(model)
-        where = os.fsdecode(where)
+        where = os.fsdecode(model)
         folder = os.path.dirname(os.path.abspath(where))
         data, large = _read(where)
         proto = _parse(data, where)
@@ -291,7 +291,7 @@ class _Reader:
         if dtype is not None:
             value = np.array(value, dtype=dtype)
             value.flags.writeable = False
-        self._add_constant(node.outputs[0], value)
+        self._add_constant(node.outputs[0], np.asarray(value))
 
     def _add_constant(self, name: str, value: NDArray[Any]) -> None:
         if not name:

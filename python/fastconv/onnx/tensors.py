@@ -50,7 +50,7 @@ def dtype_name(number: int, what: str) -> str:
     from onnx import TensorProto
 
     try:
-        name = TensorProto.DataType.Name(number).lower()
+        name: str = TensorProto.DataType.Name(number).lower()
     except ValueError:
         raise ValueError(f"{what} has the unknown element type {number}") from None
     if name in ("undefined", "string"):
@@ -102,7 +102,7 @@ class ExternalFiles:
             raise ValueError(
                 f"{what} needs {count} bytes, its external data has a length of {length}"
             )
-        data = self._open(location, what)
+        data = self._open(self._inside(self._folder, location, what), location, what)
         if offset + length > len(data):
             raise ValueError(
                 f"{what} lies at bytes {offset} to {offset + length} of {location!r}, which has "
@@ -110,8 +110,7 @@ class ExternalFiles:
             )
         return memoryview(data)[offset : offset + length]
 
-    def _open(self, location: str, what: str) -> Any:
-        path = self._inside(location, what)
+    def _open(self, path: str, location: str, what: str) -> Any:
         if path not in self._maps:
             try:
                 # Without O_NONBLOCK a pipe would block before its kind is known.
@@ -129,7 +128,8 @@ class ExternalFiles:
                 os.close(handle)
         return self._maps[path]
 
-    def _inside(self, location: str, what: str) -> str:
+    @staticmethod
+    def _inside(folder: str, location: str, what: str) -> str:
         """Return the real path of an external file after checking that it lies in the folder."""
         parts = location.replace("\\", "/").split("/")
         drive = len(parts[0]) == 2 and parts[0][1] == ":"
@@ -137,7 +137,7 @@ class ExternalFiles:
             raise ValueError(
                 f"{what}: the external file {location!r} is not a path inside the model's folder"
             )
-        folder = os.path.realpath(self._folder)
+        folder = os.path.realpath(folder)
         path = os.path.realpath(os.path.join(folder, location))
         if os.path.commonpath([folder, path]) != folder:
             raise ValueError(
@@ -177,8 +177,7 @@ def to_array(
         raise ValueError(f"{what} is cut into segments, which is not supported")
     # Every size is compared before anything of that size is made.
     if tensor.data_location == type(tensor).EXTERNAL:
-        data = files.read(tensor, count * dtype.itemsize, what)
-        array = np.frombuffer(data, dtype)
+        array = np.frombuffer(files.read(tensor, count * dtype.itemsize, what), dtype)
     elif large is not None or tensor.HasField("raw_data"):
         used = [field for field in _STORAGE if len(getattr(tensor, field))]
         if used:

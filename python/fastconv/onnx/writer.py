@@ -178,6 +178,6 @@ def _element_type(dtype: str) -> int:
     from onnx import TensorProto, helper
 
     try:
-        return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
     except TypeError:
-        return TensorProto.DataType.Value(dtype.upper())  # a type that NumPy lacks
+        return int(TensorProto.DataType.Value(dtype.upper()))  # a type that NumPy lacks

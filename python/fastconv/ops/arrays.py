@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -92,8 +92,9 @@ def add(x1: TensorLike, x2: TensorLike) -> TensorLike:
 @_op
 def subtract(x1: TensorLike, x2: TensorLike) -> TensorLike:
     """x1 - x2, with broadcasting."""
-    if isinstance(x1, Tensor) and _scalar(x2) is not None:
-        return x1.g.scale(x1, alpha=1.0, beta=-_scalar(x2))
+    number = _scalar(x2)
+    if isinstance(x1, Tensor) and number is not None:
+        return x1.g.scale(x1, alpha=1.0, beta=-number)
     if isinstance(x2, Tensor) and _scalar(x1) is not None:
         return x2.g.scale(x2, alpha=-1.0, beta=_scalar(x1))
     return _binary("sub", np.subtract, x1, x2)
@@ -325,7 +326,7 @@ def _np_softmax(v: NDArray[Any], axis: Axis) -> TensorLike:
 
 
 @_op
-def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
+def softmax(x: TensorLike, axis: int = -1) -> TensorLike:
     """exp(x) divided by its sum along the axis."""
     if _is_graph(x):
         y = x.g.softmax(x, axis=int(axis))
@@ -336,7 +337,7 @@ def softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
 
 
 @_op
-def log_softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
+def log_softmax(x: TensorLike, axis: int = -1) -> TensorLike:
     """Logarithm of the softmax of x along the axis."""
     if _is_graph(x):
         return x.g.log_softmax(x, axis=int(axis))
@@ -349,7 +350,7 @@ def log_softmax(x: TensorLike, axis: Axis = -1) -> TensorLike:
 
 
 def _reduce(
-    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool
+    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis | None, keepdims: bool
 ) -> TensorLike:
     if not _is_graph(x):
         return fn(
@@ -391,7 +392,7 @@ def shape(x: TensorLike) -> tuple[Any, ...]:
 
 
 @_op
-def reshape(x: TensorLike, newshape: Shape) -> TensorLike:
+def reshape(x: TensorLike, newshape: Sequence[int]) -> TensorLike:
     """The elements of x in `newshape`, of which one entry may be -1."""
     if _is_graph(x):
         return x.g.reshape(x, shape=[int(d) for d in newshape])
@@ -399,7 +400,7 @@ def reshape(x: TensorLike, newshape: Shape) -> TensorLike:
 
 
 @_op
-def transpose(x: TensorLike, axes: Axis | None = None) -> TensorLike:
+def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> TensorLike:
     """The `axes` of x in another order (None: reversed)."""
     if _is_graph(x):
         perm = list(range(x.ndim))[::-1] if axes is None else [int(a) for a in axes]
@@ -408,7 +409,7 @@ def transpose(x: TensorLike, axes: Axis | None = None) -> TensorLike:
 
 
 @_op
-def expand_dims(x: TensorLike, axis: Axis) -> TensorLike:
+def expand_dims(x: TensorLike, axis: int) -> TensorLike:
     """x with a new axis of size 1 at place `axis`."""
     if not _is_graph(x):
         return np.expand_dims(x, axis)
@@ -431,7 +432,7 @@ def squeeze(x: TensorLike, axis: Axis | None = None) -> TensorLike:
 
 
 @_op
-def concatenate(xs: Any, axis: Axis = 0) -> TensorLike:
+def concatenate(xs: Any, axis: int = 0) -> TensorLike:
     """The arrays xs joined along an existing axis."""
     tensor = next((x for x in xs if isinstance(x, Tensor)), None)
     if tensor is None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastconv._graph import Tensor
 from fastconv.config import floatx
 from fastconv.ops.arrays import (
-    Tensor,
     _axes,
     _is_graph,
     _lift,
@@ -118,7 +118,7 @@ def where(condition: TensorLike, x1: TensorLike, x2: TensorLike) -> TensorLike:
 
 
 def _arg_extreme(
-    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool
+    op: str, fn: Callable[..., Any], x: TensorLike, axis: int | None, keepdims: bool
 ) -> TensorLike:
     if not _is_graph(x):
         return fn(np.asarray(x), axis=axis, keepdims=keepdims)
@@ -128,19 +128,19 @@ def _arg_extreme(
 
 
 @_op
-def argmax(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> TensorLike:
     """Index (int64) of the largest x along `axis` (None: of all), kept as size 1 if `keepdims`."""
     return _arg_extreme("arg_max", np.argmax, x, axis, keepdims)
 
 
 @_op
-def argmin(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
+def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> TensorLike:
     """Index (int64) of the smallest x along `axis` (None: of all), kept as size 1 if `keepdims`."""
     return _arg_extreme("arg_min", np.argmin, x, axis, keepdims)
 
 
 def _quantified(
-    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis, keepdims: bool
+    op: str, fn: Callable[..., Any], x: TensorLike, axis: Axis | None, keepdims: bool
 ) -> TensorLike:
     if not _is_graph(x):
         return fn(np.asarray(x), axis=axis, keepdims=keepdims)
@@ -161,7 +161,7 @@ def all(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tens
 
 
 @_op
-def one_hot(x: TensorLike, num_classes: int, axis: Axis = -1, dtype: Any = None) -> TensorLike:
+def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: Any = None) -> TensorLike:
     """Class indices x (N, ...) as vectors of num_classes numbers 0 and 1, of type `dtype`.
 
     The vectors lie along a new `axis`: (N, ..., num_classes) by default.
@@ -196,7 +196,7 @@ def std(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tens
 
 
 @_op
-def stack(x: TensorLike, axis: Axis = 0) -> TensorLike:
+def stack(x: TensorLike, axis: int = 0) -> TensorLike:
     """The arrays x, of one shape, along a new axis."""
     if not _is_graph(*x):
         return np.stack(x, axis)
@@ -217,4 +217,4 @@ def arange(start: Any, stop: Any = None, step: int = 1, dtype: Any = None) -> Te
     """Numbers from start (0 if only one is given) to below stop, `step` apart, of type `dtype`."""
     if stop is None:
         start, stop = 0, start
-    return np.arange(start, stop, step, dtype)
+    return np.arange(start, stop, step, dtype=dtype)

@@ -178,8 +178,8 @@ class RMSprop(Optimizer):
         ids = [param.id, grad.id, slots["velocity"].id]
         ids.append(slots["momentum"].id if self.momentum else None)
         ids.append(slots["average_gradient"].id if self.centered else None)
-        attrs = {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
-        attrs["weight_decay"] = weight_decay
+        attrs: dict[str, Any] = {"rho": self.rho, "momentum": self.momentum}
+        attrs.update(epsilon=self.epsilon, weight_decay=weight_decay)
         g.graph.add("rmsprop_update", [*ids, lr.id], attrs, "rmsprop")
 
     def get_config(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class LearningRate(float):
     """A number that Keras code may also treat as a variable: `.numpy()`, `.assign(value)`."""
 
-    _optimizer = None
+    _optimizer: Optimizer | None = None
 
     def numpy(self) -> np.float32:
         """Return the number."""
@@ -35,6 +35,8 @@ class LearningRate(float):
 
     def assign(self, value: Any) -> None:
         """Set the optimizer's learning rate."""
+        if self._optimizer is None:
+            raise ValueError("this learning rate belongs to no optimizer")
         self._optimizer.learning_rate = value
 
 
@@ -105,7 +107,7 @@ class Optimizer:
         self._owners: dict[int, Variable] = {}  # keeps the keys of _slots from being reused
         self._undecayed_ids: set[int] = set()
         self._undecayed_names: list[str] = []
-        self._ema_plan = None
+        self._ema_plan: tuple[_core.Plan, list[NDArray[Any]]] | None = None
         self._swapped = False  # whether the averages are in the model and the weights here
         self.learning_rate = learning_rate
 
@@ -265,7 +267,8 @@ class Optimizer:
         """limit / max(norm, limit)."""
         from fastconv import ops
 
-        return ops.divide(float(limit), ops.maximum(ops.sqrt(squares), float(limit)))
+        factor: Tensor = ops.divide(float(limit), ops.maximum(ops.sqrt(squares), float(limit)))
+        return factor
 
     # Averages
 
@@ -279,7 +282,7 @@ class Optimizer:
             # average -= (1 - momentum) * (average - weight), as a plan of its own: it must see
             # the weights after their update.
             g = GraphBuilder()
-            rates = []
+            rates: list[NDArray[Any]] = []
             for variable in self._built_for:
                 average = g.variable(self._slots[id(variable)]["average"])
                 lr = g.input(f"lr:{variable.dtype}", (), variable.dtype)

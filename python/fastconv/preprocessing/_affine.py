@@ -12,9 +12,11 @@ from fastconv.functional._plans import run
 from fastconv.utils.checks import integer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from fastconv._types import Shape, TensorLike
+    from fastconv._types import TensorLike
 
 FILL_MODES = ("constant", "nearest", "reflect", "wrap")
 
@@ -23,7 +25,7 @@ def check_fill_mode(value: Any) -> str:
     """Return a checked fill mode."""
     if value not in FILL_MODES:
         raise ValueError(f"`fill_mode` must be one of {FILL_MODES}, received: {value!r}")
-    return value
+    return str(value)
 
 
 def check_order(value: Any) -> int:
@@ -37,7 +39,14 @@ def check_order(value: Any) -> int:
 
 
 def matrices(
-    theta: float, tx: float, ty: float, shear: float, zx: float, zy: float, height: int, width: int
+    theta: NDArray[Any],
+    tx: NDArray[Any],
+    ty: NDArray[Any],
+    shear: NDArray[Any],
+    zx: NDArray[Any],
+    zy: NDArray[Any],
+    height: int,
+    width: int,
 ) -> NDArray[Any]:
     """Return the maps (N, 6) from output to input pixels that `warp` takes.
 
@@ -62,7 +71,9 @@ def matrices(
     return np.stack([yy, yx, y_shift, xy, xx, x_shift], 1)
 
 
-def flip(maps: NDArray[Any], horizontal: bool, vertical: bool, height: int, width: int) -> None:
+def flip(
+    maps: NDArray[Any], horizontal: NDArray[Any], vertical: NDArray[Any], height: int, width: int
+) -> None:
     """Let maps of `matrices` flip their images afterwards where the masks (N,) say so."""
     for flags, column, size in ((horizontal, 1, width), (vertical, 0, height)):
         for row in (0, 3):
@@ -71,7 +82,7 @@ def flip(maps: NDArray[Any], horizontal: bool, vertical: bool, height: int, widt
             maps[:, row + column] -= 2 * factor
 
 
-def _build(shape: Shape, dtype: Any, order: Any, fill: str, value: Any) -> Any:
+def _build(shape: Sequence[int], dtype: Any, order: Any, fill: str, value: Any) -> Any:
     graph = _core.Graph()
     ids = [graph.input("images", shape, dtype), graph.input("maps", (shape[0], 6), "float64")]
     (out,) = graph.add("warp", ids, {"order": order, "fill": fill, "value": value}, "warp")
@@ -106,7 +117,8 @@ def like(y: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind not in "ui":
         return y.astype(dtype, copy=False)
     info = np.iinfo(dtype)
-    return np.clip(np.trunc(y + np.copysign(0.5, y)), info.min, info.max).astype(dtype)
+    rounded = np.trunc(y + np.copysign(0.5, y))
+    return np.asarray(np.clip(rounded, info.min, info.max), dtype)
 
 
 def apply_affine_transform(
@@ -154,8 +166,9 @@ def apply_affine_transform(
     if (theta, tx, ty, shear, zx, zy) == (0, 0, 0, 0, 1, 1):
         return x
     first, second = sorted((row_axis, col_axis))
-    values = [np.array([v], np.float64) for v in (theta, tx, ty, shear, zx, zy)]
-    maps = matrices(*values, x.shape[row_axis], x.shape[col_axis])
+    given = {"theta": theta, "tx": tx, "ty": ty, "shear": shear, "zx": zx, "zy": zy}
+    columns: dict[str, Any] = {name: np.array([v], np.float64) for name, v in given.items()}
+    maps = matrices(**columns, height=x.shape[row_axis], width=x.shape[col_axis])
     if col_axis < row_axis:  # Keras then leaves x and y where they are
         maps = maps[:, [4, 3, 5, 1, 0, 2]]
     image = np.ascontiguousarray(x.transpose(first, second, channel_axis))

@@ -21,7 +21,7 @@ def shift_channels(images: NDArray[Any], intensity: NDArray[Any]) -> NDArray[Any
     axes = (1, 2, 3)
     low, high = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
     y = images + _per_image(intensity).astype(images.dtype)
-    return np.clip(y, low, high, out=y)
+    return np.asarray(np.clip(y, low, high, out=y))
 
 
 def shift_brightness(
@@ -45,12 +45,12 @@ def shift_brightness(
     y = x.astype(np.float32, copy=False) * _per_image(factor).astype(np.float32)
     np.trunc(np.clip(y, 0, 255, out=y), out=y)
     if images.shape[channel_axis] == 4:
-        alpha = [slice(None)] * 4
+        alpha: list[slice | int] = [slice(None)] * 4
         alpha[channel_axis] = 3
         y[tuple(alpha)] = x[tuple(alpha)]
     if not scale and outside.any():
         y = np.where(outside, y / 255 * (high - low) + low, y)
-    return y.astype(images.dtype, copy=False)
+    return np.asarray(y, images.dtype)
 
 
 def apply_channel_shift(x: TensorLike, intensity: float, channel_axis: int = 0) -> Any:

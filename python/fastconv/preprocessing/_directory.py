@@ -27,8 +27,8 @@ class BatchDataset(PyDataset):
     `.numpy()`, as tensors of Keras's data sets do.
     """
 
-    class_names = None
-    file_paths = None
+    class_names: list[str] | None = None
+    file_paths: list[str] | None = None
 
     def __iter__(self) -> Iterator[Any]:
         for index in range(len(self)):
@@ -99,11 +99,11 @@ class ImageDataset(BatchDataset):
         labels: Any,
         class_names: Any,
         load: Callable[..., Any],
-        batch_size: int,
-        seed: int,
+        batch_size: int | None,
+        seed: int | None,
     ) -> None:
         super().__init__()
-        self.file_paths = file_paths
+        self.file_paths = self._paths = file_paths
         self.labels = labels
         self.class_names = class_names
         self._load = load
@@ -113,7 +113,7 @@ class ImageDataset(BatchDataset):
         self.on_epoch_end()
 
     def __len__(self) -> int:
-        return -(-len(self.file_paths) // (self._batch_size or 1))
+        return -(-len(self._paths) // (self._batch_size or 1))
 
     def __getitem__(self, index: int) -> Any:
         if not 0 <= index < len(self):
@@ -122,7 +122,7 @@ class ImageDataset(BatchDataset):
 
         size = self._batch_size or 1
         chosen = self._order[index * size : (index + 1) * size]
-        images = np.stack([self._load(self.file_paths[i]) for i in chosen]).view(Array)
+        images = np.stack([self._load(self._paths[i]) for i in chosen]).view(Array)
         labels = None if self.labels is None else self.labels[chosen].view(Array)
         if self._batch_size is None:
             images, labels = images[0], None if labels is None else labels[0]
@@ -131,13 +131,13 @@ class ImageDataset(BatchDataset):
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch, if shuffling."""
         if self._rng is not None:
-            self._order = self._rng.permutation(len(self.file_paths))
+            self._order = self._rng.permutation(len(self._paths))
 
 
 def image_dataset_from_directory(
     directory: PathLike,
-    labels: str = "inferred",
-    label_mode: str = "int",
+    labels: Any = "inferred",
+    label_mode: str | None = "int",
     class_names: Any = None,
     color_mode: str = "rgb",
     batch_size: int = 32,
@@ -220,8 +220,8 @@ def image_dataset_from_directory(
         if labels is not None:
             np.random.RandomState(seed).shuffle(labels)
     if labels is not None:
-        labels = _encode(labels, label_mode, len(class_names))
-    resize = _resize.resize
+        labels = _encode(labels, str(label_mode), len(class_names))
+    resize: Callable[..., NDArray[Any]] = _resize.resize
     if crop_to_aspect_ratio:
         resize = _resize.resize_with_crop
     elif pad_to_aspect_ratio:
@@ -232,7 +232,7 @@ def image_dataset_from_directory(
         x = resize(x if x.ndim == 3 else x[..., None], size, method)
         return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
-    def part(name: str) -> Any:
+    def part(name: str | None) -> Any:
         begin, end = 0, len(paths)
         if validation_split:
             at = end - int(validation_split * end)
@@ -257,7 +257,9 @@ def image_dataset_from_directory(
     return (part("training"), part("validation")) if subset == "both" else part(subset)
 
 
-def _check_split(validation_split: float, subset: str, shuffle: bool, seed: int) -> None:
+def _check_split(
+    validation_split: float | None, subset: str | None, shuffle: bool, seed: int | None
+) -> None:
     if validation_split is not None:
         number(validation_split, "validation_split")
         if not 0 < validation_split < 1:
@@ -321,12 +323,12 @@ def _index(directory: PathLike, labels: Any, class_names: Any, follow_links: boo
 
 def _encode(labels: Any, mode: str, classes: int) -> NDArray[Any]:
     if mode == "int":
-        return labels
+        return np.asarray(labels)
     if mode == "binary":
-        return labels.astype(np.float32)[:, None]
+        return np.asarray(labels, np.float32)[:, None]
     if labels.min(initial=0) < 0 or labels.max(initial=0) >= classes:
         raise ValueError(
             f"label_mode='categorical' needs labels from 0 to {classes - 1}, "
             f"received {labels.min()} to {labels.max()}"
         )
-    return np.eye(classes, dtype=np.float32)[labels]
+    return np.asarray(np.eye(classes, dtype=np.float32)[labels])

@@ -40,7 +40,7 @@ def check_color_mode(value: Any) -> str:
     """Return a checked color mode."""
     if value not in CHANNELS:
         raise ValueError(f"`color_mode` must be one of {tuple(CHANNELS)}, received: {value!r}")
-    return value
+    return str(value)
 
 
 def open_image(path: PathLike, color_mode: str) -> Any:

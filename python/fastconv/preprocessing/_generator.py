@@ -134,8 +134,8 @@ class ImageDataGenerator:
         self._validation_split = validation_split
         last = self.data_format == "channels_last"
         self.row_axis, self.col_axis, self.channel_axis = (1, 2, 3) if last else (2, 3, 1)
-        self.mean = None
-        self.std = None
+        self.mean: NDArray[Any] | None = None
+        self.std: NDArray[Any] | None = None
         self.zca_whitening_matrix = None
         self._imply()
 
@@ -333,7 +333,7 @@ class ImageDataGenerator:
         moved = any((columns[name] != neutral).any() for name, neutral in _NEUTRAL.items())
         if moved or flips[0].any() or flips[1].any():
             maps = _affine.matrices(**columns, height=height, width=width)
-            _affine.flip(maps, *flips, height, width)
+            _affine.flip(maps, flips[0], flips[1], height, width)
             if first:
                 images = images.transpose(0, 2, 3, 1)
             images = _affine.warp(
@@ -377,7 +377,7 @@ class ImageDataGenerator:
         x = np.asarray(x)
         return self._normalize(x if x.dtype.kind == "f" else x.astype(self.dtype), None)
 
-    def _normalize(self, x: NDArray[Any], axes: Axis) -> NDArray[Any]:
+    def _normalize(self, x: NDArray[Any], axes: Axis | None) -> NDArray[Any]:
         if self.rescale:
             x *= self.rescale
         if self.samplewise_center:
@@ -389,7 +389,7 @@ class ImageDataGenerator:
         if self.featurewise_std_normalization and self._fitted(
             "featurewise_std_normalization", self.std
         ):
-            x /= self.std + 1e-6
+            x /= np.asarray(self.std) + 1e-6
         if self.zca_whitening and self._fitted("zca_whitening", self.zca_whitening_matrix):
             flat = x.reshape(-1, int(np.prod(x.shape[-3:])))
             x = (flat @ self.zca_whitening_matrix).reshape(x.shape)
@@ -459,7 +459,7 @@ def _numbers(ranges: list[Any], n: int, random: Any) -> NDArray[Any]:
     """
     if not any(isinstance(r, np.ndarray) for r in ranges):
         low, high = np.transpose(ranges)
-        return random.uniform(low, high, (n, len(ranges)))
+        return np.asarray(random.uniform(low, high, (n, len(ranges))))
 
     def draw(r: Any) -> Any:
         if isinstance(r, np.ndarray):

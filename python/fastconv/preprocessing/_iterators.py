@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from fastconv.utils.checks import integer
 from fastconv.utils.dataset import PyDataset
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fastconv._types import PathLike, Shape, TensorLike
 
 FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
@@ -50,12 +53,14 @@ class Iterator(PyDataset):
         self.seed = seed
         self.batch_index = 0
         self.total_batches_seen = 0
-        self.index_array = None
+        self.index_array: NDArray[Any] | None = None
         self.lock = threading.Lock()
         self.random = legacy_random(seed)
 
-    def _set_index_array(self) -> None:
-        self.index_array = self.random.permutation(self.n) if self.shuffle else np.arange(self.n)
+    def _set_index_array(self) -> NDArray[Any]:
+        order = self.random.permutation(self.n) if self.shuffle else np.arange(self.n)
+        self.index_array = order
+        return order
 
     def _seed_batch(self) -> None:
         if self.seed is not None:
@@ -70,12 +75,9 @@ class Iterator(PyDataset):
             raise IndexError(f"batch {idx} of {len(self)} was asked for")
         with self.lock:
             self._seed_batch()
-            if self.index_array is None:
-                self._set_index_array()
+            order = self._set_index_array() if self.index_array is None else self.index_array
             begin = self.batch_size * idx
-            return self._get_batches_of_transformed_samples(
-                self.index_array[begin : begin + self.batch_size]
-            )
+            return self._get_batches_of_transformed_samples(order[begin : begin + self.batch_size])
 
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch."""
@@ -85,19 +87,18 @@ class Iterator(PyDataset):
         """Start with the first batch again."""
         self.batch_index = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator:
         return self
 
     def __next__(self) -> Any:
         with self.lock:
             self._seed_batch()
-            if self.batch_index == 0:
-                self._set_index_array()
+            order = self.index_array
+            if order is None or self.batch_index == 0:
+                order = self._set_index_array()
             begin = self.batch_index * self.batch_size
             self.batch_index = self.batch_index + 1 if begin + self.batch_size < self.n else 0
-            return self._get_batches_of_transformed_samples(
-                self.index_array[begin : begin + self.batch_size]
-            )
+            return self._get_batches_of_transformed_samples(order[begin : begin + self.batch_size])
 
     def _get_batches_of_transformed_samples(self, index_array: Any) -> Any:
         raise NotImplementedError(
@@ -109,7 +110,7 @@ class _ImageIterator(Iterator):
     """What iterators of arrays and of files have in common."""
 
     def __init__(
-        self, n: int, generator: Any, data_format: str, dtype: Any, save: Any, **kwargs: Any
+        self, n: int, generator: Any, data_format: str | None, dtype: Any, save: Any, **kwargs: Any
     ) -> None:
         super().__init__(n, **kwargs)
         self.image_data_generator = generator
@@ -127,7 +128,7 @@ class _ImageIterator(Iterator):
             _files.array_to_img(image, self.data_format, scale=True).save(path)
 
 
-def _check_subset(subset: str, generator: Any) -> Any:
+def _check_subset(subset: str | None, generator: Any) -> Any:
     """Return the share of samples at the start that is for validation."""
     if subset not in (None, "training", "validation"):
         raise ValueError(f"`subset` must be 'training' or 'validation', received: {subset!r}")
@@ -340,7 +341,9 @@ def _folders(directory: str) -> list[str]:
     return sorted(e.name for e in os.scandir(directory) if e.is_dir())
 
 
-def image_files(directory: str, folder: str, formats: Any, follow_links: bool) -> Iterator[Any]:
+def image_files(
+    directory: PathLike, folder: str, formats: Any, follow_links: bool
+) -> Generator[str, None, None]:
     """Yield the image files below a folder, relative to `directory`, in alphabetic order."""
     walk = os.walk(os.path.join(directory, folder), followlinks=follow_links)
     for root, _, names in sorted(walk, key=lambda entry: entry[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def _lanczos(x: TensorLike, radius: int) -> Any:
 
 
 # Name: (radius, weight at a distance).
-_KERNELS = {
+_KERNELS: dict[str, tuple[float, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     "bilinear": (1, lambda x: np.maximum(0, 1 - np.abs(x))),
     "bicubic": (2, lambda x: _cubic(x, 0, 0.5)),  # Keys 1981
     "mitchellcubic": (2, lambda x: _cubic(x, 1 / 3, 1 / 3)),
@@ -99,10 +100,10 @@ def _resample(x: NDArray[Any], axis: int, target: int, method: str) -> NDArray[A
         return x
     index, weight = _taps(x.shape[axis], target, method)
     if index.shape[1] == 1:
-        return np.take(x, index[:, 0], axis)
+        return np.asarray(np.take(x, index[:, 0], axis))
     shape = [1] * x.ndim
     shape[axis] = target
-    total = np.take(x, index[:, 0], axis) * weight[:, 0].reshape(shape)
+    total: NDArray[Any] = np.take(x, index[:, 0], axis) * weight[:, 0].reshape(shape)
     for t in range(1, index.shape[1]):
         total += np.take(x, index[:, t], axis) * weight[:, t].reshape(shape)
     return total

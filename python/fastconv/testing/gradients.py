@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -172,8 +172,9 @@ def check_gradients(
     report = GradientReport(tolerance=float(tolerance))
     with _in_float64(model):
         calls, values, outputs = _run(model, xs, training)
-        functions = [_LayerFunction(call, values, training, random) for call in calls]
-        if y is not None and model.compiled and model._compiled.user["loss"] is not None:
+        functions: list[_Function] = []
+        functions += [_LayerFunction(call, values, training, random) for call in calls]
+        if y is not None and model.loss is not None:
             functions.append(_LossFunction(model, outputs, y))
         for function in functions:
             if layers is None or function.name in layers:
@@ -267,8 +268,12 @@ def _run(model: Model, xs: Any, training: bool) -> Any:
 class _Function:
     """A scalar function of arrays and weights as a graph, with its gradients.
 
-    Subclasses set `name` and `kind` and call `_finish`.
+    Subclasses set these and call `_finish`.
     """
+
+    name: str
+    kind: str
+    scale: float  # how large the numbers are that it sums
 
     def _finish(self, g: Any, total: Any, inputs: TensorLike, values: Any, weights: Any) -> None:
         """`inputs` are (name, feed, tensor); `values` are fed for the inputs that are no seeds."""
@@ -290,7 +295,9 @@ class _Function:
     def _evaluate(self) -> float:
         return float(self.value.run(_feeds(self.builder, self.arrays))[0])
 
-    def compare(self, samples: int, step: int, tolerance: float, random: Any) -> list[GradientRow]:
+    def compare(
+        self, samples: int, step: float, tolerance: float, random: Any
+    ) -> list[GradientRow]:
         """Return a row for each weight and input."""
         at = self._evaluate()
         rows = []
@@ -330,16 +337,16 @@ class _Function:
     def _entry(
         self,
         row: Any,
-        index: int,
+        index: tuple[int, ...],
         value: Any,
         at: Any,
         here: Any,
         gradient: Any,
-        step: int,
+        step: float,
         tolerance: float,
     ) -> None:
         """Compare one entry; of several steps the one that agrees best counts."""
-        best = None
+        best = np.inf, False, np.nan  # error, kink, slope
         for shrink in _SHRINK:
             h = step * shrink * max(1.0, abs(here))
             up, down = here + h, here - h
@@ -356,7 +363,7 @@ class _Function:
                 low, high = min(left, right), max(left, right)
                 distance = max(low - gradient, gradient - high, 0.0)
             error = distance / scale if np.isfinite(distance) else np.inf
-            if best is None or error < best[0]:
+            if error <= best[0]:
                 best = error, kink, numeric
             if error <= tolerance:
                 break
@@ -370,14 +377,16 @@ class _Function:
 class _LayerFunction(_Function):
     """A random weighted sum of the outputs of one call of a layer."""
 
-    def __init__(self, call: Callable[..., Any], values: Any, training: bool, random: Any) -> None:
+    def __init__(self, call: tuple[Any, ...], values: Any, training: bool, random: Any) -> None:
         from fastconv import ops
 
         layer, args, kwargs, _, mode = call
         self.name, self.kind = layer.name, type(layer).__name__
         kwargs = {**kwargs, "training": mode} if layer._accepts("training") else dict(kwargs)
         g = GraphBuilder(training=mode)
-        given, inputs, by_id = [], [], {}
+        given: list[NDArray[Any]] = []
+        inputs: list[tuple[str, str, Any]] = []
+        by_id: dict[int, Any] = {}
 
         def to_input(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
@@ -421,9 +430,9 @@ class _LossFunction(_Function):
     def __init__(self, model: Model, outputs: Any, y: TensorLike) -> None:
         from fastconv import ops
 
-        compiled = model._compiled
+        compiled = model._require_compiled("check_gradients")
         names = compiled.names
-        if compiled.losses is None:
+        if not names:
             names = [f"output_{i + 1}" for i in range(len(outputs))]
             compiled.match_losses(model.output_names if model._function is not None else names)
             names = compiled.names

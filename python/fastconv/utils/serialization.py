@@ -91,7 +91,7 @@ def serialize_keras_object(obj: Any) -> Any:
 
 
 def deserialize_keras_object(
-    config: dict[str, Any],
+    config: str | dict[str, Any],
     custom_objects: dict[str, Any] | None = None,
     known: dict[str, Any] | None = None,
 ) -> Any:

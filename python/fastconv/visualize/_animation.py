@@ -137,7 +137,7 @@ class _Drawing:
     """Draws the frames of one convolution."""
 
     def __init__(
-        self, values: Any, kernel: Any, output: Any, steps: int, pads: Any, rates: Any
+        self, values: Any, kernel: Any, output: Any, steps: tuple[int, int], pads: Any, rates: Any
     ) -> None:
         from PIL import ImageFont
 

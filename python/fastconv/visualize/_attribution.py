@@ -69,7 +69,7 @@ def saliency_map(
         normal = np.random.default_rng(seed).standard_normal((samples, *batch.shape[1:]))
         batch = batch.astype(np.float64) + sigma * normal
     gradient = class_gradients(model, batch, class_index).inputs.mean(axis=0)
-    return np.abs(gradient).max(axis=0 if is_channels_first(model) else -1)
+    return np.asarray(np.abs(gradient).max(axis=0 if is_channels_first(model) else -1))
 
 
 def saliency(
@@ -106,7 +106,7 @@ def grad_cam_map(
     model: Model,
     image: TensorLike,
     class_index: int | None = None,
-    layer: Layer | None = None,
+    layer: Layer | str | None = None,
     resize: bool = True,
 ) -> NDArray[Any]:
     """Returns where a layer saw what speaks for a class (Grad-CAM).
@@ -144,7 +144,7 @@ def grad_cam_map(
         )
     first = is_channels_first(model)
     weights = gradient.mean(axis=(1, 2) if first else (0, 1), keepdims=True)
-    heat = np.maximum((weights * output).sum(axis=0 if first else -1), 0)
+    heat: NDArray[Any] = np.maximum((weights * output).sum(axis=0 if first else -1), 0)
     if not resize:
         return heat
     size = batch.shape[2:] if first else batch.shape[1:3]
@@ -157,7 +157,7 @@ def grad_cam(
     model: Model,
     image: TensorLike,
     class_index: int | None = None,
-    layer: Layer | None = None,
+    layer: Layer | str | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draws an image, its `grad_cam_map`, and the map laid over the image.
@@ -217,7 +217,7 @@ def overlay(
     if picture.ndim == 2:
         picture = np.repeat(picture[..., np.newaxis], 3, axis=2)
     colours = colormaps[colormap](np.clip(resized(heat, image.shape[:2]), 0, 1))[..., :3]
-    return np.rint(255 * ((1 - alpha) * picture + alpha * colours)).astype(np.uint8)
+    return np.asarray(np.rint(255 * ((1 - alpha) * picture + alpha * colours)), np.uint8)
 
 
 def _picture(model: Model, batch: NDArray[Any]) -> NDArray[Any]:
@@ -243,11 +243,11 @@ def _last_maps(model: Model, batch: NDArray[Any]) -> Any:
     from fastconv.models.introspection import find_layer
 
     shapes = layer_shapes(model, batch)
-    found, behind = None, False
+    found, size, behind = None, None, False
     for name, shape in shapes.items():
         layer = find_layer(model, name)
-        if len(shape) == 4 and (isinstance(layer, BaseConv) or (behind and shape == shapes[found])):
-            found, behind = name, True
+        if len(shape) == 4 and (isinstance(layer, BaseConv) or (behind and shape == size)):
+            found, size, behind = name, shape, True
         else:
             behind = False
     if found is None:

@@ -28,7 +28,7 @@ class Misclassified(NamedTuple):
         probability: (M,) the predicted class's probability, 0 to 1.
     """
 
-    index: NDArray[Any]
+    index: NDArray[Any]  # type: ignore[assignment]  # hides the tuple's method of that name
     true: NDArray[Any]
     predicted: NDArray[Any]
     probability: NDArray[Any]
@@ -69,7 +69,7 @@ def confusion_counts(
 def _indices(labels: Any, name: str) -> NDArray[Any]:
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] > 1:
-        return array.argmax(axis=1)
+        return np.asarray(array.argmax(axis=1))
     if array.ndim == 2:
         array = array[:, 0]
     whole = array.astype(np.int64) if array.dtype.kind in "buif" else None

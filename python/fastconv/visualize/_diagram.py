@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from fastconv._types import Shape
     from fastconv.layers import Layer
     from fastconv.models import Model
+    from fastconv.models.function import FunctionGraph
 
 _COLOURS = {
     "input": "#e8e8e8",
@@ -170,7 +170,7 @@ def _boxes(model: Model, shown: Any, expand_nested: bool) -> list[_Box]:
 
 
 def _add_nodes(
-    boxes: list[_Box], function: Callable[..., Any], sources: list[int], shown: Any, expand: bool
+    boxes: list[_Box], function: FunctionGraph, sources: list[int], shown: Any, expand: bool
 ) -> list[int]:
     """Append a box for each call of a layer; returns the boxes that make the outputs."""
     from fastconv._graph import flatten
@@ -190,7 +190,7 @@ def _add_nodes(
     return [made_by[id(tensor)] for tensor in function.flat_outputs]
 
 
-def _box(layer: Layer, shape: Shape, shown: Any, sources: Any = ()) -> _Box:
+def _box(layer: Layer, shape: Shape | str, shown: Any, sources: Any = ()) -> _Box:
     names, shapes, parameters = shown
     function = getattr(layer, "function", None)
     lines = [f"ops.{function}" if type(layer).__name__ == "Operation" else type(layer).__name__]
@@ -230,7 +230,7 @@ def _text_width(text: str) -> float:
     from matplotlib.textpath import text_to_path
 
     bold = FontProperties(weight="bold", size=_FONT)
-    return text_to_path.get_text_width_height_descent(text, bold, ismath=False)[0] / 72
+    return float(text_to_path.get_text_width_height_descent(text, bold, ismath=False)[0]) / 72
 
 
 def _route(layout: Layout, number: int, edge: Any, step: float) -> list[tuple[float, float]]:

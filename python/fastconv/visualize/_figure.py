@@ -32,7 +32,8 @@ def figure_class() -> type[Figure]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'fastconv[plot]'") from error
-    return Figure
+    figure: type[Any] = Figure
+    return figure
 
 
 def saved(figure: Figure, path: str | os.PathLike[str] | None, dpi: float = _DPI) -> Figure:

@@ -102,7 +102,7 @@ def _ordered(ranks: Any, above: Any, below: Any) -> list[list[int]]:
                 v: np.mean([where[n] for n in neighbours[v]]) if neighbours[v] else where[v]
                 for v in row
             }
-            row.sort(key=lambda v, centre=centre: centre[v])
+            row.sort(key=centre.__getitem__)
         crossings = _crossings(rows, below)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
@@ -117,7 +117,7 @@ def _crossings(rows: Any, below: Any) -> int:
     where = _positions(rows)
     total = 0
     for row in rows:
-        ends = [where[head] for tail in row for head in sorted(below[tail], key=where.get)]
+        ends = [where[head] for tail in row for head in sorted(below[tail], key=where.__getitem__)]
         total += sum(a > b for i, a in enumerate(ends) for b in ends[i + 1 :])
     return total
 
@@ -164,7 +164,7 @@ def _straightened(
             left[chain[b]].append((chain[a], distance))
     order = _from_left(left, right)
     if len(order) < len(members):
-        return x  # chains that cross cannot both be straight
+        return np.asarray(x)  # chains that cross cannot both be straight
     outside = {
         number: [chain[n] for v in inside for n in above[v] + below[v] if chain[n] != number]
         for number, inside in members.items()
@@ -216,4 +216,4 @@ def _separated(wanted: Any, weights: Any, row: Any, sizes: Any, gap: float) -> N
             last[0] = (last[0] * last[1] + mean * mass) / (last[1] + mass)
             last[1] += mass
             last[2] += length
-    return np.repeat([b[0] for b in blocks], [int(b[2]) for b in blocks]) + offsets
+    return np.asarray(np.repeat([b[0] for b in blocks], [int(b[2]) for b in blocks]) + offsets)

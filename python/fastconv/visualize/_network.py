@@ -94,7 +94,7 @@ def filters(
     return saved(figure, path)
 
 
-def _convolution(model: Model, layer: Layer) -> Any:
+def _convolution(model: Model, layer: Layer | str | None) -> Any:
     from fastconv.layers.conv import BaseConv
     from fastconv.models.introspection import find_layer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 
@@ -36,9 +37,10 @@ class Context:
 
     def input(self, i: int) -> Tensor:
         """Return input `i`; ValueError where the node lacks it."""
-        if not self.has(i):
+        tensor = self.optional(i)
+        if tensor is None:
             self.fail(f"input {i} is missing")
-        return self.inputs[i]
+        return tensor
 
     def optional(self, i: int) -> Tensor | None:
         return self.inputs[i] if i < len(self.inputs) else None
@@ -73,14 +75,21 @@ class Context:
             self.fail(f"attribute {name} is {value!r}, expected {kind.__name__}")
         return value
 
+    @overload
+    def ints_attr(self, name: str, default: list[int]) -> list[int]: ...
+
+    @overload
+    def ints_attr(self, name: str, default: None = None) -> list[int] | None: ...
+
     def ints_attr(self, name: str, default: list[int] | None = None) -> list[int] | None:
         """Return an attribute that is a list of integers."""
         value = self.node.attrs.get(name)
         if value is None:
             return default
-        if not isinstance(value, (list, tuple)) or not all(type(v) is int for v in value):
+        numbers: Any = value if isinstance(value, (list, tuple)) else [None]
+        if not all(type(v) is int for v in numbers):
             self.fail(f"attribute {name} is {value!r}, expected integers")
-        return list(value)
+        return list(numbers)
 
     def axes(self, rank: int, attribute: str = "axes", index: int = 1) -> list[int] | None:
         """Return axes that are an attribute in older versions and an input in newer ones."""
@@ -102,7 +111,7 @@ class Context:
 
     # Core operators
 
-    def emit(self, op: str, inputs: list[int | None], **attrs: Any) -> int:
+    def emit(self, op: str, inputs: Sequence[int | None], **attrs: Any) -> int:
         return self.graph.emit(op, inputs, **attrs)
 
     def wrap(self, value: int, order: Order | None = None) -> Tensor:

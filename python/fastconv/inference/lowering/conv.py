@@ -99,6 +99,7 @@ def conv3d(
         attrs = {**flat.attrs(), "dilations": flat.dilations, "groups": groups}
         y = c.emit("conv2d", [part, kernel, first], **attrs)
         total = y if total is None else c.emit("add", [total, y])
+    assert total is not None  # a kernel has a size of at least 1
     shape = c.graph.core.shape(total)
     return c.wrap(c.emit("reshape", [total], shape=[n, out, *shape[1:]]), channels_last(5))
 
@@ -189,7 +190,7 @@ def output_size(c: Context, spatial: tuple[int, ...], wd: Window) -> list[int]:
 
 
 def conv_transpose3d(
-    c: Any, x: Tensor, w: Tensor, bias: Any, wd: Window, groups: int, size: Any
+    c: Context, x: Tensor, w: Tensor, bias: Any, wd: Window, groups: int, size: Any
 ) -> Tensor:
     """The sum over the kernel's first axis of 2-D transposes, each spread out along the depth."""
     n, depth = x.shape[0], x.shape[2]
@@ -210,6 +211,7 @@ def conv_transpose3d(
         end = size[0] - begin - depth * stride
         y = c.emit("pad", [y], pads=[0, begin, 0, 0, 0, 0, end, 0, 0, 0])
         total = y if total is None else c.emit("add", [total, y])
+    assert total is not None  # a kernel has a size of at least 1
     if bias is not None:
         total = c.emit("add", [total, bias.at()])
     return c.wrap(total, channels_last(5))

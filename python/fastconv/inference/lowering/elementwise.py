@@ -104,19 +104,19 @@ def is_inf(c: Context) -> Tensor:
 def clip(c: Context) -> Tensor:
     x = c.input(0)
     if c.version < 11:
-        bounds = {k: c.attr(k, 0.0) for k in ("min", "max") if k in c.node.attrs}
-        return c.unary("clip", x, **bounds)
+        limits = {k: c.attr(k, 0.0) for k in ("min", "max") if k in c.node.attrs}
+        return c.unary("clip", x, **limits)
     given = {"min": c.optional(1), "max": c.optional(2)}
     for name, bound in given.items():
         if bound is not None and bound.size != 1:
             c.fail(f"{name} has shape {bound.shape}, expected a scalar")
-    if all(b is None or b.value is not None for b in given.values()):
-        bounds = {k: b.value.item() for k, b in given.items() if b is not None}
-        # The upper bound wins where they cross, as in min(max(x, low), high).
-        if bounds.get("min", -np.inf) <= bounds.get("max", np.inf):
-            exact = x.dtype in FLOATS or all(abs(b) <= 2**53 for b in bounds.values())
-            if exact:
-                return c.unary("clip", x, **{k: float(b) for k, b in bounds.items()})
+    there = {k: b.value for k, b in given.items() if b is not None}
+    values = {k: value.item() for k, value in there.items() if value is not None}
+    # The upper bound wins where they cross, as in min(max(x, low), high).
+    ordered = values.get("min", -np.inf) <= values.get("max", np.inf)
+    exact = x.dtype in FLOATS or all(abs(b) <= 2**53 for b in values.values())
+    if len(values) == len(there) and ordered and exact:
+        return c.unary("clip", x, **{k: float(b) for k, b in values.items()})
     for bound, op in ((given["min"], "maximum"), (given["max"], "minimum")):
         if bound is not None:
             x = c.broadcast(op, x, c.reshape(bound, ()))

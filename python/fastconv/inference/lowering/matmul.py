@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastconv.inference.lowering.context import FLOATS, Context
 from fastconv.inference.lowering.registry import operator
 from fastconv.inference.lowering.tensor import Tensor
@@ -54,7 +52,9 @@ def gemm(c: Context) -> Tensor:
     return y if bias is None else c.broadcast("add", y, bias)
 
 
-def _integer_gemm(c: Context, a: Tensor, b: Tensor, bias: Tensor | None, transposed: bool) -> Any:
+def _integer_gemm(
+    c: Context, a: Tensor, b: Tensor, bias: Tensor | None, transposed: bool
+) -> Tensor:
     if c.attr("alpha", 1.0) != 1 or c.attr("beta", 1.0) != 1:
         c.fail("alpha and beta other than 1 are not supported for integers")
     if transposed:

@@ -74,11 +74,13 @@ def nearest(x: NDArray[Any], mode: str) -> NDArray[Any]:
         return np.ceil(x - 0.5)
     if mode == "round_prefer_ceil":
         return np.floor(x + 0.5)
-    return np.floor(x) if mode == "floor" else np.ceil(x)
+    rounded: NDArray[Any] = np.floor(x) if mode == "floor" else np.ceil(x)
+    return rounded
 
 
 def linear(distance: NDArray[Any]) -> NDArray[Any]:
-    return np.clip(1 - np.abs(distance), 0, 1)
+    weight: NDArray[Any] = np.clip(1 - np.abs(distance), 0, 1)
+    return weight
 
 
 def cubic(distance: NDArray[Any], a: float) -> NDArray[Any]:
@@ -176,7 +178,7 @@ def axes_from_sizes(c: Context, x: Tensor, sizes: list[int], which: list[int]) -
 
 def resized(
     c: Context, x: Tensor, axes: dict[int, Axis], mode: str, how: str, rounding: str
-) -> Any:
+) -> Tensor:
     if mode not in ("nearest", "linear", "cubic"):
         c.fail(f"mode is {mode!r}, expected nearest, linear or cubic")
     checked_shape(c, [axes[a].out if a in axes else n for a, n in enumerate(x.shape)])

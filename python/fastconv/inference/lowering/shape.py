@@ -213,8 +213,8 @@ def gather(c: Context) -> Tensor:
             return c.reshape(part, x.shape[:axis] + value.shape + x.shape[axis + 1 :])
     indices = c.cast(indices, "int64")
     if indices.rank == 1:
-        value = c.emit("gather", [x.physical(), indices.at()], axis=x.order.index(axis))
-        return c.wrap(value, x.order)
+        found = c.emit("gather", [x.physical(), indices.at()], axis=x.order.index(axis))
+        return c.wrap(found, x.order)
     return c.wrap(c.emit("gather", [x.at(), indices.at()], axis=axis))
 
 
@@ -324,7 +324,7 @@ def space_to_depth(c: Context) -> Tensor:
 
 
 def _depth_mode(c: Context) -> str:
-    mode = c.attr("mode", "DCR")
+    mode: str = c.attr("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         c.fail(f"mode is {mode!r}, expected 'DCR' or 'CRD'")
     return mode

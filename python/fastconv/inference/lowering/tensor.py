@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Tensor:
 
     __slots__ = ("_ids", "dtype", "graph", "key", "name", "order", "shape", "value")
 
-    def __init__(self, graph: Any, shape: Shape, dtype: str, name: str = "") -> None:
+    def __init__(self, graph: CoreGraph, shape: Shape, dtype: str, name: str = "") -> None:
         if len(shape) > MAX_RANK:
             raise ValueError(f"shape {shape} has {len(shape)} axes, expected at most {MAX_RANK}")
         self.graph = graph
@@ -82,7 +82,8 @@ class Tensor:
             order = tuple(range(self.rank))
         found = self._ids.get(order)
         if found is None:
-            found = self._constant(order) if self.value is not None else self._reorder(order)
+            known = self.value
+            found = self._reorder(order) if known is None else self._constant(known, order)
             self._ids[order] = found
         return found
 
@@ -90,13 +91,13 @@ class Tensor:
         """The core's value in the order it has, which `order` tells."""
         return self.at(self.order)
 
-    def _constant(self, order: Order) -> int:
-        if self.value.nbytes <= _SMALL or self.key is None:
-            return self.graph.constant(self.value.transpose(order))
+    def _constant(self, value: NDArray[Any], order: Order) -> int:
+        if value.nbytes <= _SMALL or self.key is None:
+            return self.graph.constant(value.transpose(order))
         # The core reorders weights while it packs them: no second copy stays in memory.
         logical = tuple(range(self.rank))
         if logical not in self._ids:
-            variable = self.graph.variables.get(self.key, lambda: self.value)
+            variable = self.graph.variables.get(self.key, lambda: value)
             self._ids[logical] = self.graph.core.variable(variable)
         return self._ids[logical] if order == logical else self._reorder(order)
 
@@ -134,14 +135,14 @@ class CoreGraph:
         self.variables = variables
         self.node_name = ""
 
-    def emit_all(self, op: str, inputs: list[int | None], **attrs: Any) -> list[int]:
+    def emit_all(self, op: str, inputs: Sequence[int | None], **attrs: Any) -> list[int]:
         values = self.core.add(op, inputs, attrs, self.node_name)
         for value in values:  # before anything is planned for sizes that cannot be
             size = math.prod(self.core.shape(value))
             check_memory(size * np.dtype(self.core.dtype(value)).itemsize)
         return values
 
-    def emit(self, op: str, inputs: list[int | None], **attrs: Any) -> int:
+    def emit(self, op: str, inputs: Sequence[int | None], **attrs: Any) -> int:
         """Add a core operator and return its first output."""
         return self.emit_all(op, inputs, **attrs)[0]
 

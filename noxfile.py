@@ -19,6 +19,8 @@ nox.options.error_on_external_run = True
 # As in .ci/run and .pre-commit-config.yaml; tests/python/test_codebase.py compares them.
 RUFF, CLANG_FORMAT = "ruff==0.17.6", "clang-format==23.1.5"
 MYPY, CODESPELL = "mypy==2.4.1", "codespell==2.4.3"
+# Ruff wraps the signatures in the documentation.
+MKDOCS = ("mkdocs-material==9.8.2", "mkdocstrings==1.0.8", "mkdocstrings-python==2.0.11", RUFF)
 BUILD_REQUIRES = nox.project.load_toml("pyproject.toml")["build-system"]["requires"]
 MAX_WHEEL_MB = 5
 
@@ -167,6 +169,14 @@ def coverage(session: nox.Session) -> None:
     cover = ["--cov=fastconv", "--cov-report=term:skip-covered", "--cov-fail-under=90"]
     session.run("pytest", "-n", "auto", *cover, *session.posargs)
     session.run("gcovr", "--root", ".", "--filter", "cpp/", "--fail-under-line", "90", build)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site in site/; a link that leads nowhere fails."""
+    session.install(*MKDOCS)
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}
+    session.run("mkdocs", "build", "--strict", *session.posargs, env=quiet)
 
 
 @nox.session

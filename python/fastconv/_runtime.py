@@ -71,7 +71,15 @@ def check_num_threads(n: int, what: str) -> int:
 
 
 def get_num_threads() -> int:
-    """Return how many threads a call uses at most."""
+    """Return how many threads a call uses at most.
+
+    Examples:
+        >>> before = get_num_threads()
+        >>> set_num_threads(1)
+        >>> get_num_threads()
+        1
+        >>> set_num_threads(before)
+    """
     return core.get_num_threads()
 
 

@@ -1,4 +1,7 @@
-"""Activation functions by name or as callables; arguments and defaults are Keras 3's."""
+"""Activation functions by name or as callables; arguments and defaults are Keras 3's.
+
+They take a NumPy array or a tensor of any shape and return one of the same shape.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def linear(x: TensorLike) -> TensorLike:
-    """The input unchanged."""
+    """x unchanged."""
     return x
 
 
@@ -46,7 +49,7 @@ def relu(
 
 
 def leaky_relu(x: TensorLike, negative_slope: float = 0.2) -> TensorLike:
-    """x where positive, else negative_slope * x."""
+    """x where positive, else negative_slope * x (Maas et al. 2013)."""
     return ops.leaky_relu(x, negative_slope)
 
 
@@ -61,17 +64,17 @@ def elu(x: TensorLike, alpha: float = 1.0) -> TensorLike:
 
 
 def selu(x: TensorLike) -> TensorLike:
-    """Scaled ELU (Klambauer et al. 2017)."""
+    """Scaled ELU of x (Klambauer et al. 2017)."""
     return ops.selu(x)
 
 
 def gelu(x: TensorLike, approximate: bool = False) -> TensorLike:
-    """x * P(X <= x) for a standard normal X (Hendrycks and Gimpel 2016)."""
+    """x * P(X <= x), X standard normal (Hendrycks and Gimpel 2016); by tanh if `approximate`."""
     return ops.gelu(x, approximate)
 
 
 def silu(x: TensorLike) -> TensorLike:
-    """x * sigmoid(x)."""
+    """x * sigmoid(x) (Ramachandran et al. 2017)."""
     return ops.silu(x)
 
 
@@ -81,7 +84,7 @@ def sigmoid(x: TensorLike) -> TensorLike:
 
 
 def tanh(x: TensorLike) -> TensorLike:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent of x."""
     return ops.tanh(x)
 
 
@@ -97,7 +100,7 @@ def softmax(x: TensorLike, axis: int = -1) -> TensorLike:
 
 
 def log_softmax(x: TensorLike, axis: int = -1) -> TensorLike:
-    """Logarithm of softmax."""
+    """Logarithm of the softmax of x along the axis."""
     return ops.log_softmax(x, axis)
 
 
@@ -176,7 +179,7 @@ def serialize(activation: Any) -> Any:
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Return the activation of that name."""
+    """Return the activation of the name `config`, which may be one of `custom_objects`."""
     from fastconv.utils.serialization import lookup
 
     return lookup(config, _ALL, custom_objects, "activation function")

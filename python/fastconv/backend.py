@@ -37,10 +37,10 @@ def backend() -> str:
 
 
 def get_value(x: TensorLike) -> Any:
-    """Return the NumPy value of a variable, or a number unchanged."""
+    """Return the NumPy value of x if it is a variable, else x itself."""
     return x.numpy() if hasattr(x, "numpy") else x
 
 
 def set_value(x: TensorLike, value: Any) -> None:
-    """Assign `value` to a variable or to `optimizer.learning_rate`."""
+    """Assign `value` to x, a variable or `optimizer.learning_rate`."""
     x.assign(value)

@@ -17,7 +17,7 @@ def floatx() -> str:
 
 
 def set_floatx(value: str) -> None:
-    """Set the default float type of layers made from now on."""
+    """Set the default float type of layers made from now on, `value` "float32" or "float64"."""
     if value not in ("float32", "float64"):
         raise ValueError(f"floatx must be 'float32' or 'float64', received: {value!r}")
     _state["floatx"] = value
@@ -29,7 +29,7 @@ def epsilon() -> float:
 
 
 def set_epsilon(value: float) -> None:
-    """Set the fuzz factor."""
+    """Set the fuzz factor to `value`."""
     _state["epsilon"] = float(value)
 
 
@@ -39,7 +39,10 @@ def image_data_format() -> str:
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Set the default layout of images for layers made from now on."""
+    """Set the layout of images of layers made from now on.
+
+    `data_format` is "channels_last" or "channels_first".
+    """
     _state["image_data_format"] = standardize_data_format(data_format)
 
 
@@ -57,7 +60,7 @@ def standardize_data_format(data_format: str | None) -> str:
 
 
 def standardize_dtype(dtype: Any) -> str:
-    """Return the name of a float type that layers can compute in; None gives `floatx()`."""
+    """Return the name of a float type `dtype` that layers can compute in; None gives `floatx()`."""
     if dtype is None:
         return floatx()
     if isinstance(dtype, dict):  # a serialized Keras dtype policy

@@ -1,4 +1,8 @@
-"""Projections of weights after each training step, with Keras 3's names and defaults."""
+"""Projections of weights after each training step, with Keras 3's names and defaults.
+
+A constraint takes an array and returns one of its shape; norms are Euclidean. Numbers out of range
+raise ValueError.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ class Constraint:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a constraint from `get_config()`."""
+        """Make a constraint from what `get_config()` returned, `config`."""
         return cls(**config)
 
 
@@ -66,6 +70,11 @@ class MaxNorm(Constraint):
     """Norms along `axis` of at most `max_value` (Srivastava et al. 2014).
 
     `axis`: 0 for a Dense kernel (its inputs), [0, 1, 2] for a Conv2D kernel.
+
+    Examples:
+        >>> import numpy as np
+        >>> MaxNorm(1.0)(np.array([[3.0], [4.0]])).round(2).tolist()
+        [[0.6], [0.8]]
     """
 
     def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
@@ -128,12 +137,15 @@ _ALL.update({snake_case(name): cls for name, cls in list(_ALL.items())})
 
 
 def serialize(constraint: Any) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of a constraint."""
     return serialize_keras_object(constraint)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a constraint from `serialize()`."""
+    """Make a constraint from `serialize()`; `custom_objects` holds own classes by name.
+
+    `config` is a dict {"class_name", "config"} or a name.
+    """
     return get(lookup(config, _ALL, custom_objects, "constraint"))
 
 

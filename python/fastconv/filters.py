@@ -56,7 +56,7 @@ def identity(size: int = 3) -> NDArray[Any]:
 
 
 def box_blur(size: int = 3) -> NDArray[Any]:
-    """The mean of size x size pixels."""
+    """The mean of size x size pixels: (size, size), size is odd."""
     size = _integer("size", size)
     return np.full((size, size), 1 / size**2)
 
@@ -80,17 +80,17 @@ def sharpen(amount: float = 1.0) -> NDArray[Any]:
 
 
 def outline() -> NDArray[Any]:
-    """What differs from its eight neighbours: 8 in the middle, -1 around."""
+    """What differs from its eight neighbours: (3, 3), 8 in the middle, -1 around."""
     return -laplacian(diagonals=True)
 
 
 def emboss() -> NDArray[Any]:
-    """The image as a relief, lit from the upper left."""
+    """The image as a relief, lit from the upper left: (3, 3)."""
     return np.array([[-2.0, -1, 0], [-1, 1, 1], [0, 1, 2]])
 
 
 def sobel_x() -> NDArray[Any]:
-    """Change to the right, smoothed by (1, 2, 1) downwards."""
+    """Change to the right, smoothed by (1, 2, 1) downwards (Sobel and Feldman 1968): (3, 3)."""
     return _gradient("sobel")
 
 
@@ -100,7 +100,7 @@ def sobel_y() -> NDArray[Any]:
 
 
 def prewitt_x() -> NDArray[Any]:
-    """Change to the right, smoothed by (1, 1, 1) downwards."""
+    """Change to the right, smoothed by (1, 1, 1) downwards (Prewitt 1970): (3, 3)."""
     return _gradient("prewitt")
 
 
@@ -110,7 +110,10 @@ def prewitt_y() -> NDArray[Any]:
 
 
 def scharr_x() -> NDArray[Any]:
-    """Change to the right, smoothed by (3, 10, 3) downwards, which errs least in directions."""
+    """Change to the right, smoothed by (3, 10, 3) downwards: (3, 3).
+
+    Of these kernels it errs least in directions (Scharr 2000).
+    """
     return _gradient("scharr")
 
 
@@ -120,7 +123,7 @@ def scharr_y() -> NDArray[Any]:
 
 
 def laplacian(diagonals: bool = False) -> NDArray[Any]:
-    """Sum of the second derivatives, of four neighbours or, with `diagonals`, of eight."""
+    """Sum of the second derivatives, (3, 3), of four neighbours or, with `diagonals`, of eight."""
     if diagonals:
         return np.array([[1.0, 1, 1], [1, -8, 1], [1, 1, 1]])
     return np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
@@ -187,6 +190,12 @@ def apply(image: NDArray[Any], kernel: NDArray[Any], padding: str = "reflect") -
     Raises:
         TypeError: the image or the kernel is no array of real numbers.
         ValueError: shapes or `padding` do not fit.
+
+    Examples:
+        >>> import numpy as np
+        >>> edges = apply(np.eye(4), sobel_x())
+        >>> edges.shape
+        (4, 4)
     """
     image = np.asarray(image)
     if image.dtype.kind not in "iuf" or image.dtype.itemsize > 8:

@@ -2,7 +2,7 @@
 
 An initializer is a callable `(shape, dtype=None) -> numpy array`. One instance returns the same
 values at each call of the same shape; layers therefore take a copy with a new seed of an unseeded
-instance.
+instance. Numbers out of range raise ValueError.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Initializer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make an initializer from `get_config()`."""
+        """Make an initializer from what `get_config()` returned, `config`."""
         return cls(**config)
 
     def clone(self) -> Any:
@@ -110,7 +110,7 @@ class RandomInitializer(Initializer):
 
 
 class RandomNormal(RandomInitializer):
-    """Normal distribution."""
+    """Normal distribution with that mean and standard deviation `stddev`."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
@@ -159,7 +159,7 @@ def _truncated_normal(rng: np.random.Generator, shape: Sequence[int]) -> NDArray
 
 
 class TruncatedNormal(RandomInitializer):
-    """Normal distribution without what lies beyond two standard deviations."""
+    """Normal distribution of `mean` and `stddev`, without what is beyond two deviations."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
@@ -177,7 +177,12 @@ class TruncatedNormal(RandomInitializer):
 
 
 def compute_fans(shape: Sequence[int]) -> tuple[float, float]:
-    """Return (fan_in, fan_out) of a weight; the last two axes are inputs and outputs."""
+    """Return (fan_in, fan_out) of a weight's shape; the last two axes are inputs and outputs.
+
+    Examples:
+        >>> compute_fans((3, 3, 16, 32))
+        (144, 288)
+    """
     if not shape:
         return 1, 1
     if len(shape) == 1:
@@ -294,7 +299,7 @@ class LecunNormal(_NamedScaling):
 class Orthogonal(RandomInitializer):
     """Orthogonal rows or columns, from the QR decomposition of a normal matrix (Saxe et al. 2014).
 
-    All axes but the last are taken together as the rows.
+    All axes but the last are taken together as the rows; the result is multiplied by `gain`.
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
@@ -355,12 +360,15 @@ lecun_uniform, lecun_normal = LecunUniform, LecunNormal
 
 
 def serialize(initializer: Any) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of an initializer."""
     return serialize_keras_object(initializer)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make an initializer from `serialize()`."""
+    """Make an initializer from `serialize()`; `custom_objects` holds own classes by name.
+
+    `config` is a dict {"class_name", "config"} or a name.
+    """
     return get(lookup(config, _ALL, custom_objects, "initializer"))
 
 

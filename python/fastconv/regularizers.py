@@ -1,4 +1,7 @@
-"""Penalties on weights and outputs that are added to the loss. Names and defaults are Keras 3's."""
+"""Penalties on weights and outputs that are added to the loss. Names and defaults are Keras 3's.
+
+A regularizer takes a tensor of any shape and returns a number. Negative factors raise ValueError.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +36,12 @@ class Regularizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a regularizer from `get_config()`."""
+        """Make a regularizer from what `get_config()` returned, `config`."""
         return cls(**config)
 
 
 class L1L2(Regularizer):
-    """l1 * sum(|x|) + l2 * sum(x**2)."""
+    """l1 * sum(|x|) + l2 * sum(x**2) (Zou and Hastie 2005)."""
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         self.l1 = _check("l1", 0.0 if l1 is None else l1)
@@ -57,7 +60,7 @@ class L1L2(Regularizer):
 
 
 class L1(Regularizer):
-    """l1 * sum(|x|)."""
+    """l1 * sum(|x|) (Tibshirani 1996)."""
 
     def __init__(self, l1: float = 0.01) -> None:
         self.l1 = _check("l1", 0.01 if l1 is None else l1)
@@ -70,7 +73,7 @@ class L1(Regularizer):
 
 
 class L2(Regularizer):
-    """l2 * sum(x**2)."""
+    """l2 * sum(x**2) (Hoerl and Kennard 1970)."""
 
     def __init__(self, l2: float = 0.01) -> None:
         self.l2 = _check("l2", 0.01 if l2 is None else l2)
@@ -92,12 +95,15 @@ _ALL = {"L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": l1_l2, "l
 
 
 def serialize(regularizer: Any) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of a regularizer."""
     return serialize_keras_object(regularizer)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a regularizer from `serialize()`."""
+    """Make a regularizer from `serialize()`; `custom_objects` holds own classes by name.
+
+    `config` is a dict {"class_name", "config"} or a name.
+    """
     return get(lookup(config, _ALL, custom_objects, "regularizer"))
 
 

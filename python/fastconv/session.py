@@ -68,7 +68,7 @@ class SessionOptions:
         self.enable_cpu_mem_arena = True
 
     def add_session_config_entry(self, key: str, value: str) -> None:
-        """Accepted for onnxruntime's sake; no entry has a meaning here."""
+        """Accepted for onnxruntime's sake; no `key` has a `value` that means something here."""
 
 
 class InferenceSession:
@@ -80,7 +80,7 @@ class InferenceSession:
     Args:
         path_or_bytes: path of the model, its bytes, or a `ModelGraph`.
         sess_options: `SessionOptions`, or onnxruntime's: `intra_op_num_threads` is honoured.
-        providers: accepted for onnxruntime's sake; everything runs on the CPU.
+        providers, provider_options: accepted for onnxruntime's sake; all runs on the CPU.
         num_threads: threads a run uses; None: `fastconv.get_num_threads()` at each run.
         precision: "default", or "strict" for algorithms with the error of direct summation only.
         device: "cpu".
@@ -194,13 +194,16 @@ class InferenceSession:
         return results if wanted is None else [results[i] for i in wanted]
 
     def profile(self, input_feed: dict[str, NDArray[Any]]) -> Profile:
-        """Run the model once and return a table of its steps; see `Profile`."""
+        """Run the model once on `input_feed`, as `run` does, and return a table of its steps.
+
+        See `Profile`.
+        """
         feeds, plan = self._prepare(input_feed)
         rows = plan.core.profile([feeds[name] for name in plan.inputs], self._threads)
         return Profile(rows)
 
     def summary(self, input_feed: dict[str, NDArray[Any]]) -> Summary:
-        """Return a table of the model's layers for inputs of these shapes; see `Summary`."""
+        """Return a table of the layers for inputs of the shapes of `input_feed`; see `Summary`."""
         from fastconv.inference.summary import summarize
 
         _, plan = self._prepare(input_feed)

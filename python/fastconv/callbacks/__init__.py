@@ -1,4 +1,8 @@
-"""Callbacks with Keras 3's names, arguments and defaults."""
+"""Callbacks with Keras 3's names, arguments and defaults.
+
+`Model.fit` calls their hooks with the number of the epoch or batch (from 0) and `logs`, a dict of
+loss and metrics. Arguments out of range raise ValueError when a callback is made.
+"""
 
 from fastconv.callbacks.averages import SwapEMAWeights
 from fastconv.callbacks.backup import BackupAndRestore

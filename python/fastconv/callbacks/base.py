@@ -44,7 +44,7 @@ class Callback:
         return {name: getattr(self, name) for name in self.state_names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned; called after `on_train_begin`."""
+        """Go on from `state`, what `state_dict` returned; called after `on_train_begin`."""
         for name in self.state_names:
             setattr(self, name, state[name])
 
@@ -110,6 +110,14 @@ class CallbackList:
     """Calls a hook of many callbacks. Hooks that nobody defines cost nothing.
 
     `logs` of batch hooks may be given as a callable, which is only called if someone listens.
+
+    Args:
+        callbacks: a `Callback` or a list of them.
+        add_history, add_progbar: add a `History` and a `ProgbarLogger` where none is there.
+        model: the model that the callbacks see.
+
+    Raises:
+        TypeError: `callbacks` holds something else.
     """
 
     def __init__(
@@ -169,7 +177,7 @@ class CallbackList:
         return [c for c in self.callbacks if _overrides(c, *names)]
 
     def batch(self, hook: str, index: int, logs: Callable[[], Logs] | None = None) -> None:
-        """Call a batch hook."""
+        """Call a batch hook with the number `index` of the batch in its epoch."""
         listeners = self._listeners[hook]
         if not listeners:
             return

@@ -78,6 +78,7 @@ class ModelCheckpoint(Monitor):
         filepath: path, which may hold {epoch} and logged values, as
             "cnn-{epoch:02d}-{val_loss:.2f}.fastconv".
         monitor: logged value to compare where `save_best_only`.
+        verbose: 1 prints each save.
         save_best_only: save only if the value is the best so far.
         save_weights_only: save weights without configuration and optimizer state.
         mode: "min", "max" or "auto" (by the name of the value or the class of its metric).
@@ -135,6 +136,7 @@ class ModelCheckpoint(Monitor):
 
     @property
     def lazy_logs(self) -> bool:
+        """Whether the hooks of batches look at their logs only when they save."""
         return True
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -181,12 +183,14 @@ class ModelCheckpoint(Monitor):
 
 
 class EarlyStopping(Monitor):
-    """Stops training when a value has not improved for some epochs.
+    """Stops training when a value has not improved for some epochs (Prechelt 1998).
 
     Args:
         monitor: logged value.
         min_delta: smallest change that counts.
         patience: epochs without improvement before training stops.
+        verbose: 1 prints when it stops.
+        mode: "min", "max" or "auto" (by the name of the value or the class of its metric).
         baseline: value to beat.
         restore_best_weights: take the weights of the best epoch at the end.
         start_from_epoch: epochs to wait before watching.
@@ -262,6 +266,8 @@ class ReduceLROnPlateau(Monitor):
         monitor: logged value.
         factor: < 1.
         patience: epochs without improvement before the rate is lowered.
+        verbose: 1 prints each change.
+        mode: "min", "max" or "auto" (by the name of the value or the class of its metric).
         min_delta: smallest change that counts.
         cooldown: epochs to wait after a change.
         min_lr: lower limit of the rate.

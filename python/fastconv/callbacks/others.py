@@ -87,7 +87,13 @@ class CSVLogger(Callback):
 
 
 class LambdaCallback(Callback):
-    """A callback made of functions, given by the names of the hooks."""
+    """A callback made of functions, which have the arguments of the hooks of `Callback`.
+
+    Args:
+        on_epoch_begin, on_epoch_end: called with the epoch's number and the logs.
+        on_train_begin, on_train_end: called with the logs.
+        on_train_batch_begin, on_train_batch_end: called with the batch's number and the logs.
+    """
 
     def __init__(
         self,
@@ -116,6 +122,10 @@ class LambdaCallback(Callback):
 
 class LearningRateScheduler(Callback):
     """Sets the learning rate of each epoch to `schedule(epoch, learning_rate)`.
+
+    Args:
+        schedule: takes the epoch's number (from 0) and the rate, returns the new rate.
+        verbose: 1 prints each rate.
 
     Raises:
         TypeError: `schedule` is not callable.

@@ -26,6 +26,11 @@ def load_data() -> tuple[tuple[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], 
     Returns:
         ((x_train, y_train), (x_test, y_test)): x uint8 (1437, 8, 8) and (360, 8, 8), the number of
         inked pixels in each block of 4 x 4, so 0 (background) to 16; y uint8 (1437,) and (360,).
+
+    Examples:
+        >>> (x_train, y_train), (x_test, y_test) = load_data()
+        >>> x_train.shape, y_test.shape
+        ((1437, 8, 8), (360,))
     """
     folder = Path(__file__).parent / "data"
     x, y = read_pair(folder / "digits-images-idx3-ubyte.gz", folder / "digits-labels-idx1-ubyte.gz")

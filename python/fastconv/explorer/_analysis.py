@@ -86,7 +86,10 @@ class ModelAnalysis:
         return _probabilities(self.model.predict_on_batch(batch), self.class_names)
 
     def feature_maps(self, batch: NDArray[Any], layer: str, max_maps: int = 64) -> NDArray[Any]:
-        """Return the maps of a layer side by side as uint8 (H, W, 3), each at full contrast."""
+        """Return up to `max_maps` maps of a layer side by side as uint8 (H, W, 3).
+
+        Each has full contrast.
+        """
         from matplotlib import colormaps
 
         from fastconv.models import layer_outputs
@@ -101,7 +104,10 @@ class ModelAnalysis:
     def grad_cam(
         self, batch: NDArray[Any], picture: NDArray[Any], class_name: str | None, layer: str | None
     ) -> NDArray[Any]:
-        """Return the picture under the Grad-CAM of a class (None: likeliest) as uint8 (H, W, 3)."""
+        """Return the picture under the Grad-CAM of a class as uint8 (H, W, 3).
+
+        `class_name` is its name, None the likeliest one.
+        """
         from fastconv.visualize import grad_cam_map, overlay
 
         index = None if class_name is None else self.class_names.index(class_name)
@@ -144,7 +150,7 @@ class GraphAnalysis:
         self._input = inputs[0].name
 
     def prediction(self, batch: NDArray[Any]) -> dict[str, float]:
-        """Return class name -> probability, by the first output, of (1, classes)."""
+        """Return class name -> probability for `batch`, by the first output, of (1, classes)."""
         scores = self.session.run(None, {self._input: batch})[0]
         if scores.ndim > 2 and all(d == 1 for d in scores.shape[2:]):
             scores = scores.reshape(scores.shape[:2])
@@ -157,7 +163,7 @@ class GraphAnalysis:
         return _probabilities(scores, names)
 
     def times(self, batch: NDArray[Any]) -> list[StepTime]:
-        """Return the time of each step of the plan."""
+        """Return the time of each step of the plan that runs `batch`."""
         feed = {self._input: batch}
         self.session.run(None, feed)
         profiles = [self.session.profile(feed) for _ in range(_REPEATS)]

@@ -33,106 +33,112 @@ _SOFTPLUS_EXACT = {"f": 17, "d": 37}
 
 
 def relu(input: NDArray[Any]) -> NDArray[Any]:
-    """max(x, 0); NaN stays NaN."""
+    """max(input, 0), element by element; NaN stays NaN (Nair and Hinton 2010)."""
     return run_elementwise("relu", _RELU, input)
 
 
 def relu_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
-    """Gradient of `relu`; 0 at x = 0."""
+    """Gradient of `relu`, grad_output where input > 0; 0 at 0."""
     return elementwise_backward("relu_backward", _RELU, grad_output, input)
 
 
 def leaky_relu(input: NDArray[Any], negative_slope: float = 0.01) -> NDArray[Any]:
-    """x where x > 0, negative_slope x elsewhere."""
+    """input where it is > 0, negative_slope * input elsewhere (Maas et al. 2013)."""
     return run_elementwise("leaky_relu", _leaky("leaky_relu", negative_slope), input)
 
 
 def leaky_relu_backward(
     grad_output: NDArray[Any], input: NDArray[Any], negative_slope: float = 0.01
 ) -> NDArray[Any]:
-    """Gradient of `leaky_relu`; negative_slope at x = 0."""
+    """Gradient of `leaky_relu` times grad_output; negative_slope where input is 0."""
     fn = "leaky_relu_backward"
     return elementwise_backward(fn, _leaky(fn, negative_slope), grad_output, input)
 
 
 def sigmoid(input: NDArray[Any]) -> NDArray[Any]:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-input))."""
     return run_elementwise("sigmoid", _SIGMOID, input)
 
 
 def sigmoid_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
-    """Gradient of `sigmoid`."""
+    """Gradient of `sigmoid` at input, times grad_output."""
     return elementwise_backward("sigmoid_backward", _SIGMOID, grad_output, input)
 
 
 def tanh(input: NDArray[Any]) -> NDArray[Any]:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent of input."""
     return run_elementwise("tanh", _TANH, input)
 
 
 def tanh_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
-    """Gradient of `tanh`."""
+    """Gradient of `tanh` at input, times grad_output."""
     return elementwise_backward("tanh_backward", _TANH, grad_output, input)
 
 
 def elu(input: NDArray[Any], alpha: float = 1.0) -> NDArray[Any]:
-    """x where x > 0, alpha (exp(x) - 1) elsewhere (arXiv:1511.07289)."""
+    """input where it is > 0, alpha (exp(input) - 1) elsewhere (arXiv:1511.07289)."""
     return run_elementwise("elu", _elu("elu", alpha), input)
 
 
 def elu_backward(
     grad_output: NDArray[Any], input: NDArray[Any], alpha: float = 1.0
 ) -> NDArray[Any]:
-    """Gradient of `elu`; alpha at x = 0."""
+    """Gradient of `elu` times grad_output; alpha where input is 0."""
     fn = "elu_backward"
     return elementwise_backward(fn, _elu(fn, alpha), grad_output, input)
 
 
 def gelu(input: NDArray[Any], approximate: str = "none") -> NDArray[Any]:
-    """x Phi(x), Phi the normal distribution function; "tanh" approximates it (arXiv:1606.08415)."""
+    """input * Phi(input), Phi the normal distribution function (arXiv:1606.08415).
+
+    approximate is "none", or "tanh" for the paper's approximation by that function.
+    """
     return run_elementwise("gelu", _gelu("gelu", approximate), input)
 
 
 def gelu_backward(
     grad_output: NDArray[Any], input: NDArray[Any], approximate: str = "none"
 ) -> NDArray[Any]:
-    """Gradient of `gelu`."""
+    """Gradient of `gelu` at input, of the same approximate form, times grad_output."""
     fn = "gelu_backward"
     return elementwise_backward(fn, _gelu(fn, approximate), grad_output, input)
 
 
 def silu(input: NDArray[Any]) -> NDArray[Any]:
-    """x sigmoid(x) (arXiv:1710.05941)."""
+    """input * sigmoid(input) (Ramachandran et al., arXiv:1710.05941)."""
     return run_elementwise("silu", _SILU, input)
 
 
 def silu_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
-    """Gradient of `silu`."""
+    """Gradient of `silu` at input, times grad_output."""
     return elementwise_backward("silu_backward", _SILU, grad_output, input)
 
 
 def hardswish(input: NDArray[Any]) -> NDArray[Any]:
-    """x min(max(x + 3, 0), 6) / 6 (arXiv:1905.02244)."""
+    """input * min(max(input + 3, 0), 6) / 6 (Howard et al., arXiv:1905.02244)."""
     return run_elementwise("hardswish", _HARDSWISH, input)
 
 
 def hardswish_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
-    """Gradient of `hardswish`."""
+    """Gradient of `hardswish` at input, times grad_output."""
     return elementwise_backward("hardswish_backward", _HARDSWISH, grad_output, input)
 
 
 def hardsigmoid(input: NDArray[Any]) -> NDArray[Any]:
-    """min(max(x + 3, 0), 6) / 6."""
+    """min(max(input + 3, 0), 6) / 6 (Howard et al., arXiv:1905.02244)."""
     return run_elementwise("hardsigmoid", _HARDSIGMOID, input)
 
 
 def hardsigmoid_backward(grad_output: NDArray[Any], input: NDArray[Any]) -> NDArray[Any]:
-    """Gradient of `hardsigmoid`; 0 at the two corners."""
+    """Gradient of `hardsigmoid` times grad_output; 0 where input is -3 or 3."""
     return elementwise_backward("hardsigmoid_backward", _HARDSIGMOID, grad_output, input)
 
 
 def softplus(input: NDArray[Any], beta: float = 1.0, threshold: float = 20.0) -> NDArray[Any]:
-    """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold; beta is not 0."""
+    """log(1 + exp(beta input)) / beta, and input itself where beta input > threshold.
+
+    Raises ValueError also for a beta of 0.
+    """
     fn = "softplus"
     beta, threshold, kind = _softplus(fn, beta, threshold)
     y = run_elementwise(fn, kind, input)
@@ -145,7 +151,7 @@ def softplus(input: NDArray[Any], beta: float = 1.0, threshold: float = 20.0) ->
 def softplus_backward(
     grad_output: NDArray[Any], input: NDArray[Any], beta: float = 1.0, threshold: float = 20.0
 ) -> NDArray[Any]:
-    """Gradient of `softplus`; 1 where beta x > threshold."""
+    """Gradient of `softplus` times grad_output; 1 where beta input > threshold."""
     fn = "softplus_backward"
     beta, threshold, kind = _softplus(fn, beta, threshold)
     grad = elementwise_backward(fn, kind, grad_output, input)
@@ -156,23 +162,29 @@ def softplus_backward(
 
 
 def softmax(input: NDArray[Any], dim: int) -> NDArray[Any]:
-    """exp(x) / sum of exp(x) over axis `dim`, which may be negative."""
+    """exp(input) / sum of exp(input) over axis `dim`, which may be negative.
+
+    Examples:
+        >>> import numpy as np
+        >>> softmax(np.zeros((1, 4)), dim=1).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
     return run_elementwise("softmax", _softmax("softmax", "softmax", dim), input)
 
 
 def softmax_backward(grad_output: NDArray[Any], input: NDArray[Any], dim: int) -> NDArray[Any]:
-    """Gradient of `softmax`."""
+    """Gradient of `softmax` over axis dim at input, given that to its result, grad_output."""
     fn = "softmax_backward"
     return elementwise_backward(fn, _softmax(fn, "softmax", dim), grad_output, input)
 
 
 def log_softmax(input: NDArray[Any], dim: int) -> NDArray[Any]:
-    """The logarithm of `softmax`, without its loss of small values."""
+    """The logarithm of `softmax` of input over axis dim, without its loss of small values."""
     return run_elementwise("log_softmax", _softmax("log_softmax", "log_softmax", dim), input)
 
 
 def log_softmax_backward(grad_output: NDArray[Any], input: NDArray[Any], dim: int) -> NDArray[Any]:
-    """Gradient of `log_softmax`."""
+    """Gradient of `log_softmax` over axis dim at input, given that to its result, grad_output."""
     fn = "log_softmax_backward"
     return elementwise_backward(fn, _softmax(fn, "log_softmax", dim), grad_output, input)
 

@@ -53,6 +53,15 @@ def conv2d(
     Raises:
         TypeError: not an array, a dtype other than the two, mixed dtypes, non-integer sizes.
         ValueError: ranks, channels, groups or sizes that do not fit.
+
+    Examples:
+        >>> import numpy as np
+        >>> image = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+        >>> edges = np.array([[[[-1, 1]]]], dtype=np.float32)  # (O, C, kh, kw)
+        >>> conv2d(image, edges).shape
+        (1, 1, 4, 3)
+        >>> conv2d(image, edges)[0, 0, 0].tolist()
+        [1.0, 1.0, 1.0]
     """
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups, padding_mode)
 
@@ -94,6 +103,13 @@ def conv2d_backward(
 
     Raises:
         TypeError, ValueError: as `conv2d`, and when grad_output has another shape.
+
+    Examples:
+        >>> import numpy as np
+        >>> x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
+        >>> dx, dw, db = conv2d_backward(np.ones((2, 4, 6, 6), np.float32), x, w)
+        >>> dx.shape, dw.shape, db.tolist()
+        ((2, 3, 8, 8), (4, 3, 3, 3), [72.0, 72.0, 72.0, 72.0])
     """
     return _conv_backward(
         "conv2d_backward", 2, grad_output, input, weight, stride, padding, dilation, groups

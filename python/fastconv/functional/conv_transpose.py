@@ -42,6 +42,12 @@ def conv_transpose2d(
 
     Raises:
         TypeError, ValueError: as `conv2d`.
+
+    Examples:
+        >>> import numpy as np
+        >>> x, w = np.ones((1, 3, 4, 4), np.float32), np.ones((3, 2, 2, 2), np.float32)
+        >>> conv_transpose2d(x, w, stride=2).shape
+        (1, 2, 8, 8)
     """
     fn = "conv_transpose2d"
     input, weight, bias = arrays(fn, input, weight, bias)

@@ -31,6 +31,11 @@ def linear(
     Raises:
         TypeError: not an array, a dtype other than the two, mixed dtypes.
         ValueError: shapes that do not fit, or M or K of 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> linear(np.ones((5, 3)), np.ones((2, 3)), np.zeros(2)).tolist()[0]
+        [3.0, 3.0]
     """
     input, weight, bias = arrays("linear", input, weight, bias)
     args = (

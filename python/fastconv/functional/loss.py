@@ -49,6 +49,12 @@ def cross_entropy(
         TypeError: not an array, a dtype other than the two, mixed dtypes.
         ValueError: shapes that do not fit, a class index outside [0, C), no class at all,
             label_smoothing outside [0, 1].
+
+    Examples:
+        >>> import numpy as np
+        >>> loss = cross_entropy(np.zeros((2, 4)), np.array([0, 3]))
+        >>> round(float(loss), 4)  # log(4)
+        1.3863
     """
     fn = "cross_entropy"
     input, target, weight = _check(fn, input, target, weight, reduction)

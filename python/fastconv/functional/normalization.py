@@ -49,6 +49,13 @@ def batch_norm(
         TypeError: not an array, a dtype other than the two, mixed dtypes.
         ValueError: shapes that do not fit, missing or read-only running arrays, one value a
             channel in training, non-finite momentum or eps.
+
+    Examples:
+        >>> import numpy as np
+        >>> mean, var = np.zeros(1), np.ones(1)
+        >>> y = batch_norm(np.array([[1.0], [3.0]]), mean, var, training=True, eps=0)
+        >>> y.tolist(), mean.tolist()
+        ([[-1.0], [1.0]], [0.2])
     """
     fn = "batch_norm"
     arrays = _arrays(fn, input, weight, bias, running_mean, running_var)
@@ -84,9 +91,9 @@ def batch_norm_backward(
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients of `batch_norm`: (grad_input, grad_weight (C,), grad_bias (C,)).
 
-    With training the gradient goes through the batch's mean and variance, and the running arrays
-    are neither read nor changed. Without a weight, grad_weight is taken at a weight of 1. Errors
-    are those of `batch_norm`.
+    grad_output has the input's shape and dtype. With training the gradient goes through the batch's
+    mean and variance, and the running arrays are neither read nor changed. Without a weight,
+    grad_weight is taken at a weight of 1. Errors are those of `batch_norm`.
     """
     fn = "batch_norm_backward"
     arrays = _arrays(fn, input, weight, None, running_mean, running_var)
@@ -135,7 +142,10 @@ def local_response_norm_backward(
     beta: float = 0.75,
     k: float = 1.0,
 ) -> NDArray[Any]:
-    """Gradient of `local_response_norm` to its input."""
+    """Gradient of `local_response_norm` to its input.
+
+    grad_output has the input's shape and dtype; the errors are those of `local_response_norm`.
+    """
     fn = "local_response_norm_backward"
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")

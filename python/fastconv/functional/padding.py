@@ -37,6 +37,11 @@ def pad(
     Raises:
         TypeError: not an array, a dtype other than the two, non-integer pads.
         ValueError: pads that do not fit the shape or the mode, a value with another mode.
+
+    Examples:
+        >>> import numpy as np
+        >>> pad(np.array([1.0, 2.0, 3.0]), (2, 1), mode="reflect").tolist()
+        [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]
     """
     fn = "pad"
     if type(input) is not np.ndarray:
@@ -52,7 +57,10 @@ def pad_backward(
     mode: str = "constant",
     value: float | None = 0,
 ) -> NDArray[Any]:
-    """Gradient of `pad` to its input: the sum over all places an element was copied to."""
+    """Gradient of `pad` to its input: the sum over all places an element was copied to.
+
+    grad_output has the shape and dtype of what `pad` returns; the errors are its own.
+    """
     fn = "pad_backward"
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
@@ -95,7 +103,10 @@ def dropout(
 def dropout_backward(
     grad_output: NDArray[Any], input: NDArray[Any], p: float, training: bool, seed: int
 ) -> NDArray[Any]:
-    """Gradient of `dropout` to its input, with the mask of the same seed."""
+    """Gradient of `dropout` to its input, with the mask of the same seed.
+
+    grad_output has the input's shape and dtype; the errors are those of `dropout`.
+    """
     fn = "dropout_backward"
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")

@@ -48,6 +48,13 @@ def max_pool2d(
     Raises:
         TypeError: not an array, a dtype other than the two, non-integer sizes.
         ValueError: rank or sizes that do not fit, or a window without any element of the input.
+
+    Examples:
+        >>> import numpy as np
+        >>> image = np.arange(16.0).reshape(1, 1, 4, 4)
+        >>> values, indices = max_pool2d(image, 2, return_indices=True)
+        >>> values[0, 0].tolist(), indices[0, 0].tolist()
+        ([[5.0, 7.0], [13.0, 15.0]], [[5, 7], [13, 15]])
     """
     fn = "max_pool2d"
     if type(input) is not np.ndarray:
@@ -68,7 +75,10 @@ def max_pool2d_backward(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> NDArray[Any]:
-    """Gradient of `max_pool2d` to its input: each grad_output goes to its window's maximum."""
+    """Gradient of `max_pool2d` to its input: each grad_output goes to its window's maximum.
+
+    grad_output has the shape and dtype of what `max_pool2d` returns; the errors are its own.
+    """
     fn = "max_pool2d_backward"
     window = _window(fn, kernel_size, stride, padding, dilation, ceil_mode)
     return _backward(fn, ("max_pool2d", ()), grad_output, input, window)
@@ -88,6 +98,11 @@ def avg_pool2d(
     The divisor is divisor_override if given; else the number of the window's pixels, cut where the
     padded input ends, with count_include_pad; else the number of its pixels inside the input.
     Arguments, result and errors are otherwise those of `max_pool2d`.
+
+    Examples:
+        >>> import numpy as np
+        >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
+        [[2.5, 4.5], [10.5, 12.5]]
     """
     fn = "avg_pool2d"
     if type(input) is not np.ndarray:
@@ -107,7 +122,10 @@ def avg_pool2d_backward(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> NDArray[Any]:
-    """Gradient of `avg_pool2d` to its input."""
+    """Gradient of `avg_pool2d` to its input.
+
+    grad_output has the shape and dtype of what `avg_pool2d` returns; the errors are its own.
+    """
     fn = "avg_pool2d_backward"
     window = _window(fn, kernel_size, stride, padding, 1, ceil_mode)
     kind = _avg_kind(fn, count_include_pad, divisor_override)
@@ -143,7 +161,10 @@ def lp_pool2d_backward(
     stride: Any = None,
     ceil_mode: bool = False,
 ) -> NDArray[Any]:
-    """Gradient of `lp_pool2d` to its input; 0 where a window's sum is 0."""
+    """Gradient of `lp_pool2d` to its input; 0 where a window's sum is 0.
+
+    grad_output has the shape and dtype of what `lp_pool2d` returns; the errors are its own.
+    """
     fn = "lp_pool2d_backward"
     window = _window(fn, kernel_size, stride, 0, 1, ceil_mode)
     return _backward(fn, _lp_kind(fn, norm_type), grad_output, input, window)
@@ -174,7 +195,10 @@ def adaptive_avg_pool2d(input: NDArray[Any], output_size: Any) -> NDArray[Any]:
 def adaptive_avg_pool2d_backward(
     grad_output: NDArray[Any], input: NDArray[Any], output_size: Any
 ) -> NDArray[Any]:
-    """Gradient of `adaptive_avg_pool2d` to its input."""
+    """Gradient of `adaptive_avg_pool2d` to its input.
+
+    grad_output has the shape and dtype of what `adaptive_avg_pool2d` returns.
+    """
     fn = "adaptive_avg_pool2d_backward"
     return _adaptive_backward(fn, "adaptive_avg_pool2d", grad_output, input, output_size)
 
@@ -182,7 +206,7 @@ def adaptive_avg_pool2d_backward(
 def adaptive_max_pool2d(
     input: NDArray[Any], output_size: Any, return_indices: bool = False
 ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-    """Maxima over the windows of `adaptive_avg_pool2d`; NaN and indices as in `max_pool2d`."""
+    """Maxima over the windows of `adaptive_avg_pool2d`; NaN and indices are as in `max_pool2d`."""
     fn = "adaptive_max_pool2d"
     if type(input) is not np.ndarray:
         input = arg.array(input, fn, "input")
@@ -196,7 +220,10 @@ def adaptive_max_pool2d(
 def adaptive_max_pool2d_backward(
     grad_output: NDArray[Any], input: NDArray[Any], output_size: Any
 ) -> NDArray[Any]:
-    """Gradient of `adaptive_max_pool2d` to its input."""
+    """Gradient of `adaptive_max_pool2d` to its input.
+
+    grad_output has the shape and dtype of what `adaptive_max_pool2d` returns.
+    """
     fn = "adaptive_max_pool2d_backward"
     return _adaptive_backward(fn, "adaptive_max_pool2d", grad_output, input, output_size)
 

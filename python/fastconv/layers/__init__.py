@@ -1,4 +1,10 @@
-"""Layers with Keras 3's names, arguments and defaults."""
+"""Layers with Keras 3's names, arguments and defaults.
+
+A layer takes and gives arrays whose first axis are the samples, float32 or float64: images are
+(N, H, W, C), sequences (N, L, C), and elementwise layers take any shape. All take the arguments
+of `Layer` too: name, dtype, trainable, activity_regularizer. Arguments out of range raise
+ValueError when a layer is made, shapes that do not fit when it is called; both name the layer.
+"""
 
 from __future__ import annotations
 
@@ -222,7 +228,10 @@ def serialize(layer: Layer) -> Any:
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a layer from `serialize()`."""
+    """Make a layer from `serialize()`; `custom_objects` holds own classes and functions by name.
+
+    `config` is a dict {"class_name", "config"}.
+    """
     from fastconv.utils.serialization import deserialize_keras_object
 
     return deserialize_keras_object(config, custom_objects)

@@ -21,7 +21,13 @@ class _Elementwise(Layer):
 
 
 class ReLU(_Elementwise):
-    """max(x, 0), with an optional upper limit, slope below the threshold, and threshold."""
+    """min(max(x, 0), max_value), with another slope below a threshold.
+
+    Args:
+        max_value: upper limit, None for none; 6 is ReLU6.
+        negative_slope: slope below the threshold.
+        threshold: smaller values become negative_slope * (x - threshold).
+    """
 
     def __init__(
         self,
@@ -51,7 +57,10 @@ class ReLU(_Elementwise):
 
 
 class LeakyReLU(_Elementwise):
-    """x where positive, else negative_slope * x (`alpha` is the older name of the slope)."""
+    """x where positive, else negative_slope * x (Maas et al. 2013).
+
+    `alpha` is the older name of the slope.
+    """
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         if "alpha" in kwargs:
@@ -68,7 +77,7 @@ class LeakyReLU(_Elementwise):
 
 
 class ELU(_Elementwise):
-    """x where positive, else alpha * (exp(x) - 1)."""
+    """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -84,7 +93,11 @@ class ELU(_Elementwise):
 class PReLU(_Elementwise):
     """x where positive, else alpha * x with a learned alpha (He et al. 2015).
 
-    `shared_axes`: axes (counted from 1) along which alpha is shared, [1, 2] for one per channel.
+    Args:
+        alpha_initializer: first values of alpha.
+        alpha_regularizer: penalty on alpha that is added to the loss, or None.
+        alpha_constraint: projection of alpha after each update, or None.
+        shared_axes: axes (counted from 1) along which alpha is shared, [1, 2] for one per channel.
     """
 
     def __init__(
@@ -144,7 +157,7 @@ class PReLU(_Elementwise):
 
 
 class Softmax(_Elementwise):
-    """Probabilities along an axis."""
+    """Probabilities along an axis, exp(x) / sum(exp(x)), in the input's shape."""
 
     def __init__(self, axis: Axis = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

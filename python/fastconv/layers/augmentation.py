@@ -88,15 +88,15 @@ class RandomImageLayer(Layer):
         return inputs if y is x else leave_channels_last(y, self.data_format)
 
     def augment(self, x: TensorLike) -> TensorLike:
-        """Return images (N, H, W, C) changed at random."""
+        """Return images x (N, H, W, C) changed at random."""
         raise NotImplementedError(f"{type(self).__name__} does not define augment()")
 
     def infer(self, x: TensorLike) -> TensorLike:
-        """Return what the model sees at inference."""
+        """Return what the model sees of images x (N, H, W, C) at inference."""
         return x
 
     def uniform(self, g: Any, shape: Shape, low: float, high: float, dtype: Any = "float64") -> Any:
-        """Return random numbers in [low, high), new ones in each step."""
+        """Return a tensor of g with random numbers of a shape in [low, high), new in each step."""
         seed = g.seed(fixed=self.seed is not None)
         salt = g.next_salt() + (0 if self.seed is None else int(self.seed) % 2**40 * 65537)
         return g.random_uniform(
@@ -233,6 +233,7 @@ class RandomRotation(_RandomMap):
         self.factor = interval(factor, "factor", f'layer "{self.name}"', -1, 1)
 
     def columns(self, x: TensorLike) -> Any:
+        """Return the map of `warp` for images x, six columns (N, 1) or numbers."""
         g, (n, height, width, _) = x.g, x.shape
         lower, upper = self.factor
         angle = self.uniform(g, (n, 1), 2 * math.pi * lower, 2 * math.pi * upper)
@@ -283,6 +284,7 @@ class RandomZoom(_RandomMap):
             self._width = interval(width_factor, "width_factor", where, -1, 1)
 
     def columns(self, x: TensorLike) -> Any:
+        """Return the map of `warp` for images x, six columns (N, 1) or numbers."""
         n, height, width, _ = x.shape
         rows = columns = self.uniform(x.g, (n, 1), 1 + self._height[0], 1 + self._height[1])
         if self._width is not None:
@@ -325,6 +327,7 @@ class RandomTranslation(_RandomMap):
         self._width = interval(width_factor, "width_factor", where, -1, 1)
 
     def columns(self, x: TensorLike) -> Any:
+        """Return the map of `warp` for images x, six columns (N, 1) or numbers."""
         n, height, width, _ = x.shape
         down = self.uniform(x.g, (n, 1), height * self._height[0], height * self._height[1])
         right = self.uniform(x.g, (n, 1), width * self._width[0], width * self._width[1])

@@ -129,7 +129,21 @@ class Layer:
         aggregation: str = "none",
         name: str | None = None,
     ) -> Variable:
-        """Create a weight; the default initializer is "glorot_uniform"."""
+        """Create a weight of a shape (None: a number) and return the `Variable`.
+
+        Args:
+            shape: sizes of the axes.
+            initializer: first values, "glorot_uniform" by default.
+            dtype: None for the layer's type.
+            trainable: whether training changes it.
+            regularizer: penalty that is added to the loss, or None.
+            constraint: projection after each update, or None.
+            autocast, aggregation: accepted for Keras code, no effect.
+            name: name within the layer.
+
+        Raises:
+            ValueError: the constraint does not fit the shape.
+        """
         initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
         name = name or "variable"
         shape = () if shape is None else tuple(int(d) for d in shape)

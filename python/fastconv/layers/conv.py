@@ -241,22 +241,47 @@ class _Conv(BaseConv):
 
 
 class Conv2D(_Conv):
-    """2-D convolution: (N, H, W, C) -> (N, H', W', filters).
+    """2-D convolution (cross-correlation): (N, H, W, C) -> (N, H', W', filters).
 
     H' is ceil(H / stride) with padding="same" and
     (H - dilation * (kernel - 1) - 1) // stride + 1 with "valid". Kernel (kh, kw, C / groups,
-    filters).
+    filters). Formulas: Dumoulin and Visin, arXiv:1603.07285.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: pixels, an integer or (h, w).
+        strides: pixels between outputs, an integer or (h, w).
+        padding: "valid" (none) or "same" (zeros around, more of them below and to the right).
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W); None takes
+            `fastconv.config.image_data_format()`.
+        dilation_rate: pixels between the kernel's elements, an integer or (h, w).
+        groups: parts that channels and filters fall into; each part sees its own channels only.
+        activation: name or function that is applied to the result, or None.
+        use_bias: whether a number is added to each output channel.
+        kernel_initializer, bias_initializer: first values, by name or as an `Initializer`.
+        kernel_regularizer, bias_regularizer: penalties that are added to the loss, or None.
+        activity_regularizer: penalty on the output, or None.
+        kernel_constraint, bias_constraint: projections after each update, or None.
 
     Raises:
         ValueError: sizes that are not positive, `groups` that does not divide the channels and
             filters, or a kernel larger than the input.
+
+    Examples:
+        >>> import numpy as np
+        >>> layer = Conv2D(8, 3, strides=2, padding="same", activation="relu")
+        >>> layer(np.zeros((1, 28, 28, 1), "float32")).shape
+        (1, 14, 14, 8)
+        >>> layer.kernel.shape
+        (3, 3, 1, 8)
     """
 
 
 class Conv1D(_Conv):
-    """1-D convolution: (N, L, C) -> (N, L', filters).
+    """1-D convolution: (N, L, C) -> (N, L', filters), kernel (k, C / groups, filters).
 
-    padding="causal" pads at the front only, so that no output depends on later inputs.
+    padding="causal" pads at the front only, so that no output depends on later inputs. The other
+    arguments and the errors are those of `Conv2D`, with one number for each pair.
     """
 
     rank = 1
@@ -337,14 +362,19 @@ def depthwise(layer: _Depthwise | _Separable, x: TensorLike, kernel: Any, bias: 
 
 
 class DepthwiseConv2D(_Depthwise):
-    """Each channel convolved with `depth_multiplier` filters of its own.
+    """Each channel convolved with `depth_multiplier` filters of its own (Howard et al. 2017).
 
-    (N, H, W, C) -> (N, H', W', C * depth_multiplier); kernel (kh, kw, C, depth_multiplier).
+    (N, H, W, C) -> (N, H', W', C * depth_multiplier); kernel (kh, kw, C, depth_multiplier). The
+    kernel's depthwise_initializer, depthwise_regularizer and depthwise_constraint, all other
+    arguments and the errors are as of `Conv2D`.
     """
 
 
 class DepthwiseConv1D(_Depthwise):
-    """Each channel of (N, L, C) convolved with `depth_multiplier` filters of its own."""
+    """Each channel of (N, L, C) convolved with `depth_multiplier` filters of its own.
+
+    (N, L, C) -> (N, L', C * depth_multiplier). Arguments as of `DepthwiseConv2D`.
+    """
 
     rank = 1
 
@@ -437,12 +467,17 @@ class SeparableConv2D(_Separable):
     """Depthwise convolution followed by a 1x1 convolution (Chollet 2017).
 
     (N, H, W, C) -> (N, H', W', filters); kernels (kh, kw, C, depth_multiplier) and
-    (1, 1, C * depth_multiplier, filters).
+    (1, 1, C * depth_multiplier, filters), which have depthwise_initializer and
+    pointwise_initializer, depthwise_regularizer and pointwise_regularizer, depthwise_constraint and
+    pointwise_constraint. All other arguments and the errors are as of `Conv2D`.
     """
 
 
 class SeparableConv1D(_Separable):
-    """Depthwise convolution of (N, L, C) followed by a convolution of size 1."""
+    """Depthwise convolution of (N, L, C) followed by a convolution of size 1: (N, L', filters).
+
+    Arguments as of `SeparableConv2D`.
+    """
 
     rank = 1
     paddings = ("valid", "same", "causal")

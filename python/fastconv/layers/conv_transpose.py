@@ -124,15 +124,23 @@ class _ConvTranspose(BaseConv):
 
 
 class Conv2DTranspose(_ConvTranspose):
-    """Transposed 2-D convolution, the gradient of Conv2D to its input.
+    """Transposed 2-D convolution, the gradient of Conv2D to its input (arXiv:1603.07285, part 4).
 
     (N, H, W, C) -> (N, H', W', filters); kernel (kh, kw, filters, C). H' is H * stride with
     padding="same" and H * stride + max(kernel - stride, 0) with "valid"; with `output_padding` p
     it is (H - 1) * stride + kernel - 2 * pad + p, where pad is kernel // 2 for "same", else 0.
+
+    The other arguments are those of `layers.Conv2D`.
+
+    Raises:
+        ValueError: as of Conv2D, or an `output_padding` that is not smaller than the strides.
     """
 
 
 class Conv1DTranspose(_ConvTranspose):
-    """Transposed 1-D convolution of (N, L, C)."""
+    """Transposed 1-D convolution: (N, L, C) -> (N, L', filters), kernel (k, filters, C).
+
+    Arguments as of `Conv2DTranspose`, with one number for each pair.
+    """
 
     rank = 1

@@ -27,6 +27,8 @@ class InputLayer(Layer):
         batch_size: fixed number of samples, or None.
         dtype: type of the data given to the model; images may be "uint8" and are converted.
         batch_shape: shape with the batch axis, instead of `shape`.
+        sparse, ragged, input_tensor: of Keras, not supported.
+        optional: accepted for Keras code.
     """
 
     _any_dtype = True
@@ -111,6 +113,8 @@ def Input(
         dtype: type of the data, `floatx()` by default.
         batch_shape: shape with the batch axis, instead of `shape`.
         name: name of the input, used when data is given as a dict.
+        sparse, ragged, tensor: of Keras, not supported.
+        optional: accepted for Keras code.
 
     Raises:
         ValueError: no shape, both shapes, or sizes that are not positive.
@@ -134,8 +138,24 @@ class Dense(Layer):
 
     Input (..., K), output (..., units); kernel (K, units), bias (units,).
 
+    Args:
+        units: size of the output's last axis.
+        activation: name or function that is applied to the result, or None.
+        use_bias: whether there is a bias.
+        kernel_initializer, bias_initializer: first values, by name or as an `Initializer`.
+        kernel_regularizer, bias_regularizer: penalties that are added to the loss, or None.
+        activity_regularizer: penalty on the output, or None.
+        kernel_constraint, bias_constraint: projections after each update, or None.
+        lora_rank, lora_alpha, quantization_config: of Keras, not supported.
+
     Raises:
-        ValueError: `units` is not a positive integer, or the last axis of the input is unknown.
+        ValueError: `units` is not a positive integer, the last axis of the input is unknown, or
+            LoRA or quantization is asked for.
+
+    Examples:
+        >>> import numpy as np
+        >>> Dense(10)(np.zeros((2, 64), "float32")).shape
+        (2, 10)
     """
 
     def __init__(
@@ -324,7 +344,7 @@ class Reshape(Layer):
 
 
 class Permute(Layer):
-    """The axes of each sample in another order; `dims` counts from 1."""
+    """The axes of each sample in another order; `dims` counts from 1: (2, 1) swaps two."""
 
     def __init__(self, dims: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -405,7 +425,11 @@ class Dropout(Layer):
 
 
 class SpatialDropout2D(Dropout):
-    """Drops whole feature maps (Tompson et al. 2015)."""
+    """Drops whole feature maps (Tompson et al. 2015).
+
+    `rate` is the share of maps that become 0, `data_format` "channels_last" (N, H, W, C) or
+    "channels_first" (N, C, H, W).
+    """
 
     def __init__(
         self,
@@ -457,8 +481,19 @@ class Rescaling(Layer):
 
 
 class Lambda(Layer):
-    """Applies a function written with `fastconv.ops`. It is saved by name only, never as code:
-    to load such a model, pass the function in `custom_objects`.
+    """Applies a function written with `fastconv.ops`.
+
+    It is saved by name only, never as code: to load such a model, pass the function in
+    `custom_objects`.
+
+    Args:
+        function: takes and returns a tensor.
+        output_shape, mask: accepted for Keras code; the shape is found by calling the function.
+        arguments: dict of further keyword arguments of the function.
+
+    Raises:
+        TypeError: the function cannot be called.
+        ValueError: it is a name that `custom_objects` does not hold.
     """
 
     def __init__(

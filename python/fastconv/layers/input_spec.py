@@ -9,7 +9,14 @@ if TYPE_CHECKING:
 
 
 class InputSpec:
-    """What a layer accepts: rank, smallest rank, and sizes of some axes."""
+    """What a layer accepts, checked before it is built or called; None accepts everything.
+
+    Args:
+        dtype: kept for Keras code.
+        shape: only its rank counts.
+        ndim, min_ndim, max_ndim: the rank, the smallest and the largest one.
+        axes: dict from axis to the size it must have.
+    """
 
     def __init__(
         self,
@@ -28,7 +35,7 @@ class InputSpec:
         self.axes = {int(k): v for k, v in (axes or {}).items()}
 
     def check(self, shape: Shape, layer_name: str, index: int = 0) -> None:
-        """Raise ValueError where `shape` does not fit."""
+        """Raise ValueError where `shape`, of input number `index` of `layer_name`, does not fit."""
         rank = len(shape)
         where = f'Input {index} of layer "{layer_name}" is incompatible with the layer: '
         found = f"Full shape received: {tuple(shape)}"

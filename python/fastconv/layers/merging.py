@@ -66,26 +66,26 @@ class _Merge(Layer):
 
 
 class Add(_Merge):
-    """Sum of a list of inputs."""
+    """Sum of a list of inputs, which broadcast."""
 
     _combine = staticmethod(ops.add)
 
 
 class Subtract(_Merge):
-    """First input minus the second."""
+    """First input minus the second; they broadcast."""
 
     inputs_wanted = 2
     _combine = staticmethod(ops.subtract)
 
 
 class Multiply(_Merge):
-    """Product of a list of inputs, element by element."""
+    """Product of a list of inputs, element by element; they broadcast."""
 
     _combine = staticmethod(ops.multiply)
 
 
 class Average(_Merge):
-    """Mean of a list of inputs."""
+    """Mean of a list of inputs, which broadcast."""
 
     _combine = staticmethod(ops.add)
 
@@ -94,13 +94,13 @@ class Average(_Merge):
 
 
 class Maximum(_Merge):
-    """Largest of a list of inputs, element by element."""
+    """Largest of a list of inputs, element by element; they broadcast."""
 
     _combine = staticmethod(ops.maximum)
 
 
 class Minimum(_Merge):
-    """Smallest of a list of inputs, element by element."""
+    """Smallest of a list of inputs, element by element; they broadcast."""
 
     _combine = staticmethod(ops.minimum)
 
@@ -209,40 +209,40 @@ class Dot(_Merge):
 
 
 def add(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Add."""
+    """Functional form of Add, for the tensors `inputs`."""
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Subtract."""
+    """Functional form of Subtract, for two tensors `inputs`."""
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Multiply."""
+    """Functional form of Multiply, for the tensors `inputs`."""
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Average."""
+    """Functional form of Average, for the tensors `inputs`."""
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Maximum."""
+    """Functional form of Maximum, for the tensors `inputs`."""
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: TensorLike, **kwargs: Any) -> TensorLike:
-    """Functional form of Minimum."""
+    """Functional form of Minimum, for the tensors `inputs`."""
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: TensorLike, axis: int = -1, **kwargs: Any) -> TensorLike:
-    """Functional form of Concatenate."""
+    """Functional form of Concatenate, for the tensors `inputs` along `axis`."""
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
 def dot(inputs: TensorLike, axes: Axis = -1, **kwargs: Any) -> TensorLike:
-    """Functional form of Dot."""
+    """Functional form of Dot, for two tensors `inputs` along `axes`."""
     return Dot(axes=axes, **kwargs)(inputs)

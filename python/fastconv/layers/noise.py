@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class _Noise(Layer):
-    """Base of the layers here: they change nothing at inference."""
+    """Base of the layers here: they change nothing at inference.
+
+    `seed` fixes the random numbers, which still are others in each step.
+    """
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -27,7 +30,7 @@ class _Noise(Layer):
         return float(rate)
 
     def uniform(self, x: TensorLike, shape: Shape) -> Any:
-        """Return random numbers in [0, 1), new ones in each step."""
+        """Return random numbers in [0, 1) of a shape and the type of x, new ones in each step."""
         g = x.g
         seed = g.seed(fixed=self.seed is not None)
         salt = g.next_salt() + (0 if self.seed is None else int(self.seed) % 2**40 * 65537)
@@ -36,7 +39,7 @@ class _Noise(Layer):
         )
 
     def normal(self, x: TensorLike, mean: float, stddev: float) -> Any:
-        """Return normally distributed numbers of the shape of x (Box and Muller 1958)."""
+        """Return numbers of the shape of x with that mean and `stddev` (Box and Muller 1958)."""
         radius = ops.sqrt(ops.log(1.0 - self.uniform(x, x.shape)) * -2.0)
         angle = self.uniform(x, x.shape) * (2.0 * math.pi)
         return radius * x.g.cos(angle) * stddev + mean
@@ -56,7 +59,10 @@ class _Noise(Layer):
 
 
 class GaussianNoise(_Noise):
-    """Adds noise of standard deviation `stddev` while training."""
+    """Adds noise of standard deviation `stddev` while training.
+
+    `seed` fixes the random numbers, which still are others in each step.
+    """
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
@@ -72,7 +78,8 @@ class GaussianNoise(_Noise):
 class GaussianDropout(_Noise):
     """Multiplies by noise around 1 of standard deviation sqrt(rate / (1 - rate)) while training.
 
-    Source: Srivastava et al. 2014.
+    `seed` fixes the random numbers, which still are others in each step. Source: Srivastava et al.
+    2014.
     """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
@@ -97,6 +104,7 @@ class AlphaDropout(_Noise):
     Args:
         rate: share in [0, 1) of the values that become SELU's limit for negative numbers.
         noise_shape: shape of the mask, with 1 or None: 1 shares the mask along that axis.
+        seed: fixes the random numbers, which still are others in each step.
     """
 
     def __init__(

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class _Affine(Layer):
-    """What normalizations share: weights gamma and beta, each of which may be missing."""
+    """What normalizations share: weights gamma and beta, each of which may be missing.
+
+    beta_initializer and gamma_initializer give the first values, beta_regularizer and
+    gamma_regularizer penalties, beta_constraint and gamma_constraint projections after each update.
+    """
 
     def __init__(
         self,
@@ -110,6 +114,14 @@ class BatchNormalization(_Affine):
         momentum: share of the old value in the moving statistics.
         epsilon: added to the variance.
         center, scale: whether beta and gamma exist.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer:
+            first values of the four weights (C,).
+        beta_regularizer, gamma_regularizer: penalties that are added to the loss, or None.
+        beta_constraint, gamma_constraint: projections after each update, or None.
+        renorm, renorm_clipping, renorm_momentum, synchronized: of Keras, not supported.
+
+    Raises:
+        ValueError: an axis that the input lacks or whose size is unknown, numbers out of range.
     """
 
     def __init__(
@@ -210,7 +222,22 @@ class BatchNormalization(_Affine):
 
 
 class LayerNormalization(_Affine):
-    """Zero mean and unit variance of each sample along the last axis (Ba et al. 2016)."""
+    """Zero mean and unit variance of each sample along one or more axes (Ba et al. 2016).
+
+    y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, with gamma and beta of the sizes of
+    those axes.
+
+    Args:
+        axis: an axis or a list of them, but the batch's; the last one by default.
+        epsilon: added to the variance.
+        center, scale: whether beta and gamma exist.
+        beta_initializer, gamma_initializer: first values.
+        beta_regularizer, gamma_regularizer: penalties that are added to the loss, or None.
+        beta_constraint, gamma_constraint: projections after each update, or None.
+
+    Raises:
+        ValueError: axes that the input lacks or whose size is unknown.
+    """
 
     def __init__(
         self,
@@ -287,6 +314,9 @@ class GroupNormalization(_Affine):
         axis: the channel axis.
         epsilon: added to the variance.
         center, scale: whether beta and gamma exist.
+        beta_initializer, gamma_initializer: first values.
+        beta_regularizer, gamma_regularizer: penalties that are added to the loss, or None.
+        beta_constraint, gamma_constraint: projections after each update, or None.
     """
 
     def __init__(

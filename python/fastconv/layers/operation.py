@@ -42,7 +42,7 @@ class Operation(Layer):
 
     @classmethod
     def record(cls, function: str, args: Any, kwargs: Any) -> Any:
-        """Return the symbolic result of calling `function`."""
+        """Return the symbolic result of `function` called with `args` and keywords `kwargs`."""
         tensors = []
 
         def slot(leaf: Any) -> Any:

@@ -88,27 +88,44 @@ class _Pooling(Layer):
 class MaxPooling2D(_Pooling):
     """The largest value of each window: (N, H, W, C) -> (N, H', W', C).
 
+    H' is ceil(H / stride) with padding="same" and (H - pool) // stride + 1 with "valid".
+
     Args:
         pool_size: window, an integer or (h, w).
         strides: distance of windows, `pool_size` by default.
         padding: "valid" or "same"; padded places never win.
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+
+    Raises:
+        ValueError: sizes that are not positive, or a window larger than the input.
+
+    Examples:
+        >>> import numpy as np
+        >>> MaxPooling2D(2)(np.zeros((1, 5, 5, 3), "float32")).shape
+        (1, 2, 2, 3)
     """
 
 
 class MaxPooling1D(_Pooling):
-    """The largest value of each window: (N, L, C) -> (N, L', C)."""
+    """The largest value of each window: (N, L, C) -> (N, L', C); arguments as of `MaxPooling2D`."""
 
     rank = 1
 
 
 class AveragePooling2D(_Pooling):
-    """The mean of each window: (N, H, W, C) -> (N, H', W', C); padding does not count."""
+    """The mean of each window: (N, H, W, C) -> (N, H', W', C); padding does not count.
+
+    Arguments and errors as of `MaxPooling2D`.
+    """
 
     mode = "mean"
 
 
 class AveragePooling1D(_Pooling):
-    """The mean of each window: (N, L, C) -> (N, L', C); padding does not count."""
+    """The mean of each window: (N, L, C) -> (N, L', C); padding does not count.
+
+    Arguments and errors as of `MaxPooling2D`.
+    """
 
     rank = 1
     mode = "mean"
@@ -144,10 +161,7 @@ class _AdaptivePooling2D(Layer):
 class AdaptiveMaxPooling2D(_AdaptivePooling2D):
     """The largest values of windows that cover the input: (N, H, W, C) -> (N, h, w, C).
 
-    Window i of h covers the rows from floor(i * H / h) to ceil((i + 1) * H / h), columns likewise.
-
-    Args:
-        output_size: an integer or (h, w).
+    Windows and arguments are those of `AdaptiveAveragePooling2D`.
     """
 
 
@@ -158,6 +172,7 @@ class AdaptiveAveragePooling2D(_AdaptivePooling2D):
 
     Args:
         output_size: an integer or (h, w).
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
     """
 
     mode = "mean"
@@ -200,23 +215,34 @@ class _GlobalPooling(Layer):
 
 
 class GlobalMaxPooling2D(_GlobalPooling):
-    """The largest value of each feature map: (N, H, W, C) -> (N, C)."""
+    """The largest value of each feature map: (N, H, W, C) -> (N, C).
+
+    Arguments as of `GlobalAveragePooling2D`.
+    """
 
 
 class GlobalMaxPooling1D(_GlobalPooling):
-    """The largest value of each channel: (N, L, C) -> (N, C)."""
+    """The largest value of each channel: (N, L, C) -> (N, C).
+
+    Arguments as of `GlobalAveragePooling2D`.
+    """
 
     rank = 1
 
 
 class GlobalAveragePooling2D(_GlobalPooling):
-    """The mean of each feature map: (N, H, W, C) -> (N, C)."""
+    """The mean of each feature map: (N, H, W, C) -> (N, C) (Lin et al. 2013).
+
+    Args:
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+        keepdims: whether the axes stay with size 1, (N, 1, 1, C).
+    """
 
     mode = "mean"
 
 
 class GlobalAveragePooling1D(_GlobalPooling):
-    """The mean of each channel: (N, L, C) -> (N, C)."""
+    """The mean of each channel: (N, L, C) -> (N, C); arguments as of `GlobalAveragePooling2D`."""
 
     rank = 1
     mode = "mean"

@@ -120,9 +120,9 @@ class Normalization(Layer):
 
 
 class Resizing(Layer):
-    """Images (N, H, W, C) in another size, "bilinear" or "nearest" by the centres of pixels.
+    """Images (N, H, W, C) in another size, (N, height, width, C), by the centres of pixels.
 
-    No gradient flows through "nearest".
+    `interpolation` is "bilinear" or "nearest"; no gradient flows through "nearest".
     """
 
     def __init__(

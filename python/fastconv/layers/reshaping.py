@@ -66,7 +66,15 @@ class _ZeroPadding(_Sides):
 
 
 class ZeroPadding2D(_ZeroPadding):
-    """Zeros around feature maps: an integer, (h, w) or ((top, bottom), (left, right))."""
+    """Zeros around feature maps (N, H, W, C).
+
+    Args:
+        padding: pixels, an integer, (h, w) or ((top, bottom), (left, right)).
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+
+    Raises:
+        ValueError: negative numbers.
+    """
 
     def __init__(
         self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any
@@ -75,11 +83,15 @@ class ZeroPadding2D(_ZeroPadding):
 
     @property
     def padding(self) -> Any:
+        """Zeros added, ((top, bottom), (left, right))."""
         return self.sides
 
 
 class ZeroPadding1D(_ZeroPadding):
-    """Zeros before and after: padding is an integer or (before, after)."""
+    """Zeros before and after sequences (N, L, C).
+
+    `padding` is an integer or (before, after); data_format is as of `ZeroPadding2D`.
+    """
 
     rank = 1
 
@@ -88,6 +100,7 @@ class ZeroPadding1D(_ZeroPadding):
 
     @property
     def padding(self) -> Any:
+        """Zeros added, (before, after)."""
         return self.sides[0]
 
 
@@ -113,7 +126,15 @@ class _Cropping(_Sides):
 
 
 class Cropping2D(_Cropping):
-    """Feature maps without their borders: an integer, (h, w) or ((top, bottom), (left, right))."""
+    """Feature maps (N, H, W, C) without their borders.
+
+    Args:
+        cropping: pixels cut off, an integer, (h, w) or ((top, bottom), (left, right)).
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+
+    Raises:
+        ValueError: negative numbers, or nothing is left.
+    """
 
     def __init__(
         self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any
@@ -122,11 +143,15 @@ class Cropping2D(_Cropping):
 
     @property
     def cropping(self) -> Any:
+        """Pixels cut off, ((top, bottom), (left, right))."""
         return self.sides
 
 
 class Cropping1D(_Cropping):
-    """Sequences without their ends: an integer or (before, after)."""
+    """Sequences (N, L, C) without their ends.
+
+    `cropping` is an integer or (before, after); data_format and errors are as of `Cropping2D`.
+    """
 
     rank = 1
 
@@ -137,14 +162,16 @@ class Cropping1D(_Cropping):
 
     @property
     def cropping(self) -> Any:
+        """Elements cut off, (before, after)."""
         return self.sides[0]
 
 
 class UpSampling2D(Layer):
-    """Feature maps enlarged by whole factors.
+    """Feature maps enlarged by whole factors: (N, H, W, C) -> (N, h H, w W, C).
 
     Args:
         size: factors of height and width.
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
         interpolation: "nearest" repeats pixels, "bilinear" interpolates with half-pixel centres.
     """
 
@@ -234,6 +261,7 @@ class CenterCrop(Layer):
 
     Args:
         height, width: pixels of the result.
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
     """
 
     def __init__(

@@ -25,6 +25,7 @@ class SEBlock(Layer):
     Args:
         ratio: the paper's reduction ratio r.
         divisor: the first layer's units are rounded to a multiple of it.
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
 
     Source: Hu, Shen and Sun, "Squeeze-and-Excitation Networks", 2017.
     """

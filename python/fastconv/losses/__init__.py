@@ -1,4 +1,9 @@
-"""Losses as classes, functions and names, as in Keras 3."""
+"""Losses as classes, functions and names, as in Keras 3.
+
+A function takes y_true and y_pred of one shape (N, ..., D), arrays or tensors of a graph, and
+returns one value for each (N, ...): the last axis is gone. A class calls its function and brings
+these values to a number (`Loss` says how). Shapes that differ raise ValueError with both.
+"""
 
 from __future__ import annotations
 
@@ -138,7 +143,7 @@ __all__ = [
 
 
 def serialize(loss: Any) -> Any:
-    """Return a name, or {"class_name", "config"}."""
+    """Return the name of a loss, or {"class_name", "config"} of a `Loss`."""
     from fastconv.utils.serialization import serialize_callable
 
     if type(loss) is LossFunctionWrapper:
@@ -147,7 +152,7 @@ def serialize(loss: Any) -> Any:
 
 
 def deserialize(name: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a loss from `serialize()`."""
+    """Make a loss from `serialize()`, a name or a dict; `custom_objects` holds own ones by name."""
     from fastconv.utils.serialization import lookup
 
     return get(lookup(name, _ALL, custom_objects, "loss"))

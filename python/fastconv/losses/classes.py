@@ -27,6 +27,7 @@ class Loss:
         name: name of the loss.
         reduction: "sum_over_batch_size" (mean over all values), "mean" (the same), "sum",
             "mean_with_sample_weight" (divided by the sum of weights), or None.
+        dtype: accepted for Keras code, no effect.
 
     Raises:
         ValueError: an unknown reduction.
@@ -81,7 +82,7 @@ class Loss:
         return y_true
 
     def merged_weights(self, y_true: NDArray[Any], sample_weight: TensorLike) -> Any:
-        """Return the sample weights with ignored samples at 0 and the others scaled up."""
+        """Return `sample_weight` with ignored samples at 0 and the others scaled up."""
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)
         if self.ignore_class is None:
@@ -106,7 +107,7 @@ class Loss:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a loss from `get_config()`."""
+        """Make a loss from what `get_config()` returned, `config`."""
         return cls(**config)
 
 
@@ -131,7 +132,7 @@ def _fit(weight: Any, values: Any) -> Any:
 
 
 class LossFunctionWrapper(Loss):
-    """A loss made of a function `(y_true, y_pred, **kwargs)`."""
+    """A loss made of a function `fn(y_true, y_pred, **kwargs)` of one value per sample."""
 
     def __init__(
         self,
@@ -219,7 +220,7 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
 
 
 class Huber(LossFunctionWrapper):
-    """Squared error / 2 up to `delta`, linear beyond."""
+    """Squared error / 2 up to `delta`, linear beyond (Huber 1964)."""
 
     def __init__(
         self,
@@ -241,7 +242,7 @@ class LogCosh(LossFunctionWrapper):
 
 
 class Hinge(LossFunctionWrapper):
-    """mean(max(1 - y_true * y_pred, 0))."""
+    """mean(max(1 - y_true * y_pred, 0)) (Cortes and Vapnik 1995); labels -1 and 1, or 0 and 1."""
 
     def __init__(
         self, reduction: str = "sum_over_batch_size", name: str = "hinge", dtype: Any = None
@@ -250,7 +251,7 @@ class Hinge(LossFunctionWrapper):
 
 
 class SquaredHinge(LossFunctionWrapper):
-    """mean(max(1 - y_true * y_pred, 0)**2)."""
+    """mean(max(1 - y_true * y_pred, 0)**2); labels -1 and 1, or 0 and 1."""
 
     def __init__(
         self, reduction: str = "sum_over_batch_size", name: str = "squared_hinge", dtype: Any = None
@@ -259,7 +260,7 @@ class SquaredHinge(LossFunctionWrapper):
 
 
 class CategoricalHinge(LossFunctionWrapper):
-    """max(neg - pos + 1, 0) of one-hot targets."""
+    """max(neg - pos + 1, 0) of one-hot targets (Crammer and Singer 2001)."""
 
     def __init__(
         self,
@@ -271,7 +272,7 @@ class CategoricalHinge(LossFunctionWrapper):
 
 
 class KLDivergence(LossFunctionWrapper):
-    """sum(y_true * log(y_true / y_pred))."""
+    """sum(y_true * log(y_true / y_pred)) of probabilities (Kullback and Leibler 1951)."""
 
     def __init__(
         self, reduction: str = "sum_over_batch_size", name: str = "kl_divergence", dtype: Any = None
@@ -289,7 +290,7 @@ class Poisson(LossFunctionWrapper):
 
 
 class CosineSimilarity(LossFunctionWrapper):
-    """Minus the cosine of the angle between targets and predictions."""
+    """Minus the cosine of the angle between targets and predictions along `axis`, in [-1, 1]."""
 
     def __init__(
         self,
@@ -302,7 +303,10 @@ class CosineSimilarity(LossFunctionWrapper):
 
 
 class CategoricalCrossentropy(LossFunctionWrapper):
-    """Cross-entropy of one-hot targets (N, ..., classes)."""
+    """Cross-entropy of one-hot targets (N, ..., classes).
+
+    The arguments and the formula are those of `losses.categorical_crossentropy`.
+    """
 
     def __init__(
         self,
@@ -325,7 +329,10 @@ class CategoricalCrossentropy(LossFunctionWrapper):
 
 
 class SparseCategoricalCrossentropy(LossFunctionWrapper):
-    """Cross-entropy of class indices (N, ...) or (N, ..., 1)."""
+    """Cross-entropy of class indices (N, ...) or (N, ..., 1); predictions (N, ..., classes).
+
+    The arguments and the formula are those of `losses.sparse_categorical_crossentropy`.
+    """
 
     def __init__(
         self,
@@ -348,7 +355,10 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
 
 
 class BinaryCrossentropy(LossFunctionWrapper):
-    """Cross-entropy of labels 0 and 1, for one or several sigmoid outputs."""
+    """Cross-entropy of labels 0 and 1, for one or several sigmoid outputs (N, ..., labels).
+
+    The arguments and the formula are those of `losses.binary_crossentropy`.
+    """
 
     def __init__(
         self,
@@ -371,7 +381,10 @@ class BinaryCrossentropy(LossFunctionWrapper):
 
 
 class BinaryFocalCrossentropy(LossFunctionWrapper):
-    """Binary cross-entropy with less weight on easy samples."""
+    """Binary cross-entropy with less weight on easy samples (Lin et al. 2017).
+
+    The arguments and the formula are those of `losses.binary_focal_crossentropy`.
+    """
 
     def __init__(
         self,
@@ -400,7 +413,10 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
 
 
 class CategoricalFocalCrossentropy(LossFunctionWrapper):
-    """Categorical cross-entropy with less weight on easy samples."""
+    """Categorical cross-entropy with less weight on easy samples (Lin et al. 2017).
+
+    The arguments and the formula are those of `losses.categorical_focal_crossentropy`.
+    """
 
     def __init__(
         self,

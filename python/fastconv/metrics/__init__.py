@@ -1,4 +1,10 @@
-"""Metrics as classes, functions and names, as in Keras 3."""
+"""Metrics as classes, functions and names, as in Keras 3.
+
+They run in NumPy, outside of the graph: `update_state(y_true, y_pred, sample_weight)` takes in one
+batch (N, ...), `result()` returns a number (where a class does not say otherwise) over all batches
+since `reset_state()`. Functions return one value for each sample. Shapes that do not fit raise
+ValueError.
+"""
 
 from __future__ import annotations
 
@@ -170,14 +176,17 @@ __all__ = [
 
 
 def serialize(metric: Any) -> Any:
-    """Return a name, or {"class_name", "config"}."""
+    """Return the name of a metric that is a function, or {"class_name", "config"} of a `Metric`."""
     from fastconv.utils.serialization import serialize_callable
 
     return serialize_callable(metric, _FUNCTIONS)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make a metric from `serialize()`."""
+    """Make a metric from `serialize()`, a name or dict `config`.
+
+    `custom_objects` holds own classes and functions by name.
+    """
     from fastconv.utils.serialization import lookup
 
     known = {**_losses._FUNCTIONS, **_FUNCTIONS, **_ALL}

@@ -20,7 +20,7 @@ def _labels(y_true: TensorLike, y_pred_rank: int) -> Any:
 
 
 def accuracy(y_true: TensorLike, y_pred: TensorLike) -> Any:
-    """Share of equal values."""
+    """Share of equal values of y_true and y_pred."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         y_pred = y_pred[..., 0]
@@ -28,7 +28,7 @@ def accuracy(y_true: TensorLike, y_pred: TensorLike) -> Any:
 
 
 def binary_accuracy(y_true: TensorLike, y_pred: TensorLike, threshold: float = 0.5) -> TensorLike:
-    """Share of predictions on the right side of the threshold."""
+    """Share of predictions y_pred on the side of the threshold that the labels y_true are on."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     if y_true.ndim + 1 == y_pred.ndim and y_pred.shape[-1] == 1:
         y_true = y_true[..., None]
@@ -43,12 +43,12 @@ def binary_accuracy(y_true: TensorLike, y_pred: TensorLike, threshold: float = 0
 
 
 def categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """1 where the largest prediction is at the one-hot target's class, else 0."""
+    """1 where the largest of y_pred is at the class of the one-hot y_true (N, classes), else 0."""
     return np.argmax(y_true, axis=-1) == np.argmax(y_pred, axis=-1)
 
 
 def sparse_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> TensorLike:
-    """1 where the largest prediction is at the target's class index, else 0."""
+    """1 where the largest of y_pred (N, classes) is at the class index y_true, else 0."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     labels = _labels(y_true, y_pred.ndim)
     if labels.shape != y_pred.shape[:-1]:
@@ -62,7 +62,7 @@ def sparse_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike) -> Tenso
 def sparse_top_k_categorical_accuracy(
     y_true: TensorLike, y_pred: TensorLike, k: int = 5
 ) -> TensorLike:
-    """1 where fewer than k predictions are larger than that of the target's class, else 0."""
+    """1 where fewer than k of y_pred are larger than that of the class index y_true, else 0."""
     y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
     labels = _labels(y_true, y_pred.ndim).astype(np.int64)
     chosen = np.take_along_axis(y_pred, labels[..., None], axis=-1)
@@ -70,7 +70,7 @@ def sparse_top_k_categorical_accuracy(
 
 
 def top_k_categorical_accuracy(y_true: TensorLike, y_pred: TensorLike, k: int = 5) -> Any:
-    """1 where fewer than k predictions are larger than that of the one-hot target's class."""
+    """1 where fewer than k of y_pred are larger than that of the one-hot y_true's class, else 0."""
     return sparse_top_k_categorical_accuracy(np.argmax(y_true, axis=-1), y_pred, k)
 
 
@@ -93,14 +93,14 @@ class BinaryAccuracy(MeanMetricWrapper):
 
 
 class CategoricalAccuracy(MeanMetricWrapper):
-    """Share of right classes, targets one-hot."""
+    """Share of right classes, targets one-hot (N, ..., classes)."""
 
     def __init__(self, name: str = "categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(categorical_accuracy, name, dtype)
 
 
 class SparseCategoricalAccuracy(MeanMetricWrapper):
-    """Share of right classes, targets class indices."""
+    """Share of right classes, targets class indices (N, ...) or (N, ..., 1)."""
 
     def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)

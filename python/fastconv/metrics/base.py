@@ -60,7 +60,12 @@ class State(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 class Metric:
-    """Base class: subclasses define `update_state`, `result` and keep state in `add_weight`."""
+    """Base class: subclasses define `update_state`, `result` and keep state in `add_weight`.
+
+    Args:
+        dtype: kept in the configuration; sums are float64.
+        name: the key in the logs.
+    """
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or auto_name(snake_case(type(self).__name__))
@@ -75,7 +80,14 @@ class Metric:
         name: str | None = None,
         **kwargs: Any,
     ) -> State:
-        """Create a state that `reset_state` sets back."""
+        """Create a state that `reset_state` sets back.
+
+        Args:
+            shape: sizes of the axes, () for a number.
+            initializer: first value, by name or as an `Initializer`.
+            dtype: type of the array.
+            name: name of the state.
+        """
         value = initializers.get(initializer)(tuple(shape)).astype(np.float64)
         state = State(value, name)
         self._states.append(state)
@@ -89,7 +101,7 @@ class Metric:
         return list(self._states)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Take in one batch."""
+        """Take in one batch: y_true, y_pred and perhaps sample_weight, NumPy arrays (N, ...)."""
         raise NotImplementedError(f"{type(self).__name__} does not define update_state()")
 
     def result(self) -> Any:
@@ -126,7 +138,7 @@ class Metric:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a metric from `get_config()`."""
+        """Make a metric from what `get_config()` returned, `config`."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -155,6 +167,7 @@ class Mean(Metric):
         self.reset_state()
 
     def update_state(self, values: Any, sample_weight: TensorLike | None = None) -> None:
+        """Take in numbers `values`, which count `sample_weight` (None: 1)."""
         values = np.asarray(values)
         if sample_weight is None:
             self.total += float(values.sum(dtype=np.float64))
@@ -180,6 +193,7 @@ class Sum(Metric):
         self.reset_state()
 
     def update_state(self, values: Any, sample_weight: TensorLike | None = None) -> None:
+        """Take in numbers `values`, which count `sample_weight` (None: 1)."""
         values = np.asarray(values, dtype=np.float64)
         if sample_weight is not None:
             values = values * fit_weights(values, sample_weight)
@@ -193,7 +207,7 @@ class Sum(Metric):
 
 
 class MeanMetricWrapper(Mean):
-    """Mean over all samples of a function `(y_true, y_pred, **kwargs)`."""
+    """Mean over all samples of a function `fn(y_true, y_pred, **kwargs)`."""
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
@@ -205,6 +219,7 @@ class MeanMetricWrapper(Mean):
     def update_state(  # type: ignore[override]  # Keras's classes derive so
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None
     ) -> None:
+        """Take in one batch; the values of `fn` count `sample_weight` (None: 1)."""
         values = self._fn(np.asarray(y_true), np.asarray(y_pred), **self._fn_kwargs)
         if values is None:
             raise TypeError(f"metric {self.name!r} returned None; it must return numbers")

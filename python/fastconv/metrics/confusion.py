@@ -36,7 +36,13 @@ def _aligned(y_true: TensorLike, y_pred: TensorLike, name: str) -> Any:
 
 
 class _Counts(Metric):
-    """Counts per threshold."""
+    """Counts of positives and negatives, right and wrong, for each threshold.
+
+    Args:
+        thresholds: a number or several in [0, 1], above which a prediction is positive (0.5).
+        top_k: instead, the k largest predictions of a sample are positive.
+        class_id: look at this class only.
+    """
 
     def __init__(
         self,
@@ -93,7 +99,20 @@ def _ratio(a: Any, b: Any) -> Any:
 
 
 class Precision(_Counts):
-    """True positives / all predicted positives."""
+    """True positives / all predicted positives.
+
+    Args:
+        thresholds: a number or several in [0, 1], above which a prediction is positive (0.5).
+        top_k: instead, the k largest predictions of a sample are positive.
+        class_id: look at this class only.
+        name, dtype: as of `Metric`.
+
+    Examples:
+        >>> precision = Precision()
+        >>> precision.update_state([0, 1, 1], [0.9, 0.8, 0.1])
+        >>> precision.result()
+        0.5
+    """
 
     def result(self) -> Any:
         tp, fp = self.true_positives.numpy(), self.false_positives.numpy()
@@ -101,7 +120,7 @@ class Precision(_Counts):
 
 
 class Recall(_Counts):
-    """True positives / all actual positives."""
+    """True positives / all actual positives; arguments as of `Precision`."""
 
     def result(self) -> Any:
         tp, fn = self.true_positives.numpy(), self.false_negatives.numpy()
@@ -109,7 +128,7 @@ class Recall(_Counts):
 
 
 class TruePositives(_Counts):
-    """Number of true positives."""
+    """Number of true positives, for each of the thresholds."""
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
@@ -119,7 +138,7 @@ class TruePositives(_Counts):
 
 
 class FalsePositives(_Counts):
-    """Number of false positives."""
+    """Number of false positives, for each of the thresholds."""
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
@@ -129,7 +148,7 @@ class FalsePositives(_Counts):
 
 
 class TrueNegatives(_Counts):
-    """Number of true negatives."""
+    """Number of true negatives, for each of the thresholds."""
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
@@ -139,7 +158,7 @@ class TrueNegatives(_Counts):
 
 
 class FalseNegatives(_Counts):
-    """Number of false negatives."""
+    """Number of false negatives, for each of the thresholds."""
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name=name, dtype=dtype)
@@ -289,7 +308,10 @@ class _AtThreshold(_Counts):
 
 
 class SensitivityAtSpecificity(_AtThreshold):
-    """The best sensitivity (recall) among thresholds with at least the given specificity."""
+    """The best sensitivity (recall) among thresholds with at least the given specificity.
+
+    Arguments as of `PrecisionAtRecall`.
+    """
 
     argument = "specificity"
 
@@ -311,7 +333,10 @@ class SensitivityAtSpecificity(_AtThreshold):
 
 
 class SpecificityAtSensitivity(_AtThreshold):
-    """The best specificity among thresholds with at least the given sensitivity (recall)."""
+    """The best specificity among thresholds with at least the given sensitivity (recall).
+
+    Arguments as of `PrecisionAtRecall`.
+    """
 
     argument = "sensitivity"
 
@@ -333,7 +358,14 @@ class SpecificityAtSensitivity(_AtThreshold):
 
 
 class PrecisionAtRecall(_AtThreshold):
-    """The best precision among thresholds with at least the given recall."""
+    """The best precision among thresholds with at least the given recall.
+
+    Args:
+        recall: in [0, 1].
+        num_thresholds: thresholds, spread evenly over [0, 1].
+        class_id: look at this class only.
+        name, dtype: as of `Metric`.
+    """
 
     argument = "recall"
 
@@ -355,7 +387,10 @@ class PrecisionAtRecall(_AtThreshold):
 
 
 class RecallAtPrecision(_AtThreshold):
-    """The best recall among thresholds with at least the given precision."""
+    """The best recall among thresholds with at least the given precision.
+
+    Arguments as of `PrecisionAtRecall`.
+    """
 
     argument = "precision"
 

@@ -76,6 +76,12 @@ class ConfusionMatrix(_Matrix):
         num_classes: number of classes.
         normalize: None for sums of weights, "true" for shares of each row, "pred" of each column,
             "all" of the whole, as in scikit-learn.
+
+    Examples:
+        >>> matrix = ConfusionMatrix(2)
+        >>> matrix.update_state([0, 1, 1], [0, 1, 0])  # one 1 was taken for a 0
+        >>> matrix.result().tolist()
+        [[1.0, 0.0], [1.0, 1.0]]
     """
 
     def __init__(

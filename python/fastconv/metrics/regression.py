@@ -28,7 +28,7 @@ class MeanAbsoluteError(MeanMetricWrapper):
 
 
 class MeanAbsolutePercentageError(MeanMetricWrapper):
-    """Mean of absolute errors in percent of the targets."""
+    """Mean of absolute errors in per cent of the targets."""
 
     def __init__(self, name: str = "mean_absolute_percentage_error", dtype: Any = None) -> None:
         super().__init__(losses.mean_absolute_percentage_error, name, dtype)
@@ -51,7 +51,7 @@ class RootMeanSquaredError(Mean):
 
 
 class CosineSimilarity(MeanMetricWrapper):
-    """Mean cosine of the angle between targets and predictions."""
+    """Mean cosine of the angle between targets and predictions along `axis`."""
 
     def __init__(self, name: str = "cosine_similarity", dtype: Any = None, axis: Axis = -1) -> None:
         def cosine(y_true: TensorLike, y_pred: TensorLike, axis: Axis = -1) -> Any:
@@ -82,7 +82,7 @@ class Hinge(MeanMetricWrapper):
 
 
 class BinaryCrossentropy(MeanMetricWrapper):
-    """Mean binary cross-entropy."""
+    """Mean binary cross-entropy; arguments as of `losses.binary_crossentropy`."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class BinaryCrossentropy(MeanMetricWrapper):
 
 
 class CategoricalCrossentropy(MeanMetricWrapper):
-    """Mean cross-entropy, targets one-hot."""
+    """Mean cross-entropy, targets one-hot; arguments as of `losses.categorical_crossentropy`."""
 
     def __init__(
         self,
@@ -122,7 +122,10 @@ class CategoricalCrossentropy(MeanMetricWrapper):
 
 
 class SparseCategoricalCrossentropy(MeanMetricWrapper):
-    """Mean cross-entropy, targets class indices."""
+    """Mean cross-entropy, targets class indices.
+
+    Arguments as of `losses.sparse_categorical_crossentropy`.
+    """
 
     def __init__(
         self,

@@ -285,7 +285,10 @@ class Model(Trainer, Layer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Any:
-        """Make a model from `get_config()`, with new weights."""
+        """Make a model from `get_config()`, with new weights.
+
+        `custom_objects` holds own classes and functions by name.
+        """
         config = dict(config)
         if "nodes" not in config:
             return cls(**config)
@@ -312,6 +315,12 @@ class Model(Trainer, Layer):
 
         The file is safetensors; it is written beside its name and then renamed.
 
+        Args:
+            filepath: path of the file, usually `*.fastconv`.
+            overwrite: whether a file that is there may be replaced.
+            zipped: of Keras, accepted.
+            include_optimizer: also write the optimizer's state.
+
         Raises:
             FileExistsError: the file exists and `overwrite` is False.
         """
@@ -322,7 +331,16 @@ class Model(Trainer, Layer):
     def save_weights(
         self, filepath: PathLike, overwrite: bool = True, max_shard_size: Any = None
     ) -> None:
-        """Write the weights into a safetensors file."""
+        """Write the weights into a safetensors file, beside its name and then renamed.
+
+        Args:
+            filepath: path of the file.
+            overwrite: whether a file that is there may be replaced.
+            max_shard_size: of Keras, accepted; there is always one file.
+
+        Raises:
+            FileExistsError: the file exists and `overwrite` is False.
+        """
         from fastconv.models.saving import save_weights
 
         save_weights(self, filepath, overwrite)
@@ -332,6 +350,10 @@ class Model(Trainer, Layer):
 
         Keras's files (`.keras`, `.weights.h5`, `.h5`) need h5py; their layers are matched by name,
         or by their places where names differ.
+
+        Args:
+            filepath: path of the file.
+            skip_mismatch: leave out layers whose shapes do not fit.
 
         Raises:
             ValueError: names or shapes do not fit (unless `skip_mismatch`); nothing is changed.

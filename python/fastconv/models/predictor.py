@@ -63,7 +63,7 @@ class Predictor(_Base):
     ) -> Any:
         """Return loss and metrics on data: a number, a list as `metrics_names`, or a dict.
 
-        Arguments as in `fit`.
+        Arguments as in `fit`; `steps` is the number of batches, `return_dict` asks for a dict.
         """
         self._require_compiled("evaluate")
         if kwargs:
@@ -190,7 +190,8 @@ class Predictor(_Base):
     ) -> Any:
         """Train on one batch; returns the loss, or a list or dict with the metrics.
 
-        As in Keras 3, the values are those of this batch alone.
+        As in Keras 3, the values are those of this batch alone. Arguments as in `fit`;
+        `return_dict` asks for a dict.
         """
         self._require_compiled("train_on_batch")
         self._sign()
@@ -213,5 +214,5 @@ class Predictor(_Base):
         return self._returned(return_dict)
 
     def predict_on_batch(self, x: TensorLike) -> Any:
-        """Return the outputs for one batch."""
+        """Return the outputs for one batch x, (N, ...) or several inputs."""
         return self._packed(self._predict_batch(self._one_batch(x)))

@@ -114,6 +114,12 @@ def save_model(
 ) -> None:
     """Write a model, its weights and its training state into one file.
 
+    Args:
+        model: any built model.
+        filepath: path of the file, usually `*.fastconv`.
+        overwrite: whether a file that is there may be replaced.
+        include_optimizer: also write the optimizer's state.
+
     Raises:
         ValueError: the model has not been built.
         FileExistsError: the file exists and `overwrite` is False.
@@ -328,14 +334,23 @@ def assign_optimizer(path: PathLike, model: Model, tensors: Any) -> None:
 
 
 def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
-    """Return a model with new weights from `Model.to_json()`."""
+    """Return a model with new weights from `json_string`, which `Model.to_json()` made.
+
+    `custom_objects` holds own classes and functions by name.
+    """
     return deserialize_keras_object(json.loads(json_string), custom_objects)
 
 
 def clone_model(
     model: Model, input_tensors: Any = None, clone_function: Callable[..., Any] | None = None
 ) -> Any:
-    """Return a model of the same structure with new weights."""
+    """Return a model of the same structure with new weights.
+
+    Args:
+        model: functional or Sequential.
+        input_tensors: symbolic inputs to build on instead of new ones.
+        clone_function: takes a layer and returns the one that takes its place.
+    """
     if input_tensors is not None or clone_function is not None:
         raise ValueError("clone_model: input_tensors and clone_function are not supported")
     return type(model).from_config(model.get_config())

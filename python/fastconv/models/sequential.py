@@ -20,6 +20,15 @@ class Sequential(Model):
     Args:
         layers: layers to add.
         name: name of the model.
+
+    Examples:
+        >>> import numpy as np
+        >>> from fastconv import layers
+        >>> model = Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10)])
+        >>> model.output_shape, model.count_params()
+        ((None, 10), 650)
+        >>> model.predict(np.zeros((3, 8, 8, 1)), verbose=0).shape
+        (3, 10)
     """
 
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
@@ -43,10 +52,11 @@ class Sequential(Model):
         return self._functional
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
-        """Add a layer at the end.
+        """Add a layer at the end; `rebuild` is accepted for Keras code.
 
         Raises:
-            TypeError: it is not a layer; ValueError: its name is taken, or it does not fit.
+            TypeError: it is not a layer.
+            ValueError: its name is taken, or it does not fit.
         """
         if isinstance(layer, KerasTensor):
             origin = layer.history[0].layer if layer.history else None
@@ -91,7 +101,7 @@ class Sequential(Model):
         self._changed()
 
     def pop(self, rebuild: bool = True) -> Layer:
-        """Remove the last layer and return it.
+        """Remove the last layer and return it; `rebuild` is accepted for Keras code.
 
         Raises:
             ValueError: there is none.
@@ -160,6 +170,10 @@ class Sequential(Model):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Any:
+        """Make a model from `get_config()`, with new weights.
+
+        `custom_objects` holds own classes and functions by name.
+        """
         from fastconv.utils.serialization import deserialize_keras_object
 
         model = cls(name=config.get("name"))

@@ -2,7 +2,8 @@
 
 The same function computes at once on NumPy arrays, adds a node when it meets a tensor of a graph
 being compiled (custom layers, losses and regularizers), and adds a layer when it meets a symbolic
-tensor of a functional model. Names and arguments are `keras.ops`'.
+tensor of a functional model. Names and arguments are `keras.ops`'. Shapes that do not fit raise
+ValueError.
 """
 
 from fastconv.ops.arrays import (

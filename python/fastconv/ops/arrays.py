@@ -82,7 +82,7 @@ def _unary(op: str, fn: Callable[..., Any], x: TensorLike, **attrs: Any) -> Tens
 
 @_op
 def add(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Sum, with broadcasting."""
+    """x1 + x2, with broadcasting."""
     for x, other in ((x1, x2), (x2, x1)):
         if isinstance(x, Tensor) and _scalar(other) is not None:
             return x.g.scale(x, alpha=1.0, beta=_scalar(other))
@@ -91,7 +91,7 @@ def add(x1: TensorLike, x2: TensorLike) -> TensorLike:
 
 @_op
 def subtract(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Difference, with broadcasting."""
+    """x1 - x2, with broadcasting."""
     number = _scalar(x2)
     if isinstance(x1, Tensor) and number is not None:
         return x1.g.scale(x1, alpha=1.0, beta=-number)
@@ -102,7 +102,7 @@ def subtract(x1: TensorLike, x2: TensorLike) -> TensorLike:
 
 @_op
 def multiply(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Product, with broadcasting."""
+    """x1 * x2, with broadcasting."""
     for x, other in ((x1, x2), (x2, x1)):
         if isinstance(x, Tensor) and _scalar(other) is not None:
             return x.g.scale(x, alpha=_scalar(other), beta=0.0)
@@ -111,7 +111,7 @@ def multiply(x1: TensorLike, x2: TensorLike) -> TensorLike:
 
 @_op
 def divide(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Quotient, with broadcasting."""
+    """x1 / x2, with broadcasting."""
     return _binary("div", np.divide, x1, x2)
 
 
@@ -128,13 +128,13 @@ def power(x1: TensorLike, x2: TensorLike) -> TensorLike:
 
 @_op
 def maximum(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """The larger of two, element by element."""
+    """The larger of x1 and x2, element by element, with broadcasting."""
     return _binary("maximum", np.maximum, x1, x2)
 
 
 @_op
 def minimum(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """The smaller of two, element by element."""
+    """The smaller of x1 and x2, element by element, with broadcasting."""
     return _binary("minimum", np.minimum, x1, x2)
 
 
@@ -146,7 +146,7 @@ def negative(x: TensorLike) -> TensorLike:
 
 @_op
 def absolute(x: TensorLike) -> TensorLike:
-    """Absolute value."""
+    """Absolute value of x."""
     return _unary("abs", np.abs, x)
 
 
@@ -161,7 +161,7 @@ def exp(x: TensorLike) -> TensorLike:
 
 @_op
 def log(x: TensorLike) -> TensorLike:
-    """Natural logarithm."""
+    """Natural logarithm of x."""
     return _unary("log", np.log, x)
 
 
@@ -173,7 +173,7 @@ def log1p(x: TensorLike) -> TensorLike:
 
 @_op
 def sqrt(x: TensorLike) -> TensorLike:
-    """Square root."""
+    """Square root of x."""
     return _unary("sqrt", np.sqrt, x)
 
 
@@ -191,7 +191,7 @@ def square(x: TensorLike) -> TensorLike:
 
 @_op
 def sign(x: TensorLike) -> TensorLike:
-    """-1, 0 or 1."""
+    """-1, 0 or 1, as x is negative, zero or positive."""
     return _unary("sign", np.sign, x)
 
 
@@ -203,7 +203,7 @@ def reciprocal(x: TensorLike) -> TensorLike:
 
 @_op
 def erf(x: TensorLike) -> TensorLike:
-    """The error function (inside models)."""
+    """The error function of x."""
     if not _is_graph(x):
         import math
 
@@ -213,7 +213,7 @@ def erf(x: TensorLike) -> TensorLike:
 
 @_op
 def clip(x: TensorLike, x_min: float, x_max: float) -> TensorLike:
-    """Values limited to [x_min, x_max]."""
+    """x limited to [x_min, x_max]."""
     if _is_graph(x):
         return x.g.clip(x, min=float(x_min), max=float(x_max))
     return np.clip(x, x_min, x_max)
@@ -257,13 +257,13 @@ def sigmoid(x: TensorLike) -> TensorLike:
 
 @_op
 def tanh(x: TensorLike) -> TensorLike:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent of x."""
     return _unary("tanh", np.tanh, x)
 
 
 @_op
 def elu(x: TensorLike, alpha: float = 1.0) -> TensorLike:
-    """x where positive, else alpha * (exp(x) - 1)."""
+    """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     return _unary(
         "elu",
         lambda v: np.where(v > 0, v, alpha * np.expm1(np.minimum(v, 0))).astype(v.dtype),
@@ -274,14 +274,14 @@ def elu(x: TensorLike, alpha: float = 1.0) -> TensorLike:
 
 @_op
 def selu(x: TensorLike) -> TensorLike:
-    """Scaled exponential linear unit (Klambauer et al. 2017)."""
+    """scale * elu(x, alpha) with the paper's constants (Klambauer et al. 2017)."""
     scale, alpha = 1.0507009873554805, 1.6732632423543772
     return _unary("selu", lambda v: scale * elu(v, alpha), x)
 
 
 @_op
 def gelu(x: TensorLike, approximate: bool = True) -> TensorLike:
-    """Gaussian error linear unit (Hendrycks and Gimpel 2016), by erf or its tanh approximation."""
+    """x * Phi(x) (Hendrycks and Gimpel 2016), by erf, or by tanh if `approximate`."""
     if _is_graph(x):
         return x.g.gelu(x, approximate="tanh" if approximate else "none")
     v = np.asarray(x)
@@ -338,7 +338,7 @@ def softmax(x: TensorLike, axis: int = -1) -> TensorLike:
 
 @_op
 def log_softmax(x: TensorLike, axis: int = -1) -> TensorLike:
-    """Logarithm of softmax."""
+    """Logarithm of the softmax of x along the axis."""
     if _is_graph(x):
         return x.g.log_softmax(x, axis=int(axis))
     v = np.asarray(x)
@@ -361,25 +361,25 @@ def _reduce(
 
 @_op
 def sum(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Sum along axes (all by default)."""
+    """Sum of x along `axis`, one or more (None: all), kept with size 1 if `keepdims`."""
     return _reduce("reduce_sum", np.sum, x, axis, keepdims)
 
 
 @_op
 def mean(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Mean along axes (all by default)."""
+    """Mean of x along `axis`, one or more (None: all), kept with size 1 if `keepdims`."""
     return _reduce("reduce_mean", np.mean, x, axis, keepdims)
 
 
 @_op
 def max(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Largest value along axes (all by default)."""
+    """Largest of x along `axis`, one or more (None: all), kept with size 1 if `keepdims`."""
     return _reduce("reduce_max", np.max, x, axis, keepdims)
 
 
 @_op
 def min(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Smallest value along axes (all by default)."""
+    """Smallest of x along `axis`, one or more (None: all), kept with size 1 if `keepdims`."""
     return _reduce("reduce_min", np.min, x, axis, keepdims)
 
 
@@ -387,13 +387,13 @@ def min(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tens
 
 
 def shape(x: TensorLike) -> tuple[Any, ...]:
-    """Shape of an array or tensor."""
+    """Shape of x, an array or tensor."""
     return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
 
 
 @_op
 def reshape(x: TensorLike, newshape: Sequence[int]) -> TensorLike:
-    """The same elements in another shape; one entry may be -1."""
+    """The elements of x in `newshape`, of which one entry may be -1."""
     if _is_graph(x):
         return x.g.reshape(x, shape=[int(d) for d in newshape])
     return np.reshape(x, newshape)
@@ -401,7 +401,7 @@ def reshape(x: TensorLike, newshape: Sequence[int]) -> TensorLike:
 
 @_op
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> TensorLike:
-    """Axes in another order (reversed by default)."""
+    """The `axes` of x in another order (None: reversed)."""
     if _is_graph(x):
         perm = list(range(x.ndim))[::-1] if axes is None else [int(a) for a in axes]
         return x.g.transpose(x, perm=perm)
@@ -410,7 +410,7 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> TensorLike:
 
 @_op
 def expand_dims(x: TensorLike, axis: int) -> TensorLike:
-    """A new axis of size 1."""
+    """x with a new axis of size 1 at place `axis`."""
     if not _is_graph(x):
         return np.expand_dims(x, axis)
     dims = list(x.shape)
@@ -420,7 +420,7 @@ def expand_dims(x: TensorLike, axis: int) -> TensorLike:
 
 @_op
 def squeeze(x: TensorLike, axis: Axis | None = None) -> TensorLike:
-    """Without axes of size 1."""
+    """x without the given `axis` of size 1 (None: without all such axes)."""
     if not _is_graph(x):
         return np.squeeze(x, axis)
     axes = [i for i, d in enumerate(x.shape) if d == 1]
@@ -433,7 +433,7 @@ def squeeze(x: TensorLike, axis: Axis | None = None) -> TensorLike:
 
 @_op
 def concatenate(xs: Any, axis: int = 0) -> TensorLike:
-    """Arrays joined along an existing axis."""
+    """The arrays xs joined along an existing axis."""
     tensor = next((x for x in xs if isinstance(x, Tensor)), None)
     if tensor is None:
         return np.concatenate(xs, axis)
@@ -443,7 +443,7 @@ def concatenate(xs: Any, axis: int = 0) -> TensorLike:
 
 @_op
 def get_item(x: TensorLike, key: Any) -> TensorLike:
-    """Basic slicing with step 1 and integers, as `x[1:, :, 0]`."""
+    """x[key]: basic slicing with step 1 and integers, as `x[1:, :, 0]`."""
     if not _is_graph(x):
         return np.asarray(x)[key]
     keys = list(key) if isinstance(key, tuple) else [key]
@@ -486,7 +486,8 @@ def softmax_cross_entropy(
 ) -> TensorLike:
     """Cross-entropy of softmax(logits) along the last axis.
 
-    `target` holds class indices (one axis less than `logits`) or probabilities (same shape).
+    `target` holds class indices (one axis less than `logits`) or probabilities (same shape), which
+    move towards 1 / classes by `label_smoothing`; the index `ignore_index` has loss 0.
     """
     ignore = -(2**31) if ignore_index is None else int(ignore_index)
     if _is_graph(logits):
@@ -512,7 +513,7 @@ def softmax_cross_entropy(
 
 @_op
 def sigmoid_cross_entropy(logits: TensorLike, target: TensorLike) -> TensorLike:
-    """Binary cross-entropy of sigmoid(logits), element by element."""
+    """Binary cross-entropy of sigmoid(logits) and the labels `target`, element by element."""
     if _is_graph(logits):
         return logits.g.sigmoid_cross_entropy(logits, _lift(logits.g, target, logits.dtype))
     z = np.asarray(logits)
@@ -523,12 +524,12 @@ def sigmoid_cross_entropy(logits: TensorLike, target: TensorLike) -> TensorLike:
 
 
 def convert_to_numpy(x: TensorLike) -> NDArray[Any]:
-    """Return a NumPy array."""
+    """Return x, an array, variable or number, as a NumPy array."""
     return x.numpy() if isinstance(x, Variable) else np.asarray(x)
 
 
 def convert_to_tensor(x: TensorLike, dtype: Any = None) -> TensorLike:
-    """Return tensors unchanged and everything else as a NumPy array."""
+    """Return x unchanged if it is a tensor, else as a NumPy array of type `dtype`."""
     if isinstance(x, (Tensor, KerasTensor)):
         return x
     return np.asarray(x, dtype=dtype)
@@ -536,7 +537,7 @@ def convert_to_tensor(x: TensorLike, dtype: Any = None) -> TensorLike:
 
 @_op
 def cast(x: TensorLike, dtype: Any) -> TensorLike:
-    """The values in another type; inside a model, floats keep their precision."""
+    """x in another `dtype`; inside a model, floats keep their precision."""
     if not _is_graph(x):
         return np.asarray(x).astype(dtype)
     kinds = {np.dtype(x.dtype).kind, np.dtype(dtype).kind}
@@ -544,24 +545,24 @@ def cast(x: TensorLike, dtype: Any) -> TensorLike:
 
 
 def zeros(shape: Shape, dtype: Any = None) -> TensorLike:
-    """An array of zeros."""
+    """An array of zeros of that shape and `dtype` (None: `floatx()`)."""
     return np.zeros(shape, dtype or floatx())
 
 
 def ones(shape: Shape, dtype: Any = None) -> TensorLike:
-    """An array of ones."""
+    """An array of ones of that shape and `dtype` (None: `floatx()`)."""
     return np.ones(shape, dtype or floatx())
 
 
 @_op
 def zeros_like(x: TensorLike) -> TensorLike:
-    """Zeros of the same shape."""
+    """Zeros of the shape and type of x."""
     return x.g.constant(np.zeros(x.shape), x.dtype) if _is_graph(x) else np.zeros_like(x)
 
 
 @_op
 def ones_like(x: TensorLike) -> TensorLike:
-    """Ones of the same shape."""
+    """Ones of the shape and type of x."""
     return x.g.constant(np.ones(x.shape), x.dtype) if _is_graph(x) else np.ones_like(x)
 
 

@@ -41,13 +41,13 @@ def _compare(kind: Any, fn: Callable[..., Any], a: Any, b: Any) -> TensorLike:
 
 @_op
 def equal(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Whether two are equal, element by element; no gradient flows through comparisons."""
+    """x1 == x2, element by element; no gradient flows through comparisons."""
     return _compare("eq", np.equal, x1, x2)
 
 
 @_op
 def not_equal(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Whether two differ, element by element."""
+    """x1 != x2, element by element."""
     return _compare("ne", np.not_equal, x1, x2)
 
 
@@ -90,19 +90,19 @@ def _logical(kind: Any, fn: Callable[..., Any], a: Any, b: Any) -> TensorLike:
 
 @_op
 def logical_and(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Whether both are true."""
+    """Whether both x1 and x2 are true, element by element."""
     return _logical("and", np.logical_and, x1, x2)
 
 
 @_op
 def logical_or(x1: TensorLike, x2: TensorLike) -> TensorLike:
-    """Whether one or both are true."""
+    """Whether x1 or x2 or both are true, element by element."""
     return _logical("or", np.logical_or, x1, x2)
 
 
 @_op
 def logical_not(x: TensorLike) -> TensorLike:
-    """Whether it is false."""
+    """Whether x is false, element by element."""
     return x.g.logical_not(_as_bool(x.g, x)) if _is_graph(x) else np.logical_not(x)
 
 
@@ -129,13 +129,13 @@ def _arg_extreme(
 
 @_op
 def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> TensorLike:
-    """Index (int64) of the largest value along an axis, or of all values."""
+    """Index (int64) of the largest x along `axis` (None: of all), kept as size 1 if `keepdims`."""
     return _arg_extreme("arg_max", np.argmax, x, axis, keepdims)
 
 
 @_op
 def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> TensorLike:
-    """Index (int64) of the smallest value along an axis, or of all values."""
+    """Index (int64) of the smallest x along `axis` (None: of all), kept as size 1 if `keepdims`."""
     return _arg_extreme("arg_min", np.argmin, x, axis, keepdims)
 
 
@@ -150,19 +150,22 @@ def _quantified(
 
 @_op
 def any(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Whether some value along the axes (all by default) is true."""
+    """Whether any x along `axis`, one or more (None: all), is true; size 1 stays if `keepdims`."""
     return _quantified("reduce_max", np.any, x, axis, keepdims)
 
 
 @_op
 def all(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Whether every value along the axes (all by default) is true."""
+    """Whether all x along `axis`, one or more (None: all), are true; size 1 stays if `keepdims`."""
     return _quantified("reduce_min", np.all, x, axis, keepdims)
 
 
 @_op
 def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: Any = None) -> TensorLike:
-    """Class indices (N, ...) as vectors (N, ..., num_classes) of 0 and 1."""
+    """Class indices x (N, ...) as vectors of num_classes numbers 0 and 1, of type `dtype`.
+
+    The vectors lie along a new `axis`: (N, ..., num_classes) by default.
+    """
     dtype = dtype or floatx()
     classes = np.arange(num_classes)
     if not _is_graph(x):
@@ -180,7 +183,7 @@ def one_hot(x: TensorLike, num_classes: int, axis: int = -1, dtype: Any = None) 
 
 @_op
 def var(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Variance along axes (all by default), divided by the number of values."""
+    """Variance of x along `axis`, divided by the count, kept with size 1 if `keepdims`."""
     if not _is_graph(x):
         return np.var(np.asarray(x), axis=axis, keepdims=keepdims)
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
@@ -188,13 +191,13 @@ def var(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> Tens
 
 @_op
 def std(x: TensorLike, axis: Axis | None = None, keepdims: bool = False) -> TensorLike:
-    """Standard deviation along axes (all by default)."""
+    """Standard deviation of x, the square root of its `var` with the same axis and keepdims."""
     return sqrt(var(x, axis, keepdims))
 
 
 @_op
 def stack(x: TensorLike, axis: int = 0) -> TensorLike:
-    """Arrays of one shape along a new axis."""
+    """The arrays x, of one shape, along a new axis."""
     if not _is_graph(*x):
         return np.stack(x, axis)
     return concatenate([expand_dims(part, axis) for part in x], axis)
@@ -211,7 +214,7 @@ def dot(x1: TensorLike, x2: TensorLike) -> TensorLike:
 
 
 def arange(start: Any, stop: Any = None, step: int = 1, dtype: Any = None) -> TensorLike:
-    """Evenly spaced numbers from start (0 if only one number is given) to below stop."""
+    """Numbers from start (0 if only one is given) to below stop, `step` apart, of type `dtype`."""
     if stop is None:
         start, stop = 0, start
     return np.arange(start, stop, step, dtype=dtype)

@@ -1,4 +1,9 @@
-"""Optimizers with Keras 3's names, arguments, defaults and formulas."""
+"""Optimizers with Keras 3's names, arguments, defaults and formulas.
+
+In the formulas w is a weight, g its gradient, lr the learning rate, t the number of the step from
+1. All take the arguments of `Optimizer` too: weight_decay, clipnorm, use_ema and so on. Numbers
+out of range raise ValueError.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +38,17 @@ _ALL.update({name.lower(): cls for name, cls in list(_ALL.items())})
 
 
 def serialize(optimizer: Any) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of an optimizer."""
     from fastconv.utils.serialization import serialize_keras_object
 
     return serialize_keras_object(optimizer)
 
 
 def deserialize(config: str | dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make an optimizer from `serialize()`."""
+    """Make an optimizer from `serialize()`; `custom_objects` holds own classes by name.
+
+    `config` is a dict {"class_name", "config"}.
+    """
     from fastconv.utils.serialization import lookup
 
     found = lookup(config, _ALL, custom_objects, "optimizer")

@@ -25,9 +25,10 @@ def _in_range(name: str, value: Any, low: float = 0.0, high: float = 1.0) -> flo
 
 
 class SGD(Optimizer):
-    """Gradient descent: w -= lr * g; with momentum m: v = m * v - lr * g, w += v.
+    """Gradient descent: w -= lr * g (Robbins and Monro 1951).
 
-    With `nesterov`: w += m * v - lr * g.
+    With momentum m (Polyak 1964): v = m * v - lr * g, w += v; with `nesterov` (Nesterov 1983):
+    w += m * v - lr * g.
     """
 
     def __init__(
@@ -194,7 +195,7 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Gradients divided by the root of the sum of their squares (Duchi et al. 2011).
 
-    a += g**2, w -= lr * g / sqrt(a + epsilon).
+    a += g**2, w -= lr * g / sqrt(a + epsilon), where a starts at `initial_accumulator_value`.
     """
 
     def __init__(

@@ -52,7 +52,10 @@ class _Composed(Optimizer):
             g.graph.add("sgd_update", [slots[name].id, gradient.id, None, factor.id], plain, kind)
 
     def changes(self, grad: TensorLike, slots: Any, step: TensorLike) -> Any:
-        """Return what is subtracted from the weight, and (target, rate) of each state."""
+        """Return what is subtracted from the weight, and (target, rate) of each state.
+
+        `grad` is the gradient, `slots` has the states by name, `step` counts from 1.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define changes()")
 
     def get_config(self) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Optimizer:
         ema_momentum: share of the old value in the averages.
         ema_overwrite_frequency: steps after which weights are replaced by their averages; they
             always are at the end of `fit`.
+        loss_scale_factor, gradient_accumulation_steps: of Keras, not supported.
         name: name of the optimizer.
 
     Raises:
@@ -152,7 +153,7 @@ class Optimizer:
     def exclude_from_weight_decay(
         self, var_list: list[Variable] | None = None, var_names: Any = None
     ) -> None:
-        """Leave variables out of weight decay, given themselves or by parts of their names."""
+        """Leave `var_list`, or what has one of `var_names` in its name, out of weight decay."""
         self._undecayed_ids.update(id(v) for v in var_list or ())
         self._undecayed_names.extend(var_names or ())
 
@@ -170,11 +171,11 @@ class Optimizer:
         return ()
 
     def initial_slot(self, name: str, variable: Variable) -> NDArray[Any]:
-        """Return the first value of a state."""
+        """Return the first value of the state `name` of a weight, `variable`."""
         return np.zeros(variable.shape, variable.dtype)
 
     def build(self, variables: list[Variable]) -> None:
-        """Create the states for a list of weights; those that exist are kept."""
+        """Create the states for a list of weights, `variables`; those that exist are kept."""
         names = self.slot_names() + (("average",) if self.use_ema else ())
         for variable in variables:
             self._owners[id(variable)] = variable
@@ -192,7 +193,7 @@ class Optimizer:
         self.built = True
 
     def slots_of(self, variable: Variable) -> dict[str, Variable]:
-        """Return the states of one weight by name."""
+        """Return the states of one weight, `variable`, by name."""
         return self._slots.get(id(variable), {})
 
     @property
@@ -203,7 +204,7 @@ class Optimizer:
     # Graph
 
     def emit(self, g: GraphBuilder, variables: list[Variable], grads: list[Tensor | None]) -> None:
-        """Add the update of every weight to the training graph."""
+        """Add the updates of `variables` by their gradients `grads` to the training graph g."""
         pairs = [(v, dw) for v, dw in zip(variables, grads, strict=True) if dw is not None]
         missing = [v.path for v, dw in zip(variables, grads, strict=True) if dw is None]
         if not pairs:
@@ -235,7 +236,15 @@ class Optimizer:
         step: TensorLike,
         weight_decay: float | None,
     ) -> None:
-        """Add the update node of one weight."""
+        """Add the update node of one weight to the training graph.
+
+        Args:
+            g: the graph's builder.
+            param, grad: the weight and its gradient, tensors of the graph.
+            slots: the weight's states by name.
+            lr, step: learning rate and number of the step (from 1), tensors.
+            weight_decay: share taken away, 0 for weights that are left out.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define emit_update()")
 
     def _clip(self, g: GraphBuilder, grads: list[Tensor]) -> list[Tensor]:
@@ -294,7 +303,7 @@ class Optimizer:
             self.finalize_variable_values(self._built_for)
 
     def finalize_variable_values(self, var_list: list[Variable]) -> None:
-        """Replace weights by their moving averages, where those are kept."""
+        """Replace the weights `var_list` by their moving averages, where those are kept."""
         if self._swapped:
             self.swap_averages()
         if self.use_ema:
@@ -331,7 +340,7 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Go on from `state`, what `state_dict` returned."""
         self.iterations = state["iterations"]
         if state["learning_rate"] is not None and isinstance(self._learning_rate, float):
             self._learning_rate = state["learning_rate"]
@@ -362,7 +371,10 @@ class Optimizer:
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Any:
-        """Make an optimizer from `get_config()`."""
+        """Make an optimizer from what `get_config()` returned, `config`.
+
+        `custom_objects` is accepted for Keras code.
+        """
         return cls(**config)
 
     def __repr__(self) -> str:

@@ -25,12 +25,12 @@ class LearningRateSchedule:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a schedule from `get_config()`."""
+        """Make a schedule from what `get_config()` returned, `config`."""
         return cls(**config)
 
 
 class _Plain(LearningRateSchedule):
-    """A schedule whose arguments are its attributes."""
+    """A schedule whose arguments are its attributes; `name` is accepted for Keras code."""
 
     FIELDS: tuple[str, ...] = ()
 
@@ -45,7 +45,15 @@ def _positive(name: str, value: Any) -> Any:
 
 
 class ExponentialDecay(_Plain):
-    """initial * decay_rate ** (step / decay_steps); `staircase` takes whole numbers of periods."""
+    """initial_learning_rate * decay_rate ** (step / decay_steps).
+
+    `staircase` takes whole numbers of periods.
+
+    Examples:
+        >>> schedule = ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)
+        >>> [round(float(schedule(step)), 3) for step in (0, 10, 20)]
+        [0.1, 0.05, 0.025]
+    """
 
     FIELDS = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
@@ -71,7 +79,10 @@ class ExponentialDecay(_Plain):
 
 
 class InverseTimeDecay(ExponentialDecay):
-    """initial / (1 + decay_rate * step / decay_steps)."""
+    """initial_learning_rate / (1 + decay_rate * step / decay_steps).
+
+    `staircase` takes whole numbers of periods.
+    """
 
     def __init__(
         self,
@@ -113,7 +124,15 @@ class PiecewiseConstantDecay(_Plain):
 
 
 class PolynomialDecay(_Plain):
-    """(initial - end) * (1 - step / decay_steps) ** power + end; `cycle` starts again longer."""
+    """(initial - end) * (1 - step / decay_steps) ** power + end.
+
+    Args:
+        initial_learning_rate, end_learning_rate: first and last rate.
+        decay_steps: steps between them.
+        power: 1 is a straight line.
+        cycle: start again, with a longer period, when the end has been reached.
+        name: accepted for Keras code.
+    """
 
     FIELDS = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
 
@@ -145,9 +164,20 @@ class PolynomialDecay(_Plain):
 
 
 class CosineDecay(_Plain):
-    """Half a cosine from the initial rate to alpha times it (Loshchilov and Hutter 2017).
+    """Half a cosine from the first rate to alpha times it (Loshchilov and Hutter 2017).
 
-    With `warmup_target`, the rate first rises from the initial one to it in `warmup_steps`.
+    Args:
+        initial_learning_rate: the first rate.
+        decay_steps: steps of the cosine.
+        alpha: the last rate as a share of the first.
+        name: accepted for Keras code.
+        warmup_target: a rate to which the first one rises before the cosine begins, or None.
+        warmup_steps: steps of that rise.
+
+    Examples:
+        >>> schedule = CosineDecay(0.1, decay_steps=100)
+        >>> [round(float(schedule(step)), 3) for step in (0, 50, 100)]
+        [0.1, 0.05, 0.0]
     """
 
     FIELDS = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")
@@ -182,7 +212,16 @@ class CosineDecay(_Plain):
 
 
 class CosineDecayRestarts(_Plain):
-    """Cosine decay that starts again, each period `t_mul` times as long and `m_mul` as high."""
+    """Cosine decay that starts again and again (Loshchilov and Hutter 2017).
+
+    Args:
+        initial_learning_rate: the first rate.
+        first_decay_steps: steps of the first period.
+        t_mul: how many times as long as the one before each period is.
+        m_mul: how many times as high as the one before each period starts.
+        alpha: the smallest rate as a share of the first.
+        name: accepted for Keras code.
+    """
 
     FIELDS = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
 
@@ -307,7 +346,7 @@ CLASSES = {
 
 
 def serialize(schedule: Callable[..., Any]) -> Any:
-    """Return {"class_name", "config"}."""
+    """Return {"class_name", "config"} of a schedule."""
     from fastconv.utils.serialization import serialize_keras_object
 
     return serialize_keras_object(schedule)
@@ -316,7 +355,7 @@ def serialize(schedule: Callable[..., Any]) -> Any:
 def deserialize_schedule(
     config: dict[str, Any], custom_objects: dict[str, Any] | None = None
 ) -> Any:
-    """Make a schedule from `serialize()`."""
+    """Make a schedule from `serialize()`, a dict `config`; `custom_objects` holds own classes."""
     from fastconv.utils.serialization import deserialize_keras_object
 
     return deserialize_keras_object(config, custom_objects, CLASSES)

@@ -208,8 +208,10 @@ def random_rotation(
     cval: float = 0.0,
     interpolation_order: int = 1,
 ) -> Any:
-    """Return an image rotated by a random angle in [-rg, rg] degrees; NumPy's legacy generator
-    draws it. The other arguments are those of `apply_affine_transform`.
+    """Return an image rotated by a random angle in [-rg, rg] degrees.
+
+    NumPy's legacy generator draws it. `interpolation_order` is `order` of `apply_affine_transform`,
+    which tells the other arguments.
     """
     parameters = {"theta": np.random.uniform(-rg, rg)}  # noqa: NPY002 - Keras's generator
     return _random(
@@ -228,8 +230,10 @@ def random_shift(
     cval: float = 0.0,
     interpolation_order: int = 1,
 ) -> Any:
-    """Return an image shifted by random shares: as in Keras 3, up to `wrg` of its width up or down
-    and up to `hrg` of its height to a side. The rest is as for `random_rotation`.
+    """Return an image shifted by random shares, as in Keras 3.
+
+    That is up to `wrg` of its width up or down and up to `hrg` of its height to a side. The rest is
+    as for `random_rotation`.
     """
     tx = np.random.uniform(-hrg, hrg) * np.shape(x)[row_axis]  # noqa: NPY002
     ty = np.random.uniform(-wrg, wrg) * np.shape(x)[col_axis]  # noqa: NPY002

@@ -54,7 +54,7 @@ def shift_brightness(
 
 
 def apply_channel_shift(x: TensorLike, intensity: float, channel_axis: int = 0) -> Any:
-    """Return an image plus `intensity`, cut off at the image's smallest and largest value.
+    """Return an image x plus `intensity`, cut off at the image's smallest and largest value.
 
     `channel_axis` is accepted for Keras code: all channels are treated alike.
     """
@@ -62,7 +62,7 @@ def apply_channel_shift(x: TensorLike, intensity: float, channel_axis: int = 0) 
 
 
 def random_channel_shift(x: TensorLike, intensity_range: float, channel_axis: int = 0) -> Any:
-    """`apply_channel_shift` with a random intensity in [-intensity_range, intensity_range]."""
+    """`apply_channel_shift` of x by a random intensity in [-intensity_range, intensity_range]."""
     intensity = np.random.uniform(-intensity_range, intensity_range)  # noqa: NPY002
     return apply_channel_shift(x, intensity, channel_axis)
 

@@ -263,11 +263,12 @@ class ImageDataGenerator:
     # Random transformations
 
     def get_random_transform(self, img_shape: Any, seed: int | None = None) -> dict[str, Any]:
-        """Return random parameters for an image of a shape; NumPy's legacy generator draws them.
+        """Return random parameters for an image of `img_shape`.
 
         They are "theta" (degrees), "tx" and "ty" (pixels to the left and up), "shear" (degrees),
         "zx" and "zy" (factors), "flip_horizontal", "flip_vertical", "channel_shift_intensity" and
-        "brightness" (None where not asked for).
+        "brightness" (None where not asked for). NumPy's legacy generator draws them, a new one if
+        there is a `seed`.
         """
         drawn = self._draw(img_shape, 1, legacy_random(seed))
         return {k: v.item() if isinstance(v, np.ndarray) else v for k, v in drawn.items()}

@@ -149,7 +149,11 @@ def warn_channels(what: str, shape: Shape, data_format: str) -> None:
 
 
 class NumpyArrayIterator(_ImageIterator):
-    """Batches of arrays; `ImageDataGenerator.flow` makes it and says what the arguments are."""
+    """Batches of arrays that `image_data_generator` changes; its method `flow` makes it.
+
+    x, y, batch_size, shuffle, sample_weight, seed, save_to_dir, save_prefix, save_format, subset
+    and ignore_class_split are the arguments of `flow`; data_format and dtype are the generator's.
+    """
 
     def __init__(
         self,
@@ -224,7 +228,12 @@ class NumpyArrayIterator(_ImageIterator):
 
 
 class DirectoryIterator(_ImageIterator):
-    """Batches of image files; `ImageDataGenerator.flow_from_directory` makes it.
+    """Batches of image files that `image_data_generator` changes.
+
+    The generator's method `flow_from_directory` makes it, and has the arguments directory,
+    target_size, color_mode, classes, class_mode, batch_size, shuffle, seed, save_to_dir,
+    save_prefix, save_format, follow_links, subset, interpolation and keep_aspect_ratio; data_format
+    and dtype are the generator's.
 
     Attributes: `class_indices` (name to index), `classes` and `labels` (the class index of each
     file), `filenames` (relative to the folder), `filepaths`, `samples`, `num_classes`,

@@ -21,5 +21,5 @@ def auto_name(prefix: str) -> str:
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Start automatic names again from the beginning."""
+    """Start automatic names again from the beginning; `free_memory` is accepted for Keras code."""
     _counts.clear()

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any]:
-    """Return class indices (N, ...) as one-hot float rows (N, ..., num_classes).
+    """Return class indices x (N, ...) as one-hot float rows (N, ..., num_classes).
 
     A last axis of size 1 is dropped first. `num_classes` is the largest index + 1 by default.
 
     Raises:
         ValueError: an index is negative, not a whole number, or not below `num_classes`.
+
+    Examples:
+        >>> to_categorical([0, 2], num_classes=3).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     array = np.asarray(x)
     if array.ndim > 1 and array.shape[-1] == 1:
@@ -41,7 +45,7 @@ def to_categorical(x: TensorLike, num_classes: int | None = None) -> NDArray[Any
 
 
 def normalize(x: TensorLike, axis: int = -1, order: Any = 2) -> NDArray[Any]:
-    """Return the array divided by its norm along an axis; zero rows stay zero."""
+    """Return x divided by its norm of an `order` (2: Euclidean) along an axis; zeros stay zero."""
     array = np.asarray(x)
     norm = np.atleast_1d(np.linalg.norm(array, order, axis))
     norm[norm == 0] = 1

@@ -19,7 +19,7 @@ def get_custom_objects() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def custom_object_scope(custom_objects: dict[str, Any]) -> Iterator[Any]:
-    """Make custom objects known inside a `with` block."""
+    """Make `custom_objects`, a dict from name to class or function, known inside a `with` block."""
     before = dict(_custom_objects)
     _custom_objects.update(custom_objects)
     try:
@@ -33,7 +33,10 @@ CustomObjectScope = custom_object_scope
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Any:
-    """Class or function decorator that makes it known to saving and loading."""
+    """Class or function decorator that makes it known to saving and loading.
+
+    It is written into files as `package>name`; without a `name` that of the class counts.
+    """
 
     def decorate(obj: Any) -> Any:
         registered = f"{package}>{name or obj.__name__}"
@@ -47,7 +50,7 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
 
 
 def get_registered_name(obj: Any) -> str:
-    """Return the registered name of a class or function, or its plain name."""
+    """Return the registered name of `obj`, a class or function, or its plain name."""
     return _registered_names.get(obj, getattr(obj, "__name__", str(obj)))
 
 
@@ -79,7 +82,7 @@ def plain(value: Any) -> Any:
 
 
 def serialize_keras_object(obj: Any) -> Any:
-    """Return {"class_name", "config"} of an object that has `get_config`."""
+    """Return {"class_name", "config"} of `obj`, which has `get_config`."""
     if obj is None:
         return None
     if not hasattr(obj, "get_config"):
@@ -92,7 +95,12 @@ def deserialize_keras_object(
     custom_objects: dict[str, Any] | None = None,
     known: dict[str, Any] | None = None,
 ) -> Any:
-    """Make an object from {"class_name", "config"}; `known` maps class names to classes.
+    """Make an object from {"class_name", "config"}.
+
+    Args:
+        config: that dict.
+        custom_objects: own classes and functions by name.
+        known: the classes and functions that are built in, by name.
 
     Raises:
         ValueError: the class is neither built in nor among the custom objects.

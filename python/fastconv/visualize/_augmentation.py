@@ -67,13 +67,23 @@ def augmentation_preview(
 ) -> Figure:
     """Draws an image and random variants of it, the variants on one scale of brightness.
 
-    Args, errors: as `augmented`; `path` is where to save the picture (.png, .svg, .pdf).
+    Args:
+        generator_or_layer: an object with `random_transform(image, seed=...)` or
+            `flow(images, ...)`, such as `ImageDataGenerator`, or a layer or model, which is called
+            on batches of one with `training=True`.
+        image: (H, W) or (H, W, C).
+        count: number of variants.
+        seed: makes generators repeat themselves (variant i takes seed + i); layers take their
+            randomness from `fastconv.utils.set_random_seed`.
+        path: where to save the picture (.png, .svg, .pdf), or None.
 
     Returns:
         The `matplotlib.figure.Figure`.
 
     Raises:
         ImportError: matplotlib is not installed.
+        TypeError: the source is none of these.
+        ValueError: the image's shape does not fit.
     """
     new_figure = figure_class()
     original = np.asarray(image, np.float32)

@@ -84,7 +84,7 @@ def aarch64(session: nox.Session) -> None:
 
 @nox.session
 def instructions(session: nox.Session) -> None:
-    """Instructions of kernels beside the stored counts (needs valgrind; GCC as counts.json says)."""
+    """Instructions of kernels beside the stored counts (needs valgrind, and GCC)."""
     require(session, "valgrind", "valgrind")
     session.install("cmake", "ninja")
     build = "build-kernels"
@@ -124,7 +124,7 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def threads(session: nox.Session) -> None:
-    """The test of threads under ThreadSanitizer (clang, and LLVM's OpenMP, whose barriers it sees)."""
+    """The test of threads under ThreadSanitizer (clang and its OpenMP, whose barriers it sees)."""
     require(session, "clang++", "clang libomp-dev")
     session.install("cmake", "ninja")
     build, program = "build-threads", "fastconv_threads"

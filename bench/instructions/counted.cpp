@@ -42,7 +42,10 @@ struct Layer {
 
 Attrs attributes(const Layer& l) {
   const std::int64_t pad = l.kernel / 2;
-  return {{"strides", Ints{l.stride, l.stride}}, {"pads", Ints{pad, pad, pad, pad}}, {"groups", l.groups}};
+  return {{"strides", Ints{l.stride, l.stride}},
+          {"dilations", Ints{1, 1}},
+          {"pads", Ints{pad, pad, pad, pad}},
+          {"groups", l.groups}};
 }
 
 std::vector<int> forward(Case& c, const Layer& l) {
@@ -86,8 +89,10 @@ std::vector<int> adam(Case& c) {
 
 using Build = std::function<std::vector<int>(Case&)>;
 
-const Attrs kPool{{"kernel", Ints{2, 2}}, {"strides", Ints{2, 2}}};
-const Attrs kPool3{{"kernel", Ints{3, 3}}, {"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 1, 1}}};
+const Attrs kPool{
+    {"kernel", Ints{2, 2}}, {"strides", Ints{2, 2}}, {"pads", Ints{0, 0, 0, 0}}, {"dilations", Ints{1, 1}}};
+const Attrs kPool3{
+    {"kernel", Ints{3, 3}}, {"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 1, 1}}, {"dilations", Ints{1, 1}}};
 const Attrs kNorm{{"size", std::int64_t{5}}};
 
 const std::vector<std::pair<std::string, Layer>> kLayers{{"3x3 64 of 28x28", {64, 64, 3, 1, 28}},

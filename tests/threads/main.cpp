@@ -50,13 +50,15 @@ struct Network {
   int conv(int x, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
     const std::int64_t pad = kernel / 2;
     const int w = variable({kernel, kernel, in, out}), b = variable({out});
-    const Attrs attrs{{"strides", Ints{stride, stride}}, {"pads", Ints{pad, pad, pad, pad}}};
+    const Attrs attrs{{"strides", Ints{stride, stride}}, {"pads", Ints{pad, pad, pad, pad}}, {"dilations", Ints{1, 1}}};
     return graph.add("relu", graph.add("conv2d", {x, w, b}, attrs))[0];
   }
   explicit Network(bool training) {
     int x = graph.input("x", {{kBatch, 20, 20, 3}, DType::f32});
     x = conv(conv(conv(x, 3, 16, 3, 1), 16, 32, 3, 1), 32, 32, 1, 1);
-    x = graph.add("max_pool2d", {x}, {{"kernel", Ints{2, 2}}, {"strides", Ints{2, 2}}})[0];
+    x = graph.add(
+        "max_pool2d", {x},
+        {{"kernel", Ints{2, 2}}, {"strides", Ints{2, 2}}, {"pads", Ints{0, 0, 0, 0}}, {"dilations", Ints{1, 1}}})[0];
     x = graph.add("reshape", {conv(x, 32, 48, 3, 2)}, {{"shape", Ints{kBatch, -1}}})[0];
     logits = graph.add("dense", {x, variable({25 * 48, 10}), variable({10})})[0];
     if (!training) return;

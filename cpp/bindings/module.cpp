@@ -340,6 +340,34 @@ double fma_peak(double seconds) {
   return best / 1e9;
 }
 
+// out[i] = array[rows[i]]; by several threads, as a batch is gathered between two steps of a training.
+void take_rows(const py::array& array, const py::array_t<std::int64_t>& rows, py::array& out) {
+  constexpr std::int64_t kPieceBytes = 1 << 16;
+  const auto dense = [](const py::array& a) { return (a.flags() & py::array::c_style) != 0; };
+  const auto same = [&] {
+    if (!array.dtype().equal(out.dtype()) || array.dtype().attr("hasobject").cast<bool>()) return false;
+    return array.ndim() >= 1 && array.ndim() == out.ndim() &&
+           std::equal(array.shape() + 1, array.shape() + array.ndim(), out.shape() + 1);
+  };
+  if (!dense(array) || !dense(out) || !dense(rows) || !same() || rows.ndim() != 1 || out.shape(0) != rows.shape(0))
+    throw Error(
+        "take_rows: expected C-contiguous arrays, `out` of the array's dtype and of a row for each of `rows`, got " +
+        to_string(shape_of(array)) + ", " + to_string(shape_of(rows)) + " and " + to_string(shape_of(out)));
+  const std::int64_t count = rows.shape(0), *const row = rows.data();
+  for (std::int64_t i = 0; i < count; ++i)
+    if (row[i] < 0 || row[i] >= array.shape(0))
+      throw Error("take_rows: row " + std::to_string(row[i]) + " of an array with " + std::to_string(array.shape(0)));
+  const std::int64_t bytes = out.nbytes() / std::max<std::int64_t>(count, 1);
+  const auto* from = static_cast<const std::byte*>(array.data());
+  auto* to = static_cast<std::byte*>(out.mutable_data());
+  py::gil_scoped_release release;
+  parallel_range(count, std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(bytes, 1)),
+                 [&](std::int64_t begin, std::int64_t end, int) {
+                   for (std::int64_t i = begin; i < end; ++i)
+                     std::memcpy(to + i * bytes, from + row[i] * bytes, static_cast<std::size_t>(bytes));
+                 });
+}
+
 py::dict config() {
   py::dict d;
   py::list compiled, usable;
@@ -445,6 +473,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
       .def_property_readonly("memory", &PyPlan::memory);
 
   m.def("operators", &op_names);
+  m.def("take_rows", &take_rows, py::arg("array"), py::arg("rows"), py::arg("out"));
   m.def("set_num_threads", &set_num_threads, py::arg("n"), py::call_guard<py::gil_scoped_release>());
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);

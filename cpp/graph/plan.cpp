@@ -260,7 +260,7 @@ void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void
                    std::vector<Measured>* measured) {
   [[maybe_unused]] const simd::FlushDenormals flush;
   // Threads that sleep take some 50 microseconds to wake.
-  constexpr double kSmall = 60e-6;
+  constexpr double kSmall = 30e-6;
   PinThreads pin(seconds_ < kSmall ? 1 : num_threads());
   const std::shared_ptr<const PackStore::Snapshot> prepared = preparation_->get();
   // Plans that change variables run alone.

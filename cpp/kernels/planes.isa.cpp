@@ -7,40 +7,67 @@ namespace {
 
 constexpr std::int64_t kTurns = 256;  // vectors summed in T before they go into doubles
 
+// Sums of lanes in some of T's vectors, one for each plane.
+template <class T>
+struct LaneSums {
+  static constexpr int W = Vec<T>::width;
+  T lanes[W][W];
+
+  FASTCONV_INLINE void add_to(double* sums, std::int64_t planes) {
+    for (std::int64_t p = planes; p < W; ++p) Vec<T>::zero().store(lanes[p]);
+    Vec<T> v[W];
+    FASTCONV_UNROLL for (int i = 0; i < W; ++i) v[i] = Vec<T>::load(lanes[i]);
+    // Neighbours' sums of two vectors make one, until a vector holds the sums in order.
+    FASTCONV_UNROLL for (int n = W / 2; n > 0; n /= 2) FASTCONV_UNROLL for (int i = 0; i < n; ++i) {
+      Vec<T> even, odd;
+      Vec<T>::part(v[2 * i], v[2 * i + 1], even, odd);
+      v[i] = even + odd;
+    }
+    v[0].store(lanes[0]);
+    for (std::int64_t p = 0; p < planes; ++p) sums[p] += static_cast<double>(lanes[0][p]);
+  }
+};
+
+// Of n elements of each of at most as many planes as a vector has lanes.
 template <class T, bool Gradient>
-FASTCONV_INLINE void sum_block(const PlaneSumsArgs<T>& p, std::int64_t plane, std::int64_t at, std::int64_t n) {
+FASTCONV_INLINE void sum_block(const PlaneSumsArgs<T>& p, std::int64_t plane, std::int64_t planes, std::int64_t at,
+                               std::int64_t n) {
   using V = Vec<T>;
   constexpr int W = V::width, U = Gradient ? 2 : 4;
-  const T *x = p.x + at, *dy = Gradient ? p.dy + at : nullptr, shift = p.shift[plane];
-  const V s = V::set(shift);
-  V a[U], b[U], c[U], e[U];
-  FASTCONV_UNROLL for (int u = 0; u < U; ++u) a[u] = b[u] = c[u] = e[u] = V::zero();
-  const auto take = [&](std::int64_t i, int u) {
-    const V d = V::load(x + i) - s;
-    a[u] = a[u] + d;
-    b[u] = fma(d, d, b[u]);
-    if constexpr (Gradient) {
-      const V g = V::load(dy + i);
-      c[u] = c[u] + g;
-      e[u] = fma(g, d, e[u]);
+  LaneSums<T> first, second, dy_sum, dy_dot;
+  for (std::int64_t r = 0; r < planes; ++r) {
+    const T *x = p.x + (plane + r) * p.size + at, *dy = Gradient ? p.dy + (plane + r) * p.size + at : nullptr;
+    const V s = V::set(p.shift[plane + r]);
+    V a[U], b[U], c[U], e[U];
+    FASTCONV_UNROLL for (int u = 0; u < U; ++u) a[u] = b[u] = c[u] = e[u] = V::zero();
+    const auto add = [&](V d, V g, int u) {
+      a[u] = a[u] + d;
+      b[u] = fma(d, d, b[u]);
+      if constexpr (Gradient) {
+        c[u] = c[u] + g;
+        e[u] = fma(g, d, e[u]);
+      }
+    };
+    const auto whole = [&](std::int64_t i, int u) {
+      add(V::load(x + i) - s, Gradient ? V::load(dy + i) : V::zero(), u);
+    };
+    std::int64_t i = 0;
+    for (; i + U * W <= n; i += U * W) FASTCONV_UNROLL for (int u = 0; u < U; ++u) whole(i + u * W, u);
+    for (; i + W <= n; i += W) whole(i, 0);
+    if (i < n) {
+      const int m = static_cast<int>(n - i);
+      T shifts[W];
+      s.store(shifts);  // lanes past the plane count nothing
+      add(V::load(x + i, m) - V::load(shifts, m), Gradient ? V::load(dy + i, m) : V::zero(), 1);
     }
-  };
-  std::int64_t i = 0;
-  for (; i + U * W <= n; i += U * W) FASTCONV_UNROLL for (int u = 0; u < U; ++u) take(i + u * W, u);
-  for (; i + W <= n; i += W) take(i, 0);
-  const auto total = [](const V(&v)[U]) {
-    if constexpr (U == 2) return static_cast<double>(sum(v[0] + v[1]));
-    if constexpr (U == 4) return static_cast<double>(sum((v[0] + v[1]) + (v[2] + v[3])));
-  };
-  double first = total(a), second = total(b), dy_sum = Gradient ? total(c) : 0, dy_dot = Gradient ? total(e) : 0;
-  for (; i < n; ++i) {
-    const auto d = static_cast<double>(x[i] - shift);
-    first += d;
-    second += d * d;
-    if constexpr (Gradient) dy_sum += static_cast<double>(dy[i]), dy_dot += static_cast<double>(dy[i]) * d;
+    const auto total = [](const V(&v)[U]) { return U == 2 ? v[0] + v[1] : (v[0] + v[1]) + (v[U - 2] + v[U - 1]); };
+    total(a).store(first.lanes[r]);
+    total(b).store(second.lanes[r]);
+    if constexpr (Gradient) total(c).store(dy_sum.lanes[r]), total(e).store(dy_dot.lanes[r]);
   }
-  p.first[plane] += first, p.second[plane] += second;
-  if constexpr (Gradient) p.dy_sum[plane] += dy_sum, p.dy_dot[plane] += dy_dot;
+  first.add_to(p.first + plane, planes);
+  second.add_to(p.second + plane, planes);
+  if constexpr (Gradient) dy_sum.add_to(p.dy_sum + plane, planes), dy_dot.add_to(p.dy_dot + plane, planes);
 }
 
 template <class T, bool Gradient, bool Stream>
@@ -75,10 +102,10 @@ FASTCONV_INLINE void affine(const T* x, const T* dy, T* y, std::int64_t n, T mea
 
 template <class T, bool Gradient>
 FASTCONV_INLINE void sums(const PlaneSumsArgs<T>& a) {
-  constexpr std::int64_t block = (Gradient ? 2 : 4) * kTurns * Vec<T>::width;
-  for (std::int64_t p = 0; p < a.planes; ++p)
+  constexpr std::int64_t W = Vec<T>::width, block = (Gradient ? 2 : 4) * kTurns * W;
+  for (std::int64_t p = 0; p < a.planes; p += W)
     for (std::int64_t i = 0; i < a.size; i += block) {
-      sum_block<T, Gradient>(a, p, p * a.size + i, a.size - i < block ? a.size - i : block);
+      sum_block<T, Gradient>(a, p, a.planes - p < W ? a.planes - p : W, i, a.size - i < block ? a.size - i : block);
     }
 }
 

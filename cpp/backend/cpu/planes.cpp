@@ -10,7 +10,8 @@
 namespace fastconv::cpu {
 namespace {
 
-constexpr std::int64_t kGrain = 65536;      // elements of a piece: fewer do not pay for another thread
+constexpr std::int64_t kGrain = 16384;      // elements of a piece: fewer do not pay for another thread
+constexpr std::int64_t kPlane = 64;         // elements that cost as much as what a plane costs besides its own
 constexpr std::int64_t kBlock = 16;         // channels done together
 constexpr std::size_t kStreamed = 1 << 20;  // bytes of a gradient that the second-level cache would not keep
 
@@ -18,7 +19,7 @@ struct Geometry {
   std::int64_t images, channels, size;
   std::int64_t grain;  // channels of a piece
   explicit Geometry(const Shape& x) : images(x[0]), channels(x[1]), size(product(x, 2, x.size())), grain(1) {
-    grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, images * size));
+    grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, images * (size + kPlane)));
   }
 };
 
@@ -62,7 +63,8 @@ T near_mean(const T* plane, std::int64_t step) {
 }
 
 // Of n channels; without dy not the sums of it. Where a plane's mean turns out to be some deviations off from what its
-// sums were taken around, they are taken again; images are joined by Chan's formula.
+// sums were taken around, they are taken again; images are joined by Chan's formula, for all channels of a block, so
+// that the loops are ones of vectors.
 template <class T>
 Sums sums_of(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x, const T* dy) {
   Sums s;
@@ -71,29 +73,35 @@ Sums sums_of(const Geometry& g, std::int64_t channel, std::int64_t n, const T* x
   const double share_of_one = 1 / size;
   // The sums of dy are moved by as much: they start closer to the mean.
   const std::int64_t step = dy ? g.size / 4 : 0;
-  const double most = dy ? 4 : 16;
+  const double most = (dy ? 4 : 16) * share_of_one;
   for (std::int64_t i = 0; i < g.images; ++i) {
     const std::int64_t at = (i * g.channels + channel) * g.size;
     const double before = static_cast<double>(i) * size, share = size / (before + size);
-    T shift[kBlock];
+    T shift[kBlock] = {};
     double first[kBlock] = {}, second[kBlock] = {}, dy_sum[kBlock] = {}, dy_dot[kBlock] = {};
     for (std::int64_t c = 0; c < n; ++c) shift[c] = near_mean(x + at + c * g.size, step);
     const T* gradient = dy ? dy + at : nullptr;
     kernels<T>().plane_sums({x + at, shift, n, g.size, first, second, gradient, dy_sum, dy_dot});
+    std::int64_t far[kBlock];
+    for (int c = 0; c < kBlock; ++c) {
+      const double d = first[c] * share_of_one, squares = second[c] - d * first[c];
+      far[c] = d * d > most * squares;
+    }
     for (std::int64_t c = 0; c < n; ++c) {
-      double d = first[c] * share_of_one, squares = second[c] - d * first[c];
-      const auto around = static_cast<T>(static_cast<double>(shift[c]) + d);
-      if (d * d > most * squares * share_of_one && around - around == 0) {
-        shift[c] = around;
-        first[c] = second[c] = dy_sum[c] = dy_dot[c] = 0;
-        kernels<T>().plane_sums({x + at + c * g.size, shift + c, 1, g.size, first + c, second + c,
-                                 dy ? gradient + c * g.size : nullptr, dy_sum + c, dy_dot + c});
-        d = first[c] * share_of_one, squares = second[c] - d * first[c];
-      }
-      squares = squares < 0 ? 0 : squares;
-      const double off = static_cast<double>(shift[c]) + d - s.mean[c], mean = s.mean[c] + off * share;
+      if (!far[c]) continue;
+      const auto around = static_cast<T>(static_cast<double>(shift[c]) + first[c] * share_of_one);
+      if (around - around != 0) continue;  // not finite
+      shift[c] = around;
+      first[c] = second[c] = dy_sum[c] = dy_dot[c] = 0;
+      kernels<T>().plane_sums({x + at + c * g.size, shift + c, 1, g.size, first + c, second + c,
+                               dy ? gradient + c * g.size : nullptr, dy_sum + c, dy_dot + c});
+    }
+    for (int c = 0; c < kBlock; ++c) {
+      const double around = static_cast<double>(shift[c]), d = first[c] * share_of_one;
+      const double squares = std::max(0.0, second[c] - d * first[c]);
+      const double off = around + d - s.mean[c], mean = s.mean[c] + off * share;
       s.m2[c] += squares + off * off * before * share;
-      s.dot[c] += dy_dot[c] - (mean - static_cast<double>(shift[c])) * dy_sum[c] - (mean - s.mean[c]) * s.dy[c];
+      s.dot[c] += dy_dot[c] - (mean - around) * dy_sum[c] - (mean - s.mean[c]) * s.dy[c];
       s.dy[c] += dy_sum[c];
       s.mean[c] = mean;
     }
@@ -185,13 +193,14 @@ Step plan_planes_backward(PlanContext& c) {
           [&](std::int64_t channel, std::int64_t n) {
             const Sums s = sums_of<T>(g, channel, n, x, dy);
             Parameters<T> p;
-            T slope[kBlock];
-            for (std::int64_t i = 0; i < n; ++i) {
-              const double inv = 1 / std::sqrt(s.m2[i] * share + eps);
-              const double scale = weight ? inv * static_cast<double>(weight[channel + i]) : inv;
+            T slope[kBlock], factor[kBlock], gamma_sum[kBlock], beta_sum[kBlock];
+            for (int i = 0; i < kBlock; ++i) factor[i] = T(1);
+            if (weight) std::copy_n(weight + channel, n, factor);
+            for (int i = 0; i < kBlock; ++i) {
+              const double inv = 1 / std::sqrt(s.m2[i] * share + eps), scale = inv * static_cast<double>(factor[i]);
               const double down = -scale * inv * inv * s.dot[i] * share;
-              dgamma[channel + i] = static_cast<T>(s.dot[i] * inv);
-              dbeta[channel + i] = static_cast<T>(s.dy[i]);
+              gamma_sum[i] = static_cast<T>(s.dot[i] * inv);
+              beta_sum[i] = static_cast<T>(s.dy[i]);
               p.mean[i] = static_cast<T>(s.mean[i]);
               p.scale[i] = static_cast<T>(scale);
               slope[i] = static_cast<T>(down);
@@ -199,6 +208,8 @@ Step plan_planes_backward(PlanContext& c) {
               p.shift[i] =
                   static_cast<T>((static_cast<double>(p.mean[i]) - s.mean[i]) * down - scale * s.dy[i] * share);
             }
+            std::copy_n(gamma_sum, n, dgamma + channel);
+            std::copy_n(beta_sum, n, dbeta + channel);
             for (std::int64_t i = 0; i < g.images; ++i) {
               const std::int64_t at = (i * g.channels + channel) * g.size;
               kernels<T>().plane_affine({x + at, dx + at, n, g.size, p.mean, slope, p.shift, dy + at, p.scale, stream});

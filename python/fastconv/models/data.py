@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastconv import _core
 from fastconv._graph.tree import flatten
 from fastconv.models.prefetch import read_ahead
 
@@ -227,8 +228,12 @@ class ArraySource:
         room = self._gathered[i]
         if room is None:
             room = self._gathered[i] = np.empty((self.batch_size, *x.shape[1:]), x.dtype)
+        batch: NDArray[Any] = room[: len(cut)]
+        if x.flags.c_contiguous:
+            _core.take_rows(x, cut, batch)
+            return batch
         # With the mode "raise" NumPy would gather into memory of its own first.
-        taken: NDArray[Any] = np.take(x, cut, axis=0, out=room[: len(cut)], mode="clip")
+        taken: NDArray[Any] = np.take(x, cut, axis=0, out=batch, mode="clip")
         return taken
 
     def close(self) -> None:

@@ -204,19 +204,18 @@ class Model(Trainer, Layer):
         ]
 
     def _match_one(self, index: int, x: TensorLike, wanted: KerasTensor) -> Any:
+        shape = tuple(x.shape)
+        if _fits(shape, wanted.shape):
+            return x
         from fastconv import ops
 
         rank = len(wanted.shape)
-        shape = tuple(x.shape)
         # As in Keras, a missing or surplus last axis of size 1 is forgiven.
         if len(shape) == rank - 1 and wanted.shape[-1] == 1:
             x = ops.expand_dims(x, -1)
         elif len(shape) == rank + 1 and shape[-1] == 1:
             x = ops.squeeze(x, -1)
-        fits = len(x.shape) == rank and all(
-            w is None or d is None or w == d for w, d in zip(wanted.shape, x.shape, strict=True)
-        )
-        if not fits:
+        if not _fits(x.shape, wanted.shape):
             raise ValueError(
                 f"input {index} ('{self.input_names[index]}') of model '{self.name}' expects "
                 f"shape {wanted.shape}, received shape {shape}"
@@ -399,3 +398,13 @@ def _alone(tensors: Any) -> Any:
     """Return the tensor of a list of one: as in Keras, such a model takes and gives arrays."""
     single = isinstance(tensors, (list, tuple)) and len(tensors) == 1
     return tensors[0] if single else tensors
+
+
+def _fits(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """Whether sizes are equal where both are known."""
+    if len(shape) != len(wanted):
+        return False
+    for have, want in zip(shape, wanted, strict=True):
+        if want is not None and have is not None and have != want:
+            return False
+    return True

@@ -228,7 +228,7 @@ class ArraySource:
         room = self._gathered[i]
         if room is None:
             room = self._gathered[i] = np.empty((self.batch_size, *x.shape[1:]), x.dtype)
-        batch = room[: len(cut)]
+        batch: NDArray[Any] = room[: len(cut)]
         if x.flags.c_contiguous:
             _core.take_rows(x, cut, batch)
             return batch

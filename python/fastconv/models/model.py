@@ -422,7 +422,7 @@ def _alone(tensors: Any) -> Any:
     return tensors[0] if single else tensors
 
 
-def _fits(shape: Sequence[int | None], wanted: Sequence[int | None]) -> bool:
+def _fits(shape: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
     """Whether sizes are equal where both are known."""
     if len(shape) != len(wanted):
         return False

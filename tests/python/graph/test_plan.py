@@ -323,7 +323,7 @@ def test_nonsense_arguments():
 def test_padding_larger_than_any_memory_is_refused_or_not_needed():
     from fastconv import functional
 
-    x, far = np.ones((1, 1, 1, 1), "float32"), 2**31 - 1
+    x, far = np.ones((1, 1, 1, 1), "float32"), 2**26
     try:
         y = functional.conv2d(x, x, stride=far, padding=far)
     except (MemoryError, ValueError):

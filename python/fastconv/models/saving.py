@@ -6,15 +6,17 @@ automatic numbers of layer names do not matter. Nothing in a file is ever run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._files import FORMAT, check_metadata, write_atomically
+from fastconv._graph.variable import limited_memory
 from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from fastconv.models import Model
 
 VERSION = 1
+_ROOM = 1 << 26  # bytes for what is not in the file: the states of metrics
 _OPTIMIZER = "optimizer/"
 
 
@@ -258,30 +261,39 @@ def load_model(
         )
     if metadata.get("kind") != "model":
         raise ValueError(f"{path} holds weights only; make the model and call load_weights() on it")
-    try:
+    with _told(f"{path} is damaged: its configuration cannot be read"):
         content = json.loads(metadata["content"])
-        config = content["model"]
+        config, shape = content["model"], content.get("build_shape")
         name = config["class_name"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: its configuration cannot be read ({error})") from None
-    with custom_object_scope(custom_objects or {}):
-        try:
+        stored = sum(array.nbytes for array in tensors.values())
+    with (
+        custom_object_scope(custom_objects or {}),
+        limited_memory(_ROOM + stored, f"{path} has (its tensors take {stored} bytes)"),
+    ):
+        with _told(f"{path}: a model of class {name!r} cannot be made from its configuration"):
             model = deserialize_keras_object(
                 config, None, {**_all_known(), "Model": Model, "Sequential": Sequential}
             )
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(
-                f"{path}: a model of class {name!r} cannot be made from its configuration: {error}"
-            ) from error
-        if not isinstance(model, Model):
-            raise ValueError(f"{path}: {name!r} is not a model class")
-        shape = content.get("build_shape")
-        if not model.built and shape is not None:
-            model.build(_as_shape(shape))
+            if not isinstance(model, Model):
+                raise ValueError(f"{path}: {name!r} is not a model class")
+            if not model.built and shape is not None:
+                model.build(_as_shape(shape))
         assign_weights(path, model, tensors)
         if compile and content.get("compile"):
-            _restore_training(path, model, content, tensors)
+            with _told(f"{path}: its training state cannot be read"):
+                _restore_training(path, model, content, tensors)
     return model
+
+
+@contextlib.contextmanager
+def _told(problem: str) -> Iterator[None]:
+    """Raise what content of unexpected types and sizes leads to as a ValueError."""
+    try:
+        yield
+    except RecursionError:
+        raise ValueError(f"{problem}: it is nested too deeply") from None
+    except (AttributeError, LookupError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
+        raise ValueError(f"{problem}: {error!r}") from error
 
 
 def _all_known() -> Any:

@@ -42,6 +42,7 @@ _VALUES += [
     {"class_name": "Conv2D"},
 ]
 _VALUES += ["float32", "F64", "BF16", "I8", "Lambda", "kernel", "os.system", float("nan"), "1e400"]
+_DEEP = "a deep list"
 
 X, Y = np.zeros((4, 6, 6, 1), np.float32), np.arange(4) % 3
 
@@ -131,22 +132,21 @@ class OwnMutator:
         if way == 0:
             del table[key]
         elif way == 1 and isinstance(table, list):
-            table.insert(random_.randrange(len(table) + 1), table[key])
+            table.insert(random_.randrange(len(table) + 1), _copy(table[key]))
         elif way == 1:
-            table[str(random_.choice(_VALUES))[:20]] = table[key]
+            table[str(random_.choice(_VALUES))[:20]] = _copy(table[key])
         elif way == 2:
             other, name = random_.choice(self._parts)
-            table[key] = json.loads(json.dumps(other[name]))
+            table[key] = _copy(other[name])
         elif way == 3 and type(table[key]) is int:
             table[key] += random_.choice([-2, -1, 1, 2, 8, 2**32])
         elif way == 3 and table[key] and isinstance(table[key], str):
             at = random_.randrange(len(table[key]))
             table[key] = table[key][:at] + random_.choice("0x/ \u00fc") + table[key][at + 1 :]
-        elif way == 4 and isinstance(table[key], list) and random_.random() < 0.05:
-            for _ in range(3000):  # deeper than Python's stack
-                table[key] = [table[key]]
+        elif way == 4 and random_.random() < 0.05:
+            table[key] = _DEEP
         else:
-            table[key] = random_.choice(_VALUES)
+            table[key] = _copy(random_.choice(_VALUES))
 
 
 def _opened(data: bytes) -> tuple[dict, bytes]:
@@ -161,18 +161,21 @@ def _opened(data: bytes) -> tuple[dict, bytes]:
 
 def _closed(header: dict, body: bytes, random_: random.Random) -> bytes:
     metadata = header.get("__metadata__")
-    try:
-        if isinstance(metadata, dict) and not isinstance(metadata.get("content"), str | None):
-            header = {
-                **header,
-                "__metadata__": {**metadata, "content": json.dumps(metadata["content"])},
-            }
-        text = json.dumps(header).encode()
-    except RecursionError:
-        text = b"[" * 5000
+    if isinstance(metadata, dict) and not isinstance(metadata.get("content"), str | None):
+        header = {**header, "__metadata__": {**metadata, "content": _json(metadata["content"])}}
+    text = _json(header).encode()
     if random_.random() < 0.05:
         body = body + bytes(random_.choice([1, 8, 64]))
     return len(text).to_bytes(8, "little") + text + body
+
+
+def _json(value) -> str:
+    # Deeper than the stacks of readers are.
+    return json.dumps(value).replace(f'"{_DEEP}"', "[" * 3000 + "]" * 3000)
+
+
+def _copy(value):
+    return json.loads(json.dumps(value))
 
 
 def _places(value):

@@ -430,7 +430,7 @@ class Trainer(Predictor):
         progress = self._progress = Progress(source, run, initial_epoch)
         try:
             run.call("on_train_begin", None)
-            progress.restore(self, validate)
+            progress.restore(self, epochs, validate)
             for epoch in range(progress.epoch, epochs):
                 first = progress.batch
                 if self.stop_training and not first:

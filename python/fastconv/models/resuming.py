@@ -88,7 +88,7 @@ class Progress:
         epoch, batch = content["epoch"], content["batch"]
         steps = self.source.steps
         if not (_is_index(epoch, self.initial_epoch) and _is_index(batch, 0, steps)):
-            raise ValueError(f"the backup is damaged: it was made at {epoch=}, {batch=} of {steps=}")
+            raise ValueError(f"the backup is damaged: it is of {epoch=}, {batch=} of {steps=}")
         self._started = content["started"]
         rng.set_state(self._started)
         self.source.restart(content["seed"])
@@ -232,6 +232,8 @@ def load_progress(path: PathLike) -> Any:
         raise ValueError(f"{os.fspath(path)} is not a backup of a training run")
     try:
         content = _decode(json.loads(metadata["content"]), tensors)
+    except RecursionError:
+        raise ValueError(f"{os.fspath(path)} is damaged: it is nested too deeply") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
     return content, {k: v for k, v in tensors.items() if not k.startswith(_STATE)}

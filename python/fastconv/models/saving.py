@@ -156,7 +156,7 @@ def save_weights(model: Model, filepath: PathLike, overwrite: bool = True) -> No
 
 def read_file(filepath: PathLike) -> Any:
     """Return (tensors, metadata) of a checked file."""
-    from safetensors import SafetensorError, safe_open
+    from fastconv.inference import safetensors  # the package's own reader panics without memory
 
     path = os.fspath(filepath)
     if not os.path.exists(path):
@@ -175,18 +175,16 @@ def read_file(filepath: PathLike) -> Any:
             f"{path} is an HDF5 file, probably of Keras; make the model and call load_weights() "
             "on it"
         )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            check_metadata(path, metadata, VERSION)
-            if metadata.get("kind") == "graph":
-                raise ValueError(
-                    f"{path} holds an inference graph, not a layer model; open it with "
-                    "fastconv.InferenceSession"
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a fastconv file or is damaged: {error}") from None
+    data = safetensors.open_file(path)
+    header, metadata, start = safetensors.read_header(data, path)
+    check_metadata(path, metadata, VERSION)
+    if metadata.get("kind") == "graph":
+        raise ValueError(
+            f"{path} holds an inference graph, not a layer model; open it with "
+            "fastconv.InferenceSession"
+        )
+    mapped = safetensors.arrays(data, header, start, path)
+    tensors = {name: np.array(array) for name, array in mapped.items()}
     return tensors, metadata
 
 

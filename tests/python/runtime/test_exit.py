@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import pytest
+
 from long_tests import count
 
 SETUP = """

@@ -8,6 +8,7 @@ import textwrap
 import time
 
 import pytest
+
 from long_tests import count
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals as Unix does")

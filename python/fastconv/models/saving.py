@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 VERSION = 1
 _ROOM = 1 << 26  # bytes for what is not in the file: the states of metrics
 _OPTIMIZER = "optimizer/"
+_CHECKSUM = "crc32"
 
 
 def tensor_names(layer: Layer, prefix: str = "") -> dict[str, object]:
@@ -97,7 +99,19 @@ def write_arrays(path: PathLike, arrays: Any, metadata: Any) -> None:
     """Write arrays and metadata into a safetensors file, which appears whole or not at all."""
     from safetensors.numpy import save
 
+    metadata = {**metadata, _CHECKSUM: _checksum(arrays, metadata)}
     write_atomically(path, save(arrays, metadata=metadata))
+
+
+def _checksum(arrays: Any, metadata: Any) -> str:
+    """Return the CRC-32 of what describes a file, and of its tensors by name."""
+    names = sorted(arrays)
+    told = [metadata.get(key) for key in ("kind", "version", "content")]
+    told += [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
+    found = zlib.crc32(json.dumps(told).encode())
+    for name in names:
+        found = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8), found)
+    return f"{found:08x}"
 
 
 def tensors_with_optimizer(model: Model) -> dict[str, object]:
@@ -185,6 +199,12 @@ def read_file(filepath: PathLike) -> Any:
         )
     mapped = safetensors.arrays(data, header, start, path)
     tensors = {name: np.array(array) for name, array in mapped.items()}
+    # Files of earlier versions have none.
+    if _CHECKSUM in metadata and metadata[_CHECKSUM] != (found := _checksum(tensors, metadata)):
+        raise ValueError(
+            f"{path} is damaged: its checksum is {metadata[_CHECKSUM]!r:.20}, but its content has "
+            f"{found!r}"
+        )
     return tensors, metadata
 
 

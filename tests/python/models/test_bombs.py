@@ -109,6 +109,7 @@ def test_models_that_ask_for_more_weights_than_the_file_has(tmp_path):
         entry = rf"\"{key}\": "
         forged = data.replace(f"{entry}{small}".encode(), f"{entry}{large}".encode())
         assert forged != data
+        forged = forged.replace(b'"crc32"', b'"no_32"')
         header = int.from_bytes(data[:8], "little") + len(forged) - len(data)
         path.write_bytes(header.to_bytes(8, "little") + forged[8:])
         message, memory = peak(lambda: fastconv.models.load_model(path))

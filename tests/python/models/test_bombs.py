@@ -63,11 +63,12 @@ def test_a_declared_size_that_is_a_lie(dense, tmp_path):
     path = tmp_path / "m.keras"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.weights.h5", bytes(LARGE))
-    data = path.read_bytes()
-    # In the directory at the end, and before the data.
-    forged = data.replace(struct.pack("<I", LARGE), struct.pack("<I", 1000))
-    assert forged != data
-    path.write_bytes(forged)
+    data = bytearray(path.read_bytes())
+    # Before the data, and in the directory at the end.
+    for at in (22, data.rindex(b"PK\x01\x02") + 24):
+        assert data[at : at + 4] == struct.pack("<I", LARGE)
+        data[at : at + 4] = struct.pack("<I", 1000)
+    path.write_bytes(data)
     message, memory = peak(lambda: dense.load_weights(path))
     assert "m.keras is damaged" in message
     assert memory < LARGE / 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from types import ModuleType
@@ -30,7 +31,7 @@ def _refuse_subinterpreters() -> None:
     if sys.version_info >= (3, 12):
         return
     try:
-        import _xxsubinterpreters as interpreters
+        interpreters = importlib.import_module("_xxsubinterpreters")
     except ImportError:  # then there is no way to make one but by C
         return
     if interpreters.get_current() != interpreters.get_main():

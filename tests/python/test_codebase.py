@@ -110,3 +110,11 @@ def test_nothing_in_a_file_can_be_run():
 )
 def test_what_could_run_code_is_found(source):
     assert unsafe(source)
+
+
+@pytest.mark.parametrize("page", ["security.md", "quality.md"])
+def test_tests_that_pages_name_exist(page):
+    text = (ROOT / "docs" / page).read_text()
+    named = set(re.findall(r"`((?:\w+/)*test_\w+\.py)`", text))
+    assert len(named) > 8
+    assert not [name for name in named if not (ROOT / "tests" / "python" / name).is_file()]

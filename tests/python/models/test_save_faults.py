@@ -177,7 +177,7 @@ for path in folder.iterdir():
 def test_a_save_that_is_killed(tmp_path, kind):
     # At any moment; test_saving.py and test_resuming.py kill in the middle of a write.
     generator = random.Random()
-    for _ in range(count(3, 60)):
+    for _ in range(count(2, 60)):
         process = subprocess.Popen(
             [sys.executable, "-c", SETUP + KILLED, kind, str(tmp_path)], stdout=subprocess.PIPE
         )

@@ -124,7 +124,7 @@ WORK = {
 
 @pytest.mark.parametrize("name", WORK)
 def test_memory_runs_out(name):
-    code = SETUP + textwrap.dedent(WORK[name]) + f"\nsweep(work, {count(14, 120)})\n"
+    code = SETUP + textwrap.dedent(WORK[name]) + f"\nsweep(work, {count(10, 120)})\n"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -68,7 +68,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_process_ends(name):
     program = SETUP + textwrap.dedent(PROGRAMS[name])
-    for _ in range(count(3, 50)):
+    for _ in range(count(2, 50)):
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=300
         )

@@ -47,9 +47,9 @@ model.fit(x, y, verbose=0)
 for i in range({times}):
     done = threading.Event()
     timer = threading.Thread(target=interrupt, args=(done, random.random() * 0.15))
-    timer.start()
     started = time.monotonic()
     try:
+        timer.start()
         # In the training thread, and ahead in a thread of its own.
         model.fit(*(((x, y), (batches(),))[i % 2]), epochs=10**6, verbose=0,
                   **({{}}, {{"steps_per_epoch": 10**5}})[i % 2])

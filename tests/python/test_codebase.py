@@ -1,5 +1,6 @@
 """Rules of the architecture that a machine can check (docs/architecture.md)."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -63,3 +64,57 @@ def test_tools_have_one_version():
 def test_citation_has_the_version():
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml"}
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "read_pickle"}
+
+
+def unsafe(source):
+    """Return the parts of a module by which a file could run code (docs/security.md)."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in UNSAFE_CALLS or called.endswith(".read_pickle"):
+                found.append(ast.unparse(node))
+            if called in ("np.load", "numpy.load", "torch.load"):
+                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                if keywords.get("allow_pickle") != "False" or called == "torch.load":
+                    found.append(ast.unparse(node))
+        found += [name for name in names if name.split(".")[0] in UNSAFE_MODULES]
+    return found
+
+
+def test_nothing_in_a_file_can_be_run():
+    package = [p for p in SOURCES if p.is_relative_to(ROOT / "python") and p.suffix == ".py"]
+    assert len(package) > 100
+    assert not {str(p.relative_to(ROOT)): f for p in package if (f := unsafe(p.read_text()))}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from marshal import loads",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "torch.load(path)",
+        "eval(text)",
+    ],
+)
+def test_what_could_run_code_is_found(source):
+    assert unsafe(source)
+
+
+@pytest.mark.parametrize("page", ["security.md", "quality.md"])
+def test_tests_that_pages_name_exist(page):
+    text = (ROOT / "docs" / page).read_text()
+    named = set(re.findall(r"`((?:\w+/)*test_\w+\.py)`", text))
+    assert len(named) > 8
+    assert not [name for name in named if not (ROOT / "tests" / "python" / name).is_file()]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +18,45 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastconv._types import Shape
+
+
+# Bytes that variables may still take in this context, and what limits them.
+_limit: ContextVar[tuple[list[int], str] | None] = ContextVar("limit", default=None)
+
+
+@contextlib.contextmanager
+def limited_memory(most: int, what: str) -> Iterator[None]:
+    """Let the variables and metric states that are made inside take at most `most` bytes.
+
+    A configuration of a few bytes can ask for any number of weights.
+
+    Args:
+        most: bytes.
+        what: what gives that limit, for the message.
+    """
+    token = _limit.set(([most], what))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def charge(shape: Any, itemsize: int, name: Any) -> None:
+    """Count the memory of a variable before it is made.
+
+    Raises:
+        ValueError: it is more than `limited_memory` leaves.
+    """
+    limit = _limit.get()
+    if limit is None:
+        return
+    left, what = limit
+    left[0] -= math.prod(int(n) for n in shape) * itemsize
+    if left[0] < 0:
+        raise ValueError(
+            f"the configuration asks for more weights than {what}: {name!r} of shape "
+            f"{tuple(shape)} does not fit any more"
+        )
 
 
 class Variable(Arithmetic):
@@ -46,6 +89,7 @@ class Variable(Arithmetic):
             if shape is None:
                 raise ValueError("Variable needs `shape` when its initializer is callable")
             dtype = config.standardize_dtype(dtype)
+            charge(shape, np.dtype(dtype).itemsize, path or name)
             value = np.asarray(initializer(tuple(shape), dtype=dtype), dtype=dtype)
             if value.shape != tuple(shape):
                 raise ValueError(

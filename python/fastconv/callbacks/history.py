@@ -24,6 +24,9 @@ class History(Callback):
         self.epoch = []
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        lists = [state["epoch"], *state["history"].values()]
+        if not all(isinstance(value, list) for value in lists):
+            raise ValueError(f"the backup is damaged: its history is {state!r:.200}")
         super().load_state_dict(state)
         self.model.history = self
 

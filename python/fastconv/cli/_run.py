@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from fastconv.inference.memory import check_memory
 
 from ._arguments import at_least
 from ._graphs import add_threads_argument, described, open_session, session_dtypes
@@ -150,12 +153,48 @@ def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     """The array of a .npy file, or all of a .npz file by name."""
     try:
         with open(path, "rb") as file:
+            _check_sizes(file)
             found = np.load(file, allow_pickle=False)
             return found if isinstance(found, np.ndarray) else dict(found)
     except FileNotFoundError:
         raise FileNotFoundError(f"no input file {path}") from None
     except (ValueError, OSError, EOFError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a NumPy file that can be read: {error}") from error
+
+
+def _check_sizes(file: Any) -> None:
+    """Check that arrays take the memory that the file says, before it is asked for.
+
+    Raises:
+        ValueError: an array is of another size than its part of the file.
+    """
+    if zipfile.is_zipfile(file):
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
+            check_memory(sum(info.file_size for info in archive.infolist()))
+            for info in archive.infolist():
+                with archive.open(info) as member:
+                    _check_size(member, info.file_size)
+    else:
+        _check_size(file, file.seek(0, 2))
+    file.seek(0)
+
+
+def _check_size(file: Any, size: int) -> None:
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in readers:
+        raise ValueError(f"version {version} of the format, expected one of {list(readers)}")
+    shape, _, dtype = readers[version](file)
+    count = math.prod(shape)
+    if not dtype.hasobject and file.tell() + count * dtype.itemsize > size:
+        raise ValueError(
+            f"an array of shape {shape} and type {dtype} does not fit into {size} bytes"
+        )
 
 
 def _names_inside(path: Path, inputs: dict[str, Any]) -> list[str]:

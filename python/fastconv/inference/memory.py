@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import mmap
 import os
@@ -40,7 +41,12 @@ def map_file(handle: int) -> Mapping | bytes:
     """Return the content of an open file."""
     if os.fstat(handle).st_size == 0:
         return b""  # cannot be mapped
-    return Mapping(handle, 0, access=mmap.ACCESS_READ)
+    try:
+        return Mapping(handle, 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"a file cannot be mapped into memory: {error}") from None
+        raise
 
 
 def is_mapped(array: NDArray[Any]) -> bool:

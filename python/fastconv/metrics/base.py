@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastconv import initializers
+from fastconv._graph.variable import charge
 from fastconv.utils.naming import auto_name, snake_case
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Metric:
             dtype: type of the array.
             name: name of the state.
         """
+        charge(shape, 8, name)
         value = initializers.get(initializer)(tuple(shape)).astype(np.float64)
         state = State(value, name)
         self._states.append(state)

@@ -198,11 +198,11 @@ class AUC(Metric):
         self.curve = curve
         self.summation_method = summation_method
         self.from_logits = from_logits
+        self._positive = self.add_weight((self.num_thresholds + 1,), name="positive")
+        self._negative = self.add_weight((self.num_thresholds + 1,), name="negative")
         inner = np.linspace(0, 1, self.num_thresholds)[1:-1]
         # The outermost thresholds make everything positive and everything negative.
         self.thresholds = np.concatenate([[-1e-7], inner, [1.0 + 1e-7]])
-        self._positive = self.add_weight((self.num_thresholds + 1,), name="positive")
-        self._negative = self.add_weight((self.num_thresholds + 1,), name="negative")
 
     def update_state(
         self, y_true: TensorLike, y_pred: TensorLike, sample_weight: TensorLike | None = None

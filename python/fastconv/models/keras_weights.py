@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,7 +99,7 @@ def load_keras_weights(model: Model, source: Any, skip_mismatch: bool = False) -
                 sources, targets = list(_sources(file, path)), _targets(model)
                 ways = [_by_name(targets, sources), _by_path(targets, sources)]
             _assign(path, model, sources, ways, skip_mismatch)
-        except (OSError, RuntimeError, LookupError, TypeError, OverflowError) as error:
+        except (OSError, RuntimeError, LookupError, TypeError, OverflowError, zlib.error) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
 
@@ -184,9 +186,47 @@ def _assign(path: PathLike, model: Model, sources: Any, ways: Any, skip_mismatch
     elif problems:
         shown = "; ".join(problems[:5]) + (" ..." if len(problems) > 5 else "")
         raise ValueError(f"{path} does not fit model '{model.name}': {shown}")
-    values = [(variable, np.asarray(array[...])) for variable, array in found]
+    values = [(variable, _values(array, path)) for variable, array in found]
     for variable, value in values:
         variable.assign(value)
+
+
+def _values(array: Any, path: PathLike) -> Any:
+    """Return the values of an array, whose shape has been checked."""
+    if getattr(array, "chunks", None):
+        _check_chunks(array, path)
+    return np.asarray(array[...])
+
+
+def _check_chunks(array: Any, path: PathLike) -> None:
+    """Check that the pieces of an HDF5 array take no more memory than the array itself.
+
+    The library unpacks a whole piece, whatever its size, and gzip data to their end.
+
+    Raises:
+        ValueError: they do, or they are packed in another way than by gzip.
+    """
+    size = math.prod(array.chunks) * array.dtype.itemsize
+    known = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+    properties = array.id.get_create_plist()
+    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+    if size > array.nbytes + 2**20 or not known.keys() >= set(filters):
+        raise ValueError(
+            f"{path}: {array.name!r} is stored in pieces of {array.chunks}, by filters {filters}; "
+            f"pieces of the size of the array and the filters {known} are read"
+        )
+    if 1 not in filters:
+        return
+    for index in range(array.id.get_num_chunks()):
+        info = array.id.get_chunk_info(index)
+        if info.size > 2 * size + 2**16:  # gzip makes nothing that much larger
+            raise ValueError(f"{path} is damaged: {array.name!r} has a piece of {info.size} bytes")
+        unpacker = zlib.decompressobj()
+        unpacked = len(
+            unpacker.decompress(array.id.read_direct_chunk(info.chunk_offset)[1], size + 5)
+        )
+        if unpacked > size + 4:  # a checksum may be packed with it
+            raise ValueError(f"{path}: {array.name!r} unpacks to more than its {size} bytes")
 
 
 # The model
@@ -291,7 +331,9 @@ def _member(path: str, weight_bytes: int) -> bytes:
                 raise ValueError(
                     f"{path}: {_INSIDE} declares {size} bytes, at most {most} fit the model"
                 )
-            return archive.read(_INSIDE)
+            with archive.open(_INSIDE) as member:
+                # Without a length read() unpacks all, also more than is declared.
+                return member.read(size)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 

@@ -20,6 +20,9 @@ class _Queue:
         self._stopped = False  # nobody wants more batches
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="fastconv-read-ahead", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
         self._thread.start()
 
     def _read(self) -> None:
@@ -58,10 +61,11 @@ class _Queue:
 
     def stop(self) -> None:
         """End the thread, once the batch that it is making is done."""
+        self._stopped = True  # first: an interrupt may come at any moment
         with self._changed:
-            self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
 
 def read_ahead(batches: Any, size: int) -> Iterator[Any]:
@@ -76,6 +80,7 @@ def read_ahead(batches: Any, size: int) -> Iterator[Any]:
         return
     queue = _Queue(batches, size)
     try:
+        queue.start()
         while True:
             found, batch = queue.take()
             if not found:

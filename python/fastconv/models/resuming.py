@@ -60,8 +60,8 @@ class Progress:
         else:
             self._epoch_started = rng.get_state()
 
-    def restore(self, model: Model, make_validation: Any = None) -> None:
-        """Take the place and the state from `saved`.
+    def restore(self, model: Model, epochs: int, make_validation: Any = None) -> None:
+        """Take the place and the state from `saved`, in a run of so many epochs.
 
         The data of earlier epochs are passed over, so that generators and data sets that draw
         random numbers are where they were.
@@ -72,11 +72,13 @@ class Progress:
         if self.saved is None:
             return
         try:
-            self._restore(model, self.saved[0], make_validation)
+            self._restore(model, self.saved[0], epochs, make_validation)
         except (AttributeError, LookupError, OverflowError, TypeError) as error:
             raise ValueError(f"the backup is damaged or of another program: {error!r}") from error
 
-    def _restore(self, model: Model, content: dict[str, Any], make_validation: Any) -> None:
+    def _restore(
+        self, model: Model, content: dict[str, Any], epochs: int, make_validation: Any
+    ) -> None:
         differing = [
             f"{key} was {content['data'].get(key)}, is {value}"
             for key, value in self._data().items()
@@ -84,14 +86,18 @@ class Progress:
         ]
         if differing:
             raise ValueError(f"the backup was made with other data: {'; '.join(differing)}")
+        epoch, batch = content["epoch"], content["batch"]
+        steps = self.source.steps
+        if not (_is_index(epoch, self.initial_epoch) and _is_index(batch, 0, steps)):
+            raise ValueError(f"the backup is damaged: it is of {epoch=}, {batch=} of {steps=}")
         self._started = content["started"]
         rng.set_state(self._started)
         self.source.restart(content["seed"])
-        for epoch in range(self.initial_epoch, content["epoch"]):
+        for earlier in range(self.initial_epoch, min(epoch, epochs)):
             self.source.epoch(None)
-            if make_validation is not None and epoch in content["validated"]:
+            if make_validation is not None and earlier in content["validated"]:
                 make_validation().epoch(None)
-        self.epoch, self.batch = content["epoch"], content["batch"]
+        self.epoch, self.batch = epoch, batch
         self._epoch_started = content["epoch_started"]
         rng.set_state(self._epoch_started)
         self.validated = list(content["validated"])
@@ -116,11 +122,14 @@ class Progress:
             raise ValueError(f"the backup was made with the callbacks {before}, not {names}")
         saving.assign_weights("the backup", model, tensors)
         saving.assign_optimizer("the backup", model, tensors)
+        _check_kinds(optimizer.state_dict(), content["optimizer"]["state"], "the optimizer's state")
         optimizer.load_state_dict(content["optimizer"]["state"])
         model._seed = content["model_seed"]
         model.stop_training = content["stop_training"]
+        _check_kinds(compiled.state_dict(), content["metrics"], "the metrics' state")
         compiled.load_state_dict(content["metrics"])
-        for (callback, _), (_, state) in zip(owners, content["callbacks"], strict=True):
+        for (callback, own), (name, state) in zip(owners, content["callbacks"], strict=True):
+            _check_kinds(own, state, f"the state of {name}")
             callback.load_state_dict(state)
         # Data sets have drawn what they had drawn by now; a reading thread may have gone further.
         if not self.batch or isinstance(self.source, ArraySource):
@@ -169,6 +178,35 @@ def _stand_in(shape: tuple[int, ...] | None) -> Any:
     return None if shape is None else np.broadcast_to(np.float32(0), tuple(shape))
 
 
+def _is_index(value: Any, low: int, high: int | None = None) -> bool:
+    return type(value) is int and low <= value and (high is None or value <= high)
+
+
+def _check_kinds(own: Any, saved: Any, what: str) -> None:
+    """Check that a saved state is of the kinds that the own state is of, before it is taken.
+
+    Raises:
+        ValueError: it is not: the file is damaged, or of another program.
+    """
+    number = (bool, int, float, np.generic)
+    kinds = [
+        number if isinstance(value, number) else type(value)
+        for value in (own, saved)
+        if value is not None  # what is not known yet
+    ]
+    if len(kinds) == 2 and kinds[0] != kinds[1]:
+        raise ValueError(
+            f"the backup is damaged or of another program: {what} is {saved!r:.80}, expected "
+            f"something like {own!r:.80}"
+        )
+    if isinstance(own, dict) and isinstance(saved, dict):
+        for key in own.keys() & saved.keys():
+            _check_kinds(own[key], saved[key], f"{what}, {key!r},")
+    elif isinstance(own, (list, tuple)) and isinstance(saved, (list, tuple)):
+        for index, (a, b) in enumerate(zip(own, saved, strict=False)):
+            _check_kinds(a, b, f"{what}, item {index},")
+
+
 def save_progress(model: Model, path: PathLike) -> None:
     """Write the state of the running `fit` of a model; the file appears whole or not at all.
 
@@ -200,6 +238,8 @@ def load_progress(path: PathLike) -> Any:
         raise ValueError(f"{os.fspath(path)} is not a backup of a training run")
     try:
         content = _decode(json.loads(metadata["content"]), tensors)
+    except RecursionError:
+        raise ValueError(f"{os.fspath(path)} is damaged: it is nested too deeply") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{os.fspath(path)} is damaged: {error}") from None
     return content, {k: v for k, v in tensors.items() if not k.startswith(_STATE)}

@@ -6,15 +6,18 @@ automatic numbers of layer names do not matter. Nothing in a file is ever run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastconv._files import FORMAT, check_metadata, write_atomically
+from fastconv._graph.variable import limited_memory
 from fastconv.utils.naming import snake_case
 from fastconv.utils.serialization import deserialize_keras_object, serialize_keras_object
 
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
     from fastconv.models import Model
 
 VERSION = 1
+_ROOM = 1 << 26  # bytes for what is not in the file: the states of metrics
 _OPTIMIZER = "optimizer/"
+_CHECKSUM = "crc32"
 
 
 def tensor_names(layer: Layer, prefix: str = "") -> dict[str, Variable]:
@@ -95,7 +100,19 @@ def write_arrays(path: PathLike, arrays: Any, metadata: Any) -> None:
     """Write arrays and metadata into a safetensors file, which appears whole or not at all."""
     from safetensors.numpy import save
 
+    metadata = {**metadata, _CHECKSUM: _checksum(arrays, metadata)}
     write_atomically(path, save(arrays, metadata=metadata))
+
+
+def _checksum(arrays: Any, metadata: Any) -> str:
+    """Return the CRC-32 of what describes a file, and of its tensors by name."""
+    names = sorted(arrays)
+    told = [metadata.get(key) for key in ("kind", "version", "content")]
+    told += [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
+    found = zlib.crc32(json.dumps(told).encode())
+    for name in names:
+        found = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8), found)
+    return f"{found:08x}"
 
 
 def tensors_with_optimizer(model: Model) -> dict[str, Variable]:
@@ -160,7 +177,7 @@ def save_weights(model: Model, filepath: PathLike, overwrite: bool = True) -> No
 
 def read_file(filepath: PathLike) -> Any:
     """Return (tensors, metadata) of a checked file."""
-    from safetensors import SafetensorError, safe_open
+    from fastconv.inference import safetensors  # the package's own reader panics without memory
 
     path = os.fspath(filepath)
     if not os.path.exists(path):
@@ -179,18 +196,22 @@ def read_file(filepath: PathLike) -> Any:
             f"{path} is an HDF5 file, probably of Keras; make the model and call load_weights() "
             "on it"
         )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            check_metadata(path, metadata, VERSION)
-            if metadata.get("kind") == "graph":
-                raise ValueError(
-                    f"{path} holds an inference graph, not a layer model; open it with "
-                    "fastconv.InferenceSession"
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a fastconv file or is damaged: {error}") from None
+    data = safetensors.open_file(path)
+    header, metadata, start = safetensors.read_header(data, path)
+    check_metadata(path, metadata, VERSION)
+    if metadata.get("kind") == "graph":
+        raise ValueError(
+            f"{path} holds an inference graph, not a layer model; open it with "
+            "fastconv.InferenceSession"
+        )
+    mapped = safetensors.arrays(data, header, start, path)
+    tensors = {name: np.array(array) for name, array in mapped.items()}
+    # Files of earlier versions have none.
+    if _CHECKSUM in metadata and metadata[_CHECKSUM] != (found := _checksum(tensors, metadata)):
+        raise ValueError(
+            f"{path} is damaged: its checksum is {metadata[_CHECKSUM]!r:.20}, but its content has "
+            f"{found!r}"
+        )
     return tensors, metadata
 
 
@@ -265,30 +286,39 @@ def load_model(
         )
     if metadata.get("kind") != "model":
         raise ValueError(f"{path} holds weights only; make the model and call load_weights() on it")
-    try:
+    with _told(f"{path} is damaged: its configuration cannot be read"):
         content = json.loads(metadata["content"])
-        config = content["model"]
+        config, shape = content["model"], content.get("build_shape")
         name = config["class_name"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: its configuration cannot be read ({error})") from None
-    with custom_object_scope(custom_objects or {}):
-        try:
+        stored = sum(array.nbytes for array in tensors.values())
+    with (
+        custom_object_scope(custom_objects or {}),
+        limited_memory(_ROOM + stored, f"{path} has (its tensors take {stored} bytes)"),
+    ):
+        with _told(f"{path}: a model of class {name!r} cannot be made from its configuration"):
             model = deserialize_keras_object(
                 config, None, {**_all_known(), "Model": Model, "Sequential": Sequential}
             )
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(
-                f"{path}: a model of class {name!r} cannot be made from its configuration: {error}"
-            ) from error
-        if not isinstance(model, Model):
-            raise ValueError(f"{path}: {name!r} is not a model class")
-        shape = content.get("build_shape")
-        if not model.built and shape is not None:
-            model.build(_as_shape(shape))
+            if not isinstance(model, Model):
+                raise ValueError(f"{path}: {name!r} is not a model class")
+            if not model.built and shape is not None:
+                model.build(_as_shape(shape))
         assign_weights(path, model, tensors)
         if compile and content.get("compile"):
-            _restore_training(path, model, content, tensors)
+            with _told(f"{path}: its training state cannot be read"):
+                _restore_training(path, model, content, tensors)
     return model
+
+
+@contextlib.contextmanager
+def _told(problem: str) -> Iterator[None]:
+    """Raise what content of unexpected types and sizes leads to as a ValueError."""
+    try:
+        yield
+    except RecursionError:
+        raise ValueError(f"{problem}: it is nested too deeply") from None
+    except (AttributeError, LookupError, TypeError, ArithmeticError, json.JSONDecodeError) as error:
+        raise ValueError(f"{problem}: {error!r}") from error
 
 
 def _all_known() -> Any:

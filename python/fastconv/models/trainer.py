@@ -429,7 +429,7 @@ class Trainer(Predictor):
         progress = self._progress = Progress(source, run, initial_epoch)
         try:
             run.call("on_train_begin", None)
-            progress.restore(self._whole, validate)
+            progress.restore(self._whole, epochs, validate)
             for epoch in range(progress.epoch, epochs):
                 first = progress.batch
                 if self.stop_training and not first:

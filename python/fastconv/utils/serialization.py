@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,7 @@ def deserialize_keras_object(
     return cls.from_config(inner)
 
 
+@cache
 def _known_classes() -> dict[str, Any]:
     from fastconv import (
         constraints,

@@ -17,17 +17,19 @@ def fuzz(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_mutated_models():
-    out = fuzz("--count", "1500", "--seed", "1")
+@pytest.mark.parametrize(("kind", "least"), [("onnx", 150), ("own", 50)])
+def test_mutated_models(kind, least):
+    out = fuzz("--count", "1500", "--seed", "1", "--kind", kind)
     assert out.returncode == 0, out.stdout + out.stderr
     ok, refused = map(int, re.search(r"(\d+) ok, (\d+) refused", out.stdout).groups())
-    assert ok > 300 and refused > 300
+    assert ok > least and refused > 300
 
 
-def test_cases_are_repeatable(tmp_path):
+@pytest.mark.parametrize("kind", ["onnx", "own"])
+def test_cases_are_repeatable(tmp_path, kind):
     files = [tmp_path / name for name in "ab"]
     for file in files:
-        out = fuzz("--case", "12", "--seed", "5", "--save", file)
+        out = fuzz("--case", "12", "--seed", "5", "--save", file, "--kind", kind)
         assert out.returncode == 0, out.stdout + out.stderr
     assert files[0].read_bytes() == files[1].read_bytes()
 

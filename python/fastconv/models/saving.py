@@ -111,7 +111,9 @@ def _checksum(arrays: Any, metadata: Any) -> str:
     told += [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
     found = zlib.crc32(json.dumps(told).encode())
     for name in names:
-        found = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, found)
+        found = zlib.crc32(
+            np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, found
+        )
     return f"{found:08x}"
 
 

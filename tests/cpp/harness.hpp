@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,8 +17,8 @@
 
 namespace fastconv::test {
 
-// An array whose last element ends at a page that may not be touched (and whose first page has one before it):
-// reading or writing one element too many ends the process.
+// An array that begins or ends, as chance has it, at a page that may not be touched: reading or writing there ends the
+// process. Beside its other end nothing may be written.
 template <class T>
 class Guarded {
  public:
@@ -28,9 +29,22 @@ class Guarded {
     total_ = inner_ + 2 * page;
     base_ = static_cast<char*>(mmap(nullptr, total_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (base_ == MAP_FAILED || (inner_ && mprotect(base_ + page, inner_, PROT_READ | PROT_WRITE))) std::abort();
-    data_ = reinterpret_cast<T*>(base_ + page + inner_ - bytes);
+    static std::minstd_rand side(1);
+    const bool at_end = side() % 2 == 0;
+    rest_ = inner_ - bytes;
+    char* const begin = base_ + page + (at_end ? rest_ : 0);
+    untouched_ = at_end ? base_ + page : begin + bytes;
+    std::memset(untouched_, kUntouched, rest_);
+    data_ = reinterpret_cast<T*>(begin);
   }
-  ~Guarded() { munmap(base_, total_); }
+  ~Guarded() {
+    for (std::size_t i = 0; i < rest_; ++i)
+      if (untouched_[i] != kUntouched) {
+        std::fprintf(stderr, "a kernel wrote beside an array of %lld elements\n", static_cast<long long>(n_));
+        std::abort();
+      }
+    munmap(base_, total_);
+  }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
 
@@ -41,9 +55,10 @@ class Guarded {
   std::int64_t size() const { return n_; }
 
  private:
+  static constexpr char kUntouched = 0x5a;
   std::int64_t n_;
-  std::size_t inner_, total_;
-  char* base_;
+  std::size_t inner_, total_, rest_;
+  char *base_, *untouched_;
   T* data_;
 };
 

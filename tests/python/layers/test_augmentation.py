@@ -15,7 +15,7 @@ LAYERS = {
     "crop": lambda **k: layers.RandomCrop(6, 5, **k),
     "contrast": lambda **k: layers.RandomContrast(0.5, value_range=(0, 1), **k),
     "brightness": lambda **k: layers.RandomBrightness(0.3, value_range=(0, 1), **k),
-    "erasing": lambda **k: layers.RandomErasing(value_range=(0, 1), **k),
+    "erasing": lambda **k: layers.RandomErasing((1.0, 1.0), value_range=(0, 1), **k),
 }
 
 

@@ -361,7 +361,7 @@ void take_rows(const py::array& array, const py::array_t<std::int64_t>& rows, py
   const std::int64_t bytes = out.nbytes() / std::max<std::int64_t>(count, 1);
   const auto* from = static_cast<const std::byte*>(array.data());
   auto* to = static_cast<std::byte*>(out.mutable_data());
-  py::gil_scoped_release release;
+  const ReleasedGil released;
   parallel_range(count, std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(bytes, 1)),
                  [&](std::int64_t begin, std::int64_t end, int) {
                    for (std::int64_t i = begin; i < end; ++i)

@@ -148,9 +148,10 @@ def valgrind(session: nox.Session) -> None:
     build = "build-kernels"
     session.run("cmake", "-S", ".", "-B", build, "-G", "Ninja", "-DFASTCONV_TESTS=ON")
     session.run("cmake", "--build", build, "--target", "fastconv_tests")
+    # Comparisons of doubles fail (1), since valgrind's long double has 64 bits; memory errors: 2.
+    command = ["valgrind", "--quiet", "--error-exitcode=2", f"{build}/fastconv_tests"]
     for isa in session.posargs or ("scalar", "avx2"):
-        command = ["valgrind", "--quiet", "--error-exitcode=1", f"{build}/fastconv_tests", isa]
-        session.run(*command, external=True)
+        session.run(*command, isa, external=True, success_codes=[0, 1])
 
 
 @nox.session

@@ -48,13 +48,24 @@ class _Merge(Layer):
                 f"received {len(shapes)}"
             )
 
+    def _check_list(self, inputs: Any) -> None:
+        if not isinstance(inputs, (list, tuple)):
+            raise ValueError(f'layer "{self.name}" must be called on a list of inputs')
+        for item in inputs:
+            if not hasattr(item, "shape"):
+                raise ValueError(
+                    f'layer "{self.name}" must be called on a list of tensors, '
+                    f"it holds a {type(item).__name__}"
+                )
+        self._check_shapes([t.shape for t in inputs])
+
     def build(self, input_shape: Any) -> None:
         self._check_shapes(input_shape)
         self.compute_output_shape(input_shape)
         self.built = True
 
     def call(self, inputs: TensorLike) -> TensorLike:
-        self._check_shapes([t.shape for t in inputs])
+        self._check_list(inputs)
         return self._finish(functools.reduce(self._combine, inputs), len(inputs))
 
     def _finish(self, total: Any, count: int) -> TensorLike:
@@ -113,7 +124,7 @@ class Concatenate(_Merge):
         self.axis = int(axis)
 
     def call(self, inputs: TensorLike) -> TensorLike:
-        self._check_shapes([t.shape for t in inputs])
+        self._check_list(inputs)
         return ops.concatenate(inputs, axis=self.axis)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -179,7 +190,7 @@ class Dot(_Merge):
         return [a % len(s) for a, s in zip(pair, shapes, strict=True)]
 
     def call(self, inputs: TensorLike) -> TensorLike:
-        self._check_shapes([t.shape for t in inputs])
+        self._check_list(inputs)
         axes = self._axes([t.shape for t in inputs])
         n, matrices, kept = inputs[0].shape[0], [], []
         for x, axis in zip(inputs, axes, strict=True):

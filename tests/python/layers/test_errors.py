@@ -126,6 +126,11 @@ def test_merging():
         layers.Concatenate()([a, b])
     with pytest.raises(ValueError, match="list of inputs"):
         layers.Add()(a)
+    for layer in (layers.Add(), layers.Concatenate(), layers.Dot(axes=1)):
+        with pytest.raises(
+            ValueError, match="must be called on a list of tensors, it holds a list"
+        ):
+            layer([[a], a])
     with pytest.raises(ValueError, match="exactly 2"):
         layers.Subtract()([a, a, a])
 

@@ -130,7 +130,7 @@ def test_merging():
         with pytest.raises(
             ValueError, match="must be called on a list of tensors, it holds a list"
         ):
-            layer([[a], a])
+            layer.call([[a], a])  # as a spoilt file of a model has it
     with pytest.raises(ValueError, match="exactly 2"):
         layers.Subtract()([a, a, a])
 

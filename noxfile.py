@@ -112,9 +112,13 @@ def sanitize(session: nox.Session) -> None:
     settings = [text for option in options.items() for text in ("-C", "=".join(option))]
     session.install("--no-build-isolation", *settings, ".[test]")
     session.run("ctest", "--test-dir", build, "--output-on-failure", "-E", "symbols")
-    runtime = session.run("g++", "-print-file-name=libasan.so", external=True, silent=True)
+    # Both: what the first one wraps of the second, exceptions, it looks for when it is loaded.
+    libraries = [
+        str(session.run("g++", f"-print-file-name={name}", external=True, silent=True)).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
     environment = {
-        "LD_PRELOAD": str(runtime).strip(),
+        "LD_PRELOAD": " ".join(libraries),
         # The interpreter keeps memory to its end; a failed allocation is a MemoryError here.
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
     }

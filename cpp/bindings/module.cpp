@@ -12,6 +12,7 @@
 #include <new>
 
 #include "backend/cpu/cpu.hpp"
+#include "backend/cpu/indexing.hpp"
 #include "bindings/gil.hpp"
 #include "core/cpu.hpp"
 #include "core/parallel.hpp"
@@ -341,9 +342,8 @@ double fma_peak(double seconds) {
   return best / 1e9;
 }
 
-// out[i] = array[rows[i]]; by several threads, as a batch is gathered between two steps of a training.
+// out[i] = array[rows[i]], into memory that is there: a batch, gathered between two steps of a training.
 void take_rows(const py::array& array, const py::array_t<std::int64_t>& rows, py::array& out) {
-  constexpr std::int64_t kPieceBytes = 1 << 16;
   const auto dense = [](const py::array& a) { return (a.flags() & py::array::c_style) != 0; };
   const auto same = [&] {
     if (!array.dtype().equal(out.dtype()) || array.dtype().attr("hasobject").cast<bool>()) return false;
@@ -354,19 +354,11 @@ void take_rows(const py::array& array, const py::array_t<std::int64_t>& rows, py
     throw Error(
         "take_rows: expected C-contiguous arrays, `out` of the array's dtype and of a row for each of `rows`, got " +
         to_string(shape_of(array)) + ", " + to_string(shape_of(rows)) + " and " + to_string(shape_of(out)));
-  const std::int64_t count = rows.shape(0), *const row = rows.data();
-  for (std::int64_t i = 0; i < count; ++i)
-    if (row[i] < 0 || row[i] >= array.shape(0))
-      throw Error("take_rows: row " + std::to_string(row[i]) + " of an array with " + std::to_string(array.shape(0)));
-  const std::int64_t bytes = out.nbytes() / std::max<std::int64_t>(count, 1);
-  const auto* from = static_cast<const std::byte*>(array.data());
+  const std::int64_t count = rows.shape(0), bytes = count ? out.nbytes() / count : 0;
+  const std::int64_t* indices = rows.data();
   auto* to = static_cast<std::byte*>(out.mutable_data());
   const ReleasedGil released;
-  parallel_range(count, std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(bytes, 1)),
-                 [&](std::int64_t begin, std::int64_t end, int) {
-                   for (std::int64_t i = begin; i < end; ++i)
-                     std::memcpy(to + i * bytes, from + row[i] * bytes, static_cast<std::size_t>(bytes));
-                 });
+  cpu::gather_rows(static_cast<const std::byte*>(array.data()), array.shape(0), bytes, indices, count, to);
 }
 
 py::dict config() {

@@ -259,7 +259,7 @@ void Plan::run_step(const PlannedStep& s, RunContext& context, std::byte* arena)
 void Plan::execute(const std::vector<const void*>& feeds, const std::vector<void*>& outputs,
                    std::vector<Measured>* measured) {
   [[maybe_unused]] const simd::FlushDenormals flush;
-  // Threads that sleep take some 50 microseconds to wake.
+  // Threads that sleep take some 50 microseconds to wake, but the caller begins without them.
   constexpr double kSmall = 30e-6;
   PinThreads pin(seconds_ < kSmall ? 1 : num_threads());
   const std::shared_ptr<const PackStore::Snapshot> prepared = preparation_->get();

@@ -1,4 +1,6 @@
 // gather, arg_max and arg_min.
+#include "backend/cpu/indexing.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -151,4 +153,10 @@ const RegisterCpu arg_max_step{"arg_max", plan_arg<true>};
 const RegisterCpu arg_min_step{"arg_min", plan_arg<false>};
 
 }  // namespace
+
+void gather_rows(const std::byte* x, std::int64_t rows, std::int64_t bytes, const std::int64_t* indices,
+                 std::int64_t count, std::byte* y) {
+  Gather{1, rows, count, bytes}.run(x, indices, y);
+}
+
 }  // namespace fastconv::cpu
